@@ -1,0 +1,43 @@
+"""Connections to Learnloop's own database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.orm import Session
+
+from learnloop.database.outbox import OUTBOX_CHANNEL, OutboxMessage
+from learnloop.errors import InvalidInput
+from learnloop.settings import settings
+
+
+@cache
+def engine(url: str | None = None) -> Engine:
+    """The engine for ``url`` (default: the settings' database), one a process."""
+    url = url or settings().database_url
+    if not url.startswith("postgresql"):
+        raise InvalidInput(
+            "Learnloop's database is not configured: LEARNLOOP_DATABASE_URL must be a PostgreSQL URL"
+            " (postgresql+psycopg://user@host/name). Is the stack up? `make up` sets it."
+        )
+    made = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    # Airflow's executors fork: a connection shared by two processes corrupts both conversations.
+    os.register_at_fork(after_in_child=lambda: made.dispose(close=False))
+    return made
+
+
+@contextmanager
+def session(url: str | None = None) -> Iterator[Session]:
+    """One transaction: committed at the end of the block, rolled back when it raises."""
+    with Session(engine(url), expire_on_commit=False) as opened, opened.begin():
+        yield opened
+
+
+def tell(opened: Session, message: OutboxMessage) -> None:
+    """Write ``message`` to the outbox and wake whoever listens, when (and only when) this transaction commits."""
+    opened.add(message)
+    opened.execute(text(f"NOTIFY {OUTBOX_CHANNEL}"))

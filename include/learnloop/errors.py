@@ -1,0 +1,101 @@
+"""The exceptions of Learnloop.
+
+    LearnloopError
+    ├── InvalidInput            what was given is wrong             HTTP 422
+    │   └── InvalidDataset      a dataset folder or batch is wrong
+    ├── NotFound                it does not exist                   HTTP 404
+    ├── NotAuthenticated        nobody is logged in                 HTTP 401
+    ├── PermissionDenied        the caller may not do this          HTTP 403
+    ├── Conflict                it changed since the caller looked  HTTP 409
+    │   ├── Locked              somebody else holds the lock        HTTP 423
+    │   └── StaleToken          the fencing token is out of date
+    ├── Gone                    the lease has lapsed                HTTP 410
+    ├── Corrupted               stored bytes do not match their name
+    ├── JobFailed               a job ended without its result
+    └── Unavailable             a part that is needed does not answer   HTTP 503
+
+Every message says what is wrong, where, and what would be right: it is shown to people as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class LearnloopError(Exception):
+    """Base of all errors that Learnloop raises on purpose."""
+
+    status = 500
+    type = "internal"
+
+
+class InvalidInput(LearnloopError):
+    """What was given is wrong. ``problems`` lists each fault with its place."""
+
+    status = 422
+    type = "invalid-input"
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join([message, *(f"  - {problem}" for problem in problems)]))
+
+
+class InvalidDataset(InvalidInput):
+    """A dataset folder or batch does not hold what its ``dataset.yaml`` promises."""
+
+    type = "invalid-dataset"
+
+
+class NotFound(LearnloopError):
+    status = 404
+    type = "not-found"
+
+
+class NotAuthenticated(LearnloopError):
+    status = 401
+    type = "not-authenticated"
+
+
+class PermissionDenied(LearnloopError):
+    status = 403
+    type = "permission-denied"
+
+
+class Conflict(LearnloopError):
+    """The state changed since the caller looked; look again and retry."""
+
+    status = 409
+    type = "conflict"
+
+
+class Locked(Conflict):
+    status = 423
+    type = "locked"
+
+
+class StaleToken(Conflict):
+    """A lock was lost (it expired and somebody else took it), so its holder's write is refused."""
+
+    type = "stale-fencing-token"
+
+
+class Gone(LearnloopError):
+    """A lease lapsed; what was leased has gone back to the queue."""
+
+    status = 410
+    type = "lease-lapsed"
+
+
+class Corrupted(LearnloopError):
+    """Stored bytes do not match the checksum they are named by."""
+
+    type = "corrupted"
+
+
+class JobFailed(LearnloopError):
+    type = "job-failed"
+
+
+class Unavailable(LearnloopError):
+    status = 503
+    type = "unavailable"

