@@ -1,0 +1,1 @@
+"""Everything of Learnloop that imports Airflow: operators, triggers, the HTTP API, roles."""

@@ -1,0 +1,60 @@
+# Every target prints what it does. State is in .learnloop/ (LEARNLOOP_HOME moves it).
+PYTHON3 ?= $(shell command -v python3.11 || command -v python3)
+LEARNLOOP_HOME ?= $(CURDIR)/.learnloop
+export LEARNLOOP_HOME
+PYTHON := $(LEARNLOOP_HOME)/venv/bin/python
+
+.PHONY: help setup setup-test demo up down status password test lint format lock bench clean
+
+help:
+	@echo "make demo      set up, run the whole loop on real data, print what happened"
+	@echo "make up        set up, start the stack and leave it running"
+	@echo "make down      stop what make up or make demo started"
+	@echo "make status    what runs, and where"
+	@echo "make password USER=name   a new password for a user"
+	@echo "make test      set up, check style, types and layers, run the tests"
+	@echo "make bench     measure, as ratios side by side"
+	@echo "make lock      lock requirements.txt and tests/requirements.txt anew"
+	@echo "make clean     stop the stack and delete its state directory"
+
+setup:
+	@$(PYTHON3) include/learnloop/stack/bootstrap.py
+
+setup-test:
+	@$(PYTHON3) include/learnloop/stack/bootstrap.py --test
+
+demo: setup
+	@$(PYTHON) -m learnloop.stack.demo
+
+up: setup
+	@$(PYTHON) -m learnloop.stack up
+
+down:
+	@if [ -x $(PYTHON) ]; then $(PYTHON) -m learnloop.stack down; else echo "down: nothing is set up here"; fi
+
+status:
+	@if [ -x $(PYTHON) ]; then $(PYTHON) -m learnloop.stack status; else echo "nothing is set up here; make up"; fi
+
+password:
+	@$(PYTHON) -m learnloop.stack password "$(USER)"
+
+lint: setup-test
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy include/learnloop
+	cd $(CURDIR) && $(LEARNLOOP_HOME)/venv/bin/lint-imports
+
+format: setup-test
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+test: lint
+	$(PYTHON) -m coverage run -m pytest
+	$(PYTHON) -m coverage report --skip-empty --skip-covered --sort=cover
+
+lock:
+	uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o requirements.txt
+	uv pip compile pyproject.toml --group test --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o tests/requirements.txt
+
+clean: down
+	rm -rf $(LEARNLOOP_HOME)

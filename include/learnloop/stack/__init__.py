@@ -1,0 +1,1 @@
+"""One machine: set-up, and the supervisor that keeps the stack running."""
