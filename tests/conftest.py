@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,55 @@ def _with_database(url: str, name: str) -> str:
     from sqlalchemy import make_url
 
     return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+@dataclass(frozen=True)
+class LiveStack:
+    """The whole stack, running: Airflow at ``url``, the page at ``url``/annotate, the model server."""
+
+    home: Path
+    url: str
+    serving_url: str
+    users: dict[str, tuple[str, str]]
+    environment: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def live_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
+    """Started once for the whole run, in a state directory of its own, on free ports; stopped at the end."""
+    import json
+    import os
+    import subprocess
+    import sys
+
+    home = Path(tempfile.mkdtemp(prefix="learnloop-live-", dir="/tmp"))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LEARNLOOP_")}
+    environment["LEARNLOOP_HOME"] = str(home)
+
+    def stack(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "learnloop.stack", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    started = stack("up")
+    if started.returncode != 0:
+        logs = "\n".join(path.read_text()[-2000:] for path in sorted((home / "logs").glob("*.log")))
+        stack("down")
+        pytest.fail(f"the stack did not start:\n{started.stdout}\n{started.stderr}\n{logs}")
+    words = dict(line.split() for line in started.stdout.splitlines() if line.startswith("    "))
+    roles = ("admin", "scientist", "annotator")
+    found = json.loads((home / "stack.json").read_text())
+    yield LiveStack(
+        home=home,
+        url=found["api_url"],
+        serving_url=found["serving_url"],
+        users={role: (role, words[role]) for role in roles},
+        environment=environment,
+    )
+    stopped = stack("down")
+    shutil.rmtree(home, ignore_errors=True)
+    assert stopped.returncode == 0, stopped.stderr

@@ -1,0 +1,96 @@
+"""What the page says. A second language is a second dictionary with the same keys and the same placeholders."""
+
+from __future__ import annotations
+
+LANGUAGE = "en"
+
+TEXTS: dict[str, dict[str, str]] = {
+    "en": {
+        "title": "Learnloop",
+        "page": "Annotate",
+        # Logging in and out
+        "login.heading": "Log in to annotate",
+        "login.user": "User name",
+        "login.password": "Password",
+        "login.submit": "Log in",
+        "login.airflow": "Log in through Airflow instead",
+        "login.airflow_why": "and stay logged in when you reload the page.",
+        "login.incomplete": "Type your user name and your password.",
+        "login.ended": "Your session has ended. Please log in again; answers that were not sent are kept.",
+        "login.logged_out": "You are logged out.",
+        "login.wrong": "The user name or the password is wrong.",
+        "logout": "Log out",
+        "forbidden.heading": "Annotating is not part of your role",
+        "forbidden.body": "You are logged in as {user} (roles: {roles}), which may look but not answer. "
+        "Ask an administrator for the annotator role.",
+        "forbidden.no_roles": "none",
+        # Datasets
+        "dataset": "Dataset",
+        "dataset.none": "There is no dataset yet. Once one is put in and its first model has scored new data, "
+        "tasks appear here.",
+        # The task
+        "task.question": "Which label is right?",
+        "task.alt": "Sample {sample} of dataset {dataset}, to be labelled",
+        "task.size": "{width} × {height} px",
+        "task.unshowable": "This sample ({content_type}) cannot be shown. Skip it as damaged, "
+        "so that somebody looks into it.",
+        "task.broken": "This sample cannot be shown. Skip it as damaged, so that somebody looks into it.",
+        "task.load_again": "Load the sample again",
+        "prediction.heading": "The model's guess",
+        "prediction.of": "model version {version}",
+        "prediction.none": "No model has guessed yet.",
+        "prediction.bar": "{label}: {percent} %",
+        "chosen.heading": "Why this one",
+        "chosen.unknown": "It was put in the queue for a person to decide.",
+        "chosen.random": "Picked at random.",
+        "chosen.least_confident": "The model is among the least sure here.",
+        "chosen.margin": "The model can hardly tell its two best guesses apart.",
+        "chosen.entropy": "The model spreads its guess over many labels.",
+        "chosen.diverse_mini_batch": "The model hesitates, and the sample differs from the others it asks about.",
+        "chosen.other": "Chosen by {strategy}.",
+        "keys.hint": "Press a key or click: one answer, and the next sample comes.",
+        # Skipping
+        "skip.heading": "Skip it",
+        "skip.cannot_tell": "Cannot tell",
+        "skip.damaged": "Damaged",
+        "skip.none_of_these": "None of these",
+        # After an answer
+        "last.answer": "{label} received for {sample}",
+        "last.skip": "{sample} skipped",
+        "kept.heading": "Not sent yet: {answers}",
+        "kept.answer": "{label} for {sample}",
+        "kept.skip": "{sample} skipped",
+        "kept.send": "Send again",
+        "kept.discard": "Discard",
+        # No task in hand
+        "empty.heading": "All done for now",
+        "empty.body": "There is no open task for you in {dataset}. This page looks again every few seconds: "
+        "leave it open, and new samples appear by themselves.",
+        "offline.heading": "Learnloop does not answer",
+        "offline.body": "The page tries again every few seconds and goes on by itself. Nothing you answered is lost.",
+        "paused.heading": "Still there?",
+        "paused.body": "The sample went back to the queue, so that somebody else can answer it.",
+        "paused.continue": "Go on",
+        # Progress
+        "progress.round": "Until round {round}",
+        "progress.labels": "{waiting} of {needed} labels",
+        "progress.mine": "answered by you",
+        "progress.pending": "waiting for a check",
+        "progress.open": "open tasks",
+        "progress.confirmed": "confirmed so far",
+        "progress.unknown": "The progress cannot be read: {problem}",
+    }
+}
+
+
+def text(key: str, **values: object) -> str:
+    """The sentence ``key`` with its placeholders filled in.
+
+    Raises:
+        KeyError: no such sentence (a programming error; a test looks for it).
+    """
+    return TEXTS[LANGUAGE][key].format(**values)
+
+
+def has(key: str) -> bool:
+    return key in TEXTS[LANGUAGE]

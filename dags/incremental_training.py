@@ -1,0 +1,56 @@
+"""Step 6 of the loop: retrain on what people confirmed, and swap the better model in."""
+
+from __future__ import annotations
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import DAG, Param
+
+from learnloop_airflow.operators.deploy import DeployOperator
+from learnloop_airflow.operators.gate import GateOperator
+from learnloop_airflow.operators.results import SnapshotResultsOperator
+from learnloop_airflow.operators.rounds import CloseRoundOperator, MergeConfirmedOperator
+from learnloop_airflow.operators.train import EvaluateOperator, TrainOperator
+
+with DAG(
+    "incremental_training",
+    description="Merge the confirmed pool, train from the current model, compare, gate, deploy as `realtime`",
+    doc_md="""
+### One round of incremental training
+
+A run does one round of one dataset; its id is `round-{dataset}-{n}`. You do not start it here: the training policy does,
+when enough labels are confirmed, or a person does with `POST /learnloop/api/v1/datasets/{name}/rounds`, and
+`dispatch_rounds` then makes the run. Airflow refuses a second run with the same id, so a round trains once.
+
+A failed run can be cleared and goes on where it stopped: the merge and the training are idempotent.
+""",
+    schedule=None,
+    catchup=False,
+    max_active_runs=4,
+    tags=["learnloop"],
+    params={"dataset": Param("", type="string", title="Dataset", description="For display; the run id decides")},
+    render_template_as_native_obj=True,
+):
+    merge = MergeConfirmedOperator(task_id="merge_confirmed_pool", round_run_id="{{ run_id }}")
+    train = TrainOperator(task_id="train", pin=merge.output)
+    evaluate = EvaluateOperator(task_id="evaluate", pin=merge.output, trained=train.output)
+    gate = GateOperator(task_id="gate", pin=merge.output, trained=train.output, evaluated=evaluate.output)
+    deploy = DeployOperator(task_id="deploy", gate=gate.output, alias="realtime")
+    snapshot_results = SnapshotResultsOperator(
+        task_id="snapshot_results",
+        pin=merge.output,
+        trained=train.output,
+        evaluated=evaluate.output,
+        trigger_rule="none_failed",
+    )
+    close_round = CloseRoundOperator(task_id="close_round").as_teardown(setups=merge)
+    consider_structure = TriggerDagRunOperator(
+        task_id="consider_structure",
+        trigger_dag_id="structure_optimization",
+        trigger_run_id="structure-{{ ti.xcom_pull('merge_confirmed_pool')['dataset'] }}"
+        "-{{ ti.xcom_pull('merge_confirmed_pool')['round'] }}",
+        conf={"dataset": "{{ ti.xcom_pull('merge_confirmed_pool')['dataset'] }}"},
+        skip_when_already_exists=True,
+        trigger_rule="none_failed",
+    )
+
+    deploy >> snapshot_results >> [consider_structure, close_round]

@@ -1,0 +1,135 @@
+"""Score a batch with a served model, shard by shard, into Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy.orm import Session
+
+from learnloop.annotation.selection import GoldCandidate, choose_tasks
+from learnloop.database import Batch, Dataset, ScoringRun
+from learnloop.datasets.batch import sample_files
+from learnloop.datasets.schema import loop_config
+from learnloop.datasets.store import Store
+from learnloop.datasets.tables import read_table
+
+if TYPE_CHECKING:
+    from learnloop.serving.client import ModelClient
+
+ROWS_A_REQUEST = 500
+GOLD_FILE = "gold.parquet"
+
+SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("path", pa.string()),
+        ("object", pa.string()),
+        ("label", pa.string()),  # of gold candidates; null in a batch
+        ("probabilities", pa.list_(pa.float32())),
+        ("features", pa.list_(pa.float32())),
+    ]
+)
+
+
+def predict_shard(session: Session, store: Store, client: ModelClient, shard: dict[str, Any], folder: Path) -> Path:
+    """Predict one shard with exactly the pinned model version; the file appears whole or not at all.
+
+    Args:
+        shard: ``{dataset, tree, model_name, model_version, kind, start, stop}``; kind ``batch`` is rows ``start`` to
+            ``stop`` of the batch's features, kind ``gold`` the labelled training samples of the dataset's head.
+    """
+    gold = shard["kind"] == "gold"
+    if gold:
+        rows, tree = _gold_candidates(session, store, shard["dataset"])
+    else:
+        tree = shard["tree"]
+        features = read_table(store.read(store.read_tree(tree)["features.parquet"]))
+        rows = features.slice(shard["start"], shard["stop"] - shard["start"])
+        rows = rows.append_column("label", pa.nulls(len(rows), pa.string()))
+    objects = sample_files(store, tree)
+    probabilities = _predict(client, shard["model_name"], shard["model_version"], rows)
+    ids = rows["sample_id"].to_pylist()
+    table = pa.table(
+        {
+            "sample_id": rows["sample_id"],
+            "path": rows["path"],
+            "object": pa.array([objects[sample][1] for sample in ids], pa.string()),
+            "label": rows["label"],
+            "probabilities": pa.array(list(probabilities), pa.list_(pa.float32())),
+            "features": rows["features"],
+        }
+    ).cast(SCHEMA)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / (GOLD_FILE if gold else f"batch-{shard['start']:09d}.parquet")
+    temporary = target.with_suffix(".part")
+    pq.write_table(table, temporary)
+    temporary.rename(target)
+    return target
+
+
+def choose_from_predictions(
+    session: Session, pin: dict[str, Any], folder: Path, *, run_id: str, owner: str
+) -> ScoringRun:
+    """Choose what people are asked about from a scoring run's Parquet files; once a run.
+
+    Args:
+        pin: ``{batch_id, model_name, model_version, ...}`` as the run fixed it at its start.
+        folder: what the shards' :func:`predict_shard` wrote to.
+    """
+    batch = session.get_one(Batch, pin["batch_id"])
+    dataset = batch.dataset
+    loop = loop_config(dataset.loop)
+    classes: list[str] = dataset.loop["classes"]
+    return choose_tasks(
+        session,
+        dataset=dataset,
+        batch=batch,
+        run_id=run_id,
+        model_name=pin["model_name"],
+        model_version=pin["model_version"],
+        predictions=folder,
+        classes=classes,
+        strategy=loop.query.strategy,
+        budget=loop.query.budget,
+        seed=batch.id * 1_000_003 + pin["model_version"],
+        owner=owner,
+        gold=_gold(folder / GOLD_FILE, loop.quality.gold_questions),
+    )
+
+
+def _gold_candidates(session: Session, store: Store, name: str) -> tuple[pa.Table, str]:
+    """Labelled training samples of the head that no annotator of ours labelled: their labels came with the data."""
+    from learnloop.datasets.versions import get_dataset
+
+    head = get_dataset(session, name).head
+    if head is None:
+        return SCHEMA.empty_table().select(["sample_id", "path", "label", "features"]), ""
+    tree = store.read_tree(head.tree)
+    annotations = read_table(store.read(tree["annotations.parquet"])).to_pandas()
+    known = annotations[
+        annotations["label"].notna() & (annotations["split"] == "train") & annotations["annotator"].isna()
+    ].set_index("sample_id")
+    features = read_table(store.read(tree["features.parquet"]))
+    keep = pa.array([sample in known.index for sample in features["sample_id"].to_pylist()], pa.bool_())
+    rows = features.filter(keep)
+    labels = [str(known.at[sample, "label"]) for sample in rows["sample_id"].to_pylist()]
+    return rows.append_column("label", pa.array(labels, pa.string())), head.tree
+
+
+def _predict(client: ModelClient, name: str, version: int, rows: pa.Table) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Probabilities ``[n, classes]`` of the rows' features, asked for in requests of bounded size."""
+    answers = []
+    for start in range(0, len(rows), ROWS_A_REQUEST):
+        part = rows["features"].slice(start, ROWS_A_REQUEST).to_pylist()
+        answers.append(client.infer(name, np.asarray(part, dtype=np.float32), version=version).probabilities)
+    return np.concatenate(answers) if answers else np.zeros((0, 0), dtype=np.float32)
+
+
+def _gold(path: Path, most: int) -> list[GoldCandidate]:
+    if not path.exists():
+        return []
+    return [GoldCandidate(**row) for row in pq.read_table(path).slice(0, most).to_pylist()]

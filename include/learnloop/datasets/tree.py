@@ -1,0 +1,83 @@
+"""A tree: which path has which content, in the bytes and under the hash that DVC gives a directory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+from learnloop.errors import InvalidInput
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+class Tree(Mapping[str, str]):
+    """Immutable mapping of relative posix path to md5 (32 hex digits), iterated in order of path.
+
+    Raises:
+        InvalidInput: a path is absolute, has empty, ``.`` or ``..`` parts, or is both a file and a folder; or a
+            hash is no md5. A tree may come from elsewhere, and its paths are written to disk.
+    """
+
+    __slots__ = ("_entries",)
+
+    def __init__(self, entries: Mapping[str, str]) -> None:
+        folders: set[str] = set()
+        for path, md5 in entries.items():
+            if any(part in ("", ".", "..") for part in path.split("/")) or "\0" in path:
+                raise InvalidInput(f"{path!r} is not a path inside a tree")
+            if not _MD5.fullmatch(md5):
+                raise InvalidInput(f"{path}: {md5!r} is not an md5 hash")
+            folder = path.rpartition("/")[0]
+            while folder and folder not in folders:
+                folders.add(folder)
+                folder = folder.rpartition("/")[0]
+        if clash := sorted(folders & entries.keys()):
+            raise InvalidInput(f"{clash[0]} is both a file and a folder in one tree")
+        # DVC sorts by the path's text, not by its parts.
+        self._entries = {path: entries[path] for path in sorted(entries)}
+
+    def __getitem__(self, path: str) -> str:
+        return self._entries[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"Tree({tree_hash(self)}, {len(self)} files)"
+
+    def updated(self, entries: Mapping[str, str]) -> Tree:
+        """A tree with ``entries`` added or put in place of what has their path."""
+        return Tree({**self._entries, **entries})
+
+
+def dumps(tree: Tree) -> bytes:
+    """The bytes of DVC's ``.dir`` object (``dvc_data.hashfile.tree.Tree.as_bytes``)."""
+    return json.dumps([{"md5": md5, "relpath": path} for path, md5 in tree.items()], sort_keys=True).encode()
+
+
+def tree_hash(tree: Tree) -> str:
+    """The name of the tree's object: the md5 of its bytes and ``.dir``."""
+    return hashlib.md5(dumps(tree), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def loads(data: bytes) -> Tree:
+    """Parse the bytes of a ``.dir`` object.
+
+    Raises:
+        InvalidInput: they are not a DVC tree, or one with a path or hash that cannot be.
+    """
+    try:
+        raw = json.loads(data)
+        pairs = [(entry["relpath"], entry["md5"]) for entry in raw]
+    except (ValueError, TypeError, KeyError) as error:
+        raise InvalidInput(f"not a DVC directory object: {error!r}") from error
+    if not all(isinstance(path, str) and isinstance(md5, str) for path, md5 in pairs):
+        raise InvalidInput("not a DVC directory object: relpath and md5 must be text")
+    if len({path for path, _ in pairs}) < len(pairs):
+        raise InvalidInput("not a DVC directory object: a path appears twice")
+    return Tree(dict(pairs))

@@ -1,0 +1,1 @@
+"""Jobs: what one is, how job code finds its places, and the runner for one machine."""

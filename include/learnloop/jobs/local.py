@@ -1,0 +1,185 @@
+"""The runner for one machine: a job is a process, killed as a group with whoever started it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+
+from learnloop.errors import Conflict, Corrupted, InvalidInput, JobFailed
+from learnloop.jobs.contract import LOCK, RESULT, JobResult, Places, done_by, prepare, read_result
+from learnloop.jobs.process import GuardedProcess
+from learnloop.jobs.spec import JobSpec
+
+LAST_LINES = 20
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+class LocalRunner:
+    """Runs jobs as processes below ``namespaces``."""
+
+    def __init__(self, namespaces: Path, *, grace_seconds: float = 5.0) -> None:
+        self.namespaces = namespaces
+        self.grace_seconds = grace_seconds
+        self._killed = threading.Event()
+        self._processes: set[GuardedProcess] = set()
+
+    def run(self, spec: JobSpec, *, stage: Callable[[Path], None], log: Callable[[str], None]) -> JobResult:
+        """Run ``spec`` unless it has run, and return its checked result.
+
+        Two calls with one key, at once or one after the other, train once and return the same result. A
+        failed attempt may be repeated; it finds its checkpoint again.
+
+        Args:
+            stage: fills the empty ``DATA_DIR`` it is given with the spec's inputs.
+            log: gets each line the job prints.
+
+        Raises:
+            JobFailed: it ended without a valid result, ran out of time, or was killed.
+            Conflict: this key already has the result of other work.
+            InvalidInput: the spec asks for what this runner does not have.
+        """
+        if spec.secrets:
+            raise InvalidInput(
+                f"the local runner holds no secrets, but the job asks for {', '.join(sorted(spec.secrets))};"
+                " run it on Kubernetes or take the secrets out of the spec"
+            )
+        places = Places.of(self.namespaces, spec)
+        with self._only_run_of(places, log):
+            finished = self._finished(spec, places, log)
+            if finished is not None:
+                return finished
+            prepare(places, spec)
+            try:
+                stage(places.data)
+                self._execute(spec, places, log)
+                return self._result(spec, places)
+            finally:
+                # What only the run needed; results and models stay.
+                shutil.rmtree(places.data)
+                shutil.rmtree(places.cache)
+
+    def kill(self) -> None:
+        """End every job of this runner, now and for good; safe in a signal handler. Their ``run`` raises JobFailed."""
+        self._killed.set()
+        for process in list(self._processes):
+            process.stop()
+
+    @contextmanager
+    def _only_run_of(self, places: Places, log: Callable[[str], None]) -> Iterator[None]:
+        """Hold the lock of this key. The kernel lets go of it when this process dies."""
+        places.results.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(places.results / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            waiting = False
+            while not _try_lock(descriptor):
+                if not waiting:
+                    log("another run of the same job is in progress; waiting for its result")
+                waiting = True
+                if self._killed.wait(0.1):
+                    raise JobFailed("the job was killed while it waited for another run with the same key")
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _finished(self, spec: JobSpec, places: Places, log: Callable[[str], None]) -> JobResult | None:
+        try:
+            found = read_result(places)
+        except Corrupted as error:
+            log(f"an earlier run finished, but {error}; running the job again")
+            return None
+        if found is None:
+            return None
+        if done_by(places) != spec.default_key():
+            raise Conflict(
+                f"job key {spec.key!r} already holds the result of other work ({places.results / 'job.json'} has its spec);"
+                " use a new key"
+            )
+        log(f"this job finished at {found.finished_at:%Y-%m-%d %H:%M:%S} UTC; using its result")
+        return found
+
+    def _execute(self, spec: JobSpec, places: Places, log: Callable[[str], None]) -> None:
+        last: deque[str] = deque(maxlen=LAST_LINES)
+        command = list(spec.command) or [sys.executable, "-m", str(spec.module)]
+        with (
+            (places.results / "job.log").open("wb", buffering=0) as job_log,
+            GuardedProcess(
+                command, environment=_environment(spec, places), cwd=places.cache, grace_seconds=self.grace_seconds
+            ) as process,
+        ):
+            self._processes.add(process)
+            try:
+                if self._killed.is_set():
+                    process.stop()
+                for line in process.lines(spec.timeout_seconds):
+                    job_log.write(line + b"\n")
+                    text = line.decode(errors="replace").rstrip("\r")
+                    last.append(text)
+                    log(text)
+                code = process.wait()
+            except TimeoutError:
+                raise JobFailed(
+                    _with_log(f"the job ran longer than its timeout of {spec.timeout_seconds:g} s and was killed", last)
+                ) from None
+            finally:
+                self._processes.discard(process)
+        if self._killed.is_set():
+            raise JobFailed(_with_log("the job was killed", last))
+        if code != 0:
+            # The marker counts only with a clean end; a retry must not take it for one.
+            (places.results / RESULT).unlink(missing_ok=True)
+            how = f"was ended by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
+            raise JobFailed(_with_log(f"the job {how}", last))
+
+    def _result(self, spec: JobSpec, places: Places) -> JobResult:
+        try:
+            found = read_result(places)
+            if found is None:
+                raise Corrupted(f"it wrote no {RESULT}; job code ends with Job.finish(...)")
+            missing = [
+                promised
+                for promised in spec.outputs
+                if not any(name == promised or name.startswith(f"{promised}/") for name in found.outputs)
+            ]
+            if missing:
+                raise Corrupted(f"it did not declare the outputs its spec promises: {', '.join(missing)}")
+        except Corrupted as error:
+            (places.results / RESULT).unlink(missing_ok=True)
+            raise JobFailed(f"the job ended without a valid result: {error}") from error
+        return found
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _environment(spec: JobSpec, places: Places) -> dict[str, str]:
+    """All the job's environment: nothing is inherited but PATH, so no database address or credential leaks in."""
+    threads = str(ceil(spec.resources.cpu))
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(places.cache),
+        "TMPDIR": str(places.cache),
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        **dict.fromkeys(_THREADS, threads),
+        **spec.env,
+        **places.environment(),
+    }
+
+
+def _with_log(message: str, last: deque[str]) -> str:
+    if not last:
+        return f"{message}; it printed nothing"
+    return "\n".join([f"{message}; its last lines:", *(f"  {line}" for line in last)])

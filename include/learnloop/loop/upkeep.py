@@ -1,0 +1,28 @@
+"""Return what lapsed. Fast paths release what they hold; this is the guarantee for those that did not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import delete, func
+from sqlalchemy.orm import Session
+
+from learnloop.annotation.queue import release_lapsed as release_tasks
+from learnloop.database import IdempotentRequest, Lock, ModelLease
+
+KEEP_ANSWERS = timedelta(days=1)
+
+
+def release_lapsed(session: Session) -> dict[str, int]:
+    """Return lapsed annotation leases to the queue; delete expired locks, model leases and remembered answers."""
+    locks = session.execute(delete(Lock).where(Lock.expires_at < func.now()))
+    leases = session.execute(delete(ModelLease).where(ModelLease.expires_at < func.now()))
+    forgotten = session.execute(
+        delete(IdempotentRequest).where(IdempotentRequest.created_at < func.now() - KEEP_ANSWERS)
+    )
+    return {
+        "annotation leases": release_tasks(session),
+        "locks": locks.rowcount,
+        "model leases": leases.rowcount,
+        "remembered answers": forgotten.rowcount,
+    }

@@ -1,0 +1,1 @@
+"""Registered models: the MLflow registry, and the gate in front of an alias."""

@@ -1,0 +1,208 @@
+"""What should be served: deployment rows, waiting until every model server has it, rollback, leases.
+
+A server never sees a change before its transaction commits, and hears of it at once (``NOTIFY``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from learnloop.database import Dataset, Deployment, DeploymentStatus, ModelLease, ServerReplica
+from learnloop.errors import Conflict, InvalidInput, NotFound, Unavailable
+
+DEPLOYMENTS_CHANNEL = "learnloop_deployments"
+ALIASES = ("base", "realtime", "optimized", "current")
+LIVE_WITHIN = timedelta(seconds=10)
+"""A server whose heartbeat is older than this does not count."""
+POLL_SECONDS = 0.05
+
+SessionFactory = Callable[[], AbstractContextManager[Session]]
+
+
+def deploy(session: Session, *, dataset_id: int, model_name: str, alias: str, version: int, owner: str) -> Deployment:
+    """Ask the servers to serve ``version`` as ``{model_name}:{alias}``. The same version again changes nothing.
+
+    Raises:
+        InvalidInput: there is no such alias, or the name or version cannot be.
+        NotFound: no such dataset.
+        Conflict: the name is another dataset's.
+    """
+    _check_names(model_name, version)
+    if alias not in ALIASES:
+        raise InvalidInput(f"alias {alias!r} of model {model_name!r} must be one of {', '.join(ALIASES)}")
+    if session.get(Dataset, dataset_id) is None:
+        raise NotFound(f"dataset {dataset_id} does not exist, so {model_name}:{alias} cannot be deployed for it")
+    new = insert(Deployment).values(
+        dataset_id=dataset_id, model_name=model_name, alias=alias, model_version=version, generation=1, owner=owner
+    )
+    inserted = session.scalar(new.on_conflict_do_nothing().returning(Deployment.id))
+    row = _locked(session, model_name, alias)
+    if row.dataset_id != dataset_id:
+        raise Conflict(f"{model_name}:{alias} belongs to dataset {row.dataset_id}, not to dataset {dataset_id}")
+    if inserted is None and row.model_version == version:
+        return row
+    if inserted is None:
+        _change(session, row, version, previous=row.model_version, owner=owner)
+    _notify(session)
+    return row
+
+
+def rollback(session: Session, model_name: str, alias: str, owner: str) -> Deployment:
+    """Ask the servers to serve the version before again; rolling back twice returns to where one was.
+
+    Raises:
+        NotFound: nothing is deployed under that alias.
+        Conflict: there is no version before.
+    """
+    row = _locked(session, model_name, alias)
+    if row.previous_version is None:
+        raise Conflict(f"{model_name}:{alias} has no version before {row.model_version} to roll back to")
+    _change(session, row, row.previous_version, previous=row.model_version, owner=owner)
+    _notify(session)
+    return row
+
+
+def wait_until_served(session_factory: SessionFactory, deployment_id: int, generation: int, timeout: float) -> datetime:
+    """Wait until every live server (at least one) serves that generation. Returns since when all do.
+
+    When a server reports that the version failed, the version before is restored (a first deployment is taken
+    away): on that server the alias never moved. A timeout restores nothing: the servers go on trying.
+
+    Args:
+        session_factory: such as ``learnloop.database.session``.
+        timeout: seconds.
+
+    Raises:
+        Conflict: a server could not load the version, or it failed its smoke test, for the reason given; or
+            the deployment was changed meanwhile.
+        NotFound: the deployment does not exist (any more).
+        Unavailable: no server, or not every server, was ready in time.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        with session_factory() as session:
+            row = session.get(Deployment, deployment_id)
+            if row is None:
+                raise NotFound(f"deployment {deployment_id} does not exist")
+            what = f"{row.model_name}:{row.alias} version {row.model_version}"
+            if row.generation != generation:
+                raise Conflict(f"{what} is generation {row.generation}; {generation} was replaced before it was served")
+            replicas = _live_statuses(session, deployment_id, generation)
+        failed = [
+            f"{name}: {status.message}" for name, status in replicas.items() if status and status.state == "failed"
+        ]
+        if failed:
+            restored = _restore(session_factory, deployment_id, generation)
+            raise Conflict(f"{what} was not deployed ({restored}): {'; '.join(failed)}")
+        ready = [status.reported_at for status in replicas.values() if status and status.state == "ready"]
+        if ready and len(ready) == len(replicas):
+            return max(ready)
+        if time.monotonic() > deadline:
+            waiting = [name for name, status in replicas.items() if status is None or status.state != "ready"]
+            missing = f"these are not ready: {', '.join(waiting)}" if replicas else "no model server is running"
+            raise Unavailable(f"{what} is not served after {timeout:.0f} s: {missing}")
+        time.sleep(POLL_SECONDS)
+
+
+def lease_model(
+    session: Session, *, model_name: str, version: int, holder: str, duration: timedelta, owner: str
+) -> ModelLease:
+    """Keep a version loaded in every server for ``duration`` from now; again by the same holder: from now again.
+
+    Raises:
+        InvalidInput: the name, the version or the duration cannot be.
+    """
+    _check_names(model_name, version)
+    if duration <= timedelta(0) or not holder:
+        raise InvalidInput(f"a lease needs a holder and a duration above 0, not {holder!r} and {duration}")
+    expires_at = func.now() + duration
+    lease = insert(ModelLease).values(
+        model_name=model_name, model_version=version, holder=holder, expires_at=expires_at, owner=owner
+    )
+    renewed = lease.on_conflict_do_update(
+        index_elements=["model_name", "model_version", "holder"], set_={"expires_at": expires_at}
+    ).returning(ModelLease)
+    row = session.scalars(renewed, execution_options={"populate_existing": True}).one()
+    _notify(session)
+    return row
+
+
+def release_model(session: Session, *, model_name: str, version: int, holder: str) -> None:
+    """Give a lease back; nothing happens when it is gone already."""
+    session.execute(
+        delete(ModelLease).where(
+            ModelLease.model_name == model_name, ModelLease.model_version == version, ModelLease.holder == holder
+        )
+    )
+    _notify(session)
+
+
+def _check_names(model_name: str, version: int) -> None:
+    if not model_name or set(model_name) & {":", "/"}:
+        raise InvalidInput(f"model name {model_name!r} must not be empty or hold ':' or '/'")
+    if version < 1:
+        raise InvalidInput(f"version {version} of model {model_name!r} must be 1 or more")
+
+
+def _locked(session: Session, model_name: str, alias: str) -> Deployment:
+    row = session.scalar(
+        select(Deployment)
+        .where(Deployment.model_name == model_name, Deployment.alias == alias)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if row is None:
+        raise NotFound(f"nothing is deployed as {model_name}:{alias}")
+    return row
+
+
+def _change(session: Session, row: Deployment, version: int, *, previous: int | None, owner: str) -> None:
+    row.previous_version = previous
+    row.model_version = version
+    row.generation += 1
+    row.owner = owner
+    session.flush()
+
+
+def _notify(session: Session) -> None:
+    session.execute(text(f"NOTIFY {DEPLOYMENTS_CHANNEL}"))
+
+
+def _live_statuses(session: Session, deployment_id: int, generation: int) -> dict[str, DeploymentStatus | None]:
+    """Every live server, with what it reports of that generation (None: nothing yet)."""
+    rows = session.execute(
+        select(ServerReplica.name, DeploymentStatus)
+        .outerjoin(
+            DeploymentStatus,
+            (DeploymentStatus.replica == ServerReplica.name)
+            & (DeploymentStatus.deployment_id == deployment_id)
+            & (DeploymentStatus.generation == generation),
+        )
+        .where(ServerReplica.seen_at > func.now() - LIVE_WITHIN)
+    )
+    return dict(rows.tuples().all())
+
+
+def _restore(session_factory: SessionFactory, deployment_id: int, generation: int) -> str:
+    """Undo a generation that failed, unless it was replaced meanwhile. Returns what is so now."""
+    with session_factory() as session:
+        row = session.scalar(select(Deployment).where(Deployment.id == deployment_id).with_for_update())
+        if row is None or row.generation != generation:
+            return "it was replaced meanwhile"
+        if row.previous_version is None:
+            session.delete(row)
+            restored = "nothing was served before"
+        else:
+            # The failed version is no version to roll back to.
+            _change(session, row, row.previous_version, previous=None, owner=row.owner)
+            restored = f"version {row.model_version} goes on being served"
+        _notify(session)
+        session.flush()
+        return restored

@@ -1,0 +1,60 @@
+"""One model server process: the loaded models, the reconciler, the listener, the HTTP server."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+
+import uvicorn
+
+from learnloop.models.deployment import DEPLOYMENTS_CHANNEL
+from learnloop.serving.app import create_app
+from learnloop.serving.listener import Listener
+from learnloop.serving.metrics import Metrics
+from learnloop.serving.models import Load, ModelSet, Source
+from learnloop.serving.reconciler import Reconciler
+
+DRAIN_SECONDS = 30
+KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep idle connections, so that it is they who close them and no request meets a closed one."""
+
+
+class ModelServer:
+    """Serves what the rows of the database say until SIGTERM, SIGINT or ``stop()``; answers what it has accepted."""
+
+    def __init__(self, *, host: str, port: int, database_url: str, source_of: Source, load: Load) -> None:
+        self.url = f"http://{host}:{port}"
+        # Never reused: the statuses of a killed process must not be taken for those of its successor.
+        self.replica = f"{socket.gethostname()[:80]}:{port}:{uuid.uuid4().hex[:8]}"
+        self.models = ModelSet(source_of, load)
+        self.metrics = Metrics()
+        self.reconciler = Reconciler(
+            self.models, self.metrics, database_url=database_url, replica=self.replica, url=self.url
+        )
+        self._listener = Listener(database_url, DEPLOYMENTS_CHANNEL, self.reconciler.wake)
+        app = create_app(
+            self.models, self.metrics, ready=lambda: self.reconciler.ready, live=lambda: self.reconciler.live
+        )
+        self._http = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                access_log=False,
+                log_config=None,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+            )
+        )
+
+    def run(self) -> None:
+        self.reconciler.start()
+        self._listener.start()
+        try:
+            self._http.run()
+        finally:
+            self._listener.stop()
+            self.reconciler.stop()
+
+    def stop(self) -> None:
+        self._http.should_exit = True

@@ -1,0 +1,1 @@
+"""`make demo`: the whole incremental-learning loop on real data in the running stack."""

@@ -1,0 +1,1 @@
+"""What runs inside jobs: trainers, evaluation, structure trials. Files in, files out."""

@@ -1,0 +1,27 @@
+"""What several operators need: who acts, and where the store is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from learnloop.datasets.store import Store
+
+
+def run_owner(context: Any) -> str:
+    """The person who triggered the run, or the service identity for runs that nobody triggered by hand."""
+    from learnloop.permissions import SERVICE
+
+    return getattr(context["dag_run"], "triggering_user_name", None) or SERVICE.name
+
+
+def store() -> Store:
+    from learnloop.datasets.store import Store
+    from learnloop.settings import settings
+
+    return Store(settings().store)
+
+
+def model_name_of(dataset: str) -> str:
+    """A dataset's models are versions of one registered model of the same name."""
+    return dataset

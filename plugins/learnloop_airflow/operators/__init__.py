@@ -1,0 +1,1 @@
+"""Operators: one family a file. They wire Airflow to `learnloop`, where the work is done."""

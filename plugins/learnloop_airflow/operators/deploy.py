@@ -1,0 +1,56 @@
+"""Put an accepted model version behind an alias."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.exceptions import AirflowSkipException
+from airflow.sdk import BaseOperator, Context
+
+from learnloop_airflow.common import run_owner
+
+
+class DeployOperator(BaseOperator):
+    """Move ``alias``, and ``current`` with it, to the gate's model, and wait until every live server serves it.
+
+    A server that cannot load the model, or whose smoke test fails, keeps the old one: the task then fails with the
+    server's reason and both aliases stay where they were. Skipped when the gate rejected the model.
+
+    :param gate: what ``GateOperator`` returned (templated).
+    :param alias: ``base``, ``realtime`` or ``optimized``.
+    :param timeout_seconds: how long to wait for the servers.
+    """
+
+    template_fields: Sequence[str] = ("gate", "alias")
+
+    def __init__(self, *, gate: Any, alias: str, timeout_seconds: float = 120, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.gate = gate
+        self.alias = alias
+        self.timeout_seconds = timeout_seconds
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from learnloop.database import session
+        from learnloop.datasets.versions import get_dataset
+        from learnloop.loop.rounds import mark_served
+        from learnloop.models import registry
+        from learnloop.models.deployment import deploy, wait_until_served
+
+        if not self.gate["accepted"]:
+            raise AirflowSkipException(f"not deployed: {self.gate['reason']}")
+        name, version, owner = self.gate["model_name"], self.gate["model_version"], run_owner(context)
+        for alias in (self.alias, "current"):
+            with session() as db:
+                dataset = get_dataset(db, self.gate["dataset"])
+                deployment = deploy(
+                    db, dataset_id=dataset.id, model_name=name, alias=alias, version=version, owner=owner
+                )
+                wanted = (deployment.id, deployment.generation)
+            served_at = wait_until_served(session, *wanted, timeout=self.timeout_seconds)
+            registry.set_alias(name, alias, version)
+            self.log.info("%s:%s is version %d, served since %s", name, alias, version, served_at.isoformat())
+        with session() as db:
+            if self.gate.get("round_id") is not None:
+                mark_served(db, self.gate["round_id"], served_at)
+        return {"model_name": name, "alias": self.alias, "model_version": version, "served_at": served_at.isoformat()}

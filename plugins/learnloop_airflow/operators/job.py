@@ -1,0 +1,55 @@
+"""Run a `JobSpec`. The runner is configuration: a process on this worker, or a pod."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, Context
+
+from learnloop_airflow.common import run_owner
+
+if TYPE_CHECKING:
+    from learnloop.jobs.local import LocalRunner
+    from learnloop.jobs.spec import JobSpec
+
+TRAINING_TABLES = ("dataset.yaml", "annotations.parquet", "features.parquet")
+"""What our trainers read of a dataset's tree: staging only these is quick however many files a dataset has."""
+
+
+class JobOperator(BaseOperator):
+    """Run one job as a local process, streaming its log into the task's; killed with the task.
+
+    Subclasses say what to run in :meth:`build_spec`; or give ``spec``, a dictionary of ``JobSpec`` fields (templated).
+
+    :return: ``{"result": what the job wrote, "results_dir": ..., "models_dir": ...}``
+    """
+
+    template_fields: Sequence[str] = ("spec",)
+
+    def __init__(self, *, spec: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.spec = spec
+        self._runner: LocalRunner | None = None
+
+    def build_spec(self, context: Context) -> JobSpec:
+        from learnloop.jobs.spec import parse_spec
+
+        return parse_spec({"user": run_owner(context), **(self.spec or {})})
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        return self.run_job(self.build_spec(context))
+
+    def run_job(self, spec: JobSpec) -> dict[str, Any]:
+        from learnloop.jobs.local import LocalRunner
+        from learnloop.settings import settings
+        from learnloop_airflow.staging import stage
+
+        self._runner = LocalRunner(settings().namespaces)
+        write: Callable[[str], None] = self.log.info
+        done = self._runner.run(spec, stage=lambda data: stage(spec, data), log=write)
+        return {"result": done.result, "results_dir": str(done.results_dir), "models_dir": str(done.models_dir)}
+
+    def on_kill(self) -> None:
+        if self._runner is not None:
+            self._runner.kill()

@@ -1,0 +1,36 @@
+"""What `platform_maintenance` does: finds what the fast paths missed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+
+class DueRoundsOperator(BaseOperator):
+    """List the rounds that wait for their run, as arguments for mapped ``TriggerDagRunOperator``s.
+
+    The run id is the round's own, so that starting a round twice is refused by Airflow.
+    """
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        from learnloop.database import session
+        from learnloop.loop.rounds import due_rounds
+
+        with session() as db:
+            due = [{"trigger_run_id": found.run_id, "conf": {"dataset": found.dataset.name}} for found in due_rounds(db)]
+        self.log.info("%d rounds are due", len(due))
+        return due
+
+
+class ReleaseLapsedOperator(BaseOperator):
+    """Return what lapsed: annotation leases, write locks, model leases."""
+
+    def execute(self, context: Context) -> dict[str, int]:
+        from learnloop.database import session
+        from learnloop.loop.upkeep import release_lapsed
+
+        with session() as db:
+            released = release_lapsed(db)
+        self.log.info("released: %s", released)
+        return released

@@ -1,0 +1,156 @@
+"""Operators that score a batch and choose what people are asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+from learnloop_airflow.common import model_name_of, run_owner, store
+
+LEASE = timedelta(hours=1)
+
+
+class RegisterBatchOperator(BaseOperator):
+    """Register newly arrived data, and pin and lease the model that will score it.
+
+    :param dataset: the dataset the data is for (templated).
+    :param path: a folder of new samples, or empty to score a registered batch again (templated).
+    :param batch: the batch's name: given to a new one, or naming the one to score again (templated).
+    :return: the pin of the scoring run, without its shards.
+    """
+
+    template_fields: Sequence[str] = ("dataset", "path", "batch")
+
+    def __init__(self, *, dataset: str, path: str = "", batch: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dataset = dataset
+        self.path = path
+        self.batch = batch
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from learnloop.database import session
+        from learnloop.datasets.batch import get_batch, register_batch
+        from learnloop.datasets.versions import get_dataset
+        from learnloop.errors import NotFound
+        from learnloop.models.deployment import lease_model, served_version
+
+        with session() as db:
+            dataset = get_dataset(db, self.dataset)
+            if self.path:
+                batch = register_batch(
+                    db, store(), dataset, Path(self.path), name=self.batch or None, owner=run_owner(context)
+                )
+            else:
+                batch = get_batch(db, dataset, self.batch)
+            name = model_name_of(self.dataset)
+            version = served_version(db, name, "current")
+            if version is None:
+                raise NotFound(f"no model serves {name!r} yet: run base_model_training for the dataset first")
+            lease_model(
+                db, name, version, holder=context["run_id"], duration=LEASE, owner=run_owner(context)
+            )
+            self.log.info("batch %s: %d samples, scored by %s version %d", batch.name, batch.samples, name, version)
+            return {
+                "dataset": self.dataset,
+                "batch_id": batch.id,
+                "tree": batch.tree,
+                "samples": batch.samples,
+                "model_name": name,
+                "model_version": version,
+            }
+
+
+class ShardOperator(BaseOperator):
+    """Cut a batch into shards of at most ``size`` samples, one mapped prediction task each.
+
+    The dataset's gold candidates are one more shard: their predictions make a gold task look like any other.
+
+    :param pin: what ``RegisterBatchOperator`` returned (templated).
+    """
+
+    template_fields: Sequence[str] = ("pin",)
+
+    def __init__(self, *, pin: Any, size: int = 1000, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pin = pin
+        self.size = size
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        count = self.pin["samples"]
+        shards = [
+            {**self.pin, "kind": "batch", "start": start, "stop": min(start + self.size, count)}
+            for start in range(0, count, self.size)
+        ]
+        return [*shards, {**self.pin, "kind": "gold", "start": 0, "stop": 0}]
+
+
+class PredictOperator(BaseOperator):
+    """Predict one shard through the model server, with the pinned version, into one Parquet file.
+
+    :param shard: one element of what ``ShardOperator`` returned (templated).
+    :return: the file written.
+    """
+
+    template_fields: Sequence[str] = ("shard",)
+
+    def __init__(self, *, shard: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.shard = shard
+
+    def execute(self, context: Context) -> str:
+        from learnloop.annotation.scoring import predict_shard
+        from learnloop.database import session
+        from learnloop.serving.client import ModelClient
+        from learnloop.settings import settings
+
+        folder = predictions_folder(context["run_id"], run_owner(context))
+        with session() as db:
+            return str(predict_shard(db, store(), ModelClient(settings().serving_url), self.shard, folder))
+
+
+class ChooseOperator(BaseOperator):
+    """Choose the samples worth asking about, by the dataset's query strategy, and make them annotation tasks.
+
+    :param pin: what ``RegisterBatchOperator`` returned (templated).
+    :return: ``{scored, chosen, strategy}``
+    """
+
+    template_fields: Sequence[str] = ("pin",)
+
+    def __init__(self, *, pin: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pin = pin
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from learnloop.annotation.scoring import choose_from_predictions
+        from learnloop.database import session
+
+        owner = run_owner(context)
+        folder = predictions_folder(context["run_id"], owner)
+        with session() as db:
+            run = choose_from_predictions(db, self.pin, folder, run_id=context["run_id"], owner=owner)
+            self.log.info("%d of %d samples chosen by %s", run.chosen, run.scored, run.strategy)
+            return {"scored": run.scored, "chosen": run.chosen, "strategy": run.strategy}
+
+
+class ReleaseModelOperator(BaseOperator):
+    """Give the model lease back; made a teardown. A lease that is missed here lapses by itself."""
+
+    def execute(self, context: Context) -> None:
+        from learnloop.database import session
+        from learnloop.models.deployment import release_model
+
+        with session() as db:
+            release_model(db, holder=context["run_id"])
+
+
+def predictions_folder(run_id: str, owner: str) -> Path:
+    """Where a scoring run's Parquet files are: in the results of whoever triggered it."""
+    from learnloop.jobs.namespace import user_folder
+    from learnloop.settings import settings
+
+    return settings().namespaces / "results" / user_folder(owner) / "predictions" / user_folder(run_id)

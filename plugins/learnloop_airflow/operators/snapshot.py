@@ -1,0 +1,93 @@
+"""Operators that make dataset versions out of folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+from learnloop_airflow.common import run_owner, store
+
+
+class ValidateOperator(BaseOperator):
+    """Check a dataset folder, sample by sample; fails with a list of what is wrong and where.
+
+    :param path: the folder (templated).
+    """
+
+    template_fields: Sequence[str] = ("path",)
+
+    def __init__(self, *, path: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.path = path
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from learnloop.datasets.validate import validate_folder
+
+        report = validate_folder(Path(self.path))
+        report.raise_if_wrong()
+        self.log.info("%s: %d samples, %d labelled: nothing is wrong", self.path, report.samples, report.labelled)
+        return {"samples": report.samples, "labelled": report.labelled, "per_class": report.per_class}
+
+
+class SnapshotOperator(BaseOperator):
+    """Snapshot a folder into a new version of the dataset that its ``dataset.yaml`` names.
+
+    :param path: the folder (templated).
+    :param message: what the version's history says (templated).
+    :return: the version as ``{dataset, version, version_id, tree}``; the head's, when nothing has changed.
+    """
+
+    template_fields: Sequence[str] = ("path", "message")
+
+    def __init__(self, *, path: str, message: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.path = path
+        self.message = message
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from learnloop.database import session
+        from learnloop.datasets.snapshot import snapshot
+
+        with session() as db:
+            version = snapshot(
+                db, store(), Path(self.path), owner=run_owner(context), message=self.message, run_id=context["run_id"]
+            )
+            return pin(version)
+
+
+class PreprocessOperator(BaseOperator):
+    """Make the version that training reads: frozen test split, features by the dataset's recipe.
+
+    :param version: the name of the version to preprocess (templated).
+    :return: the preprocessed version, as ``SnapshotOperator`` returns it.
+    """
+
+    template_fields: Sequence[str] = ("version",)
+
+    def __init__(self, *, version: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.version = version
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from learnloop.database import session
+        from learnloop.datasets.preprocess import preprocess
+        from learnloop.datasets.versions import get_version
+
+        with session() as db:
+            version = preprocess(
+                db, store(), get_version(db, self.version), owner=run_owner(context), run_id=context["run_id"]
+            )
+            return pin(version)
+
+
+def pin(version: Any) -> dict[str, Any]:
+    """What later tasks need of a version; they read this and never "the newest" again."""
+    return {
+        "dataset": version.dataset.name,
+        "version": version.name,
+        "version_id": version.id,
+        "tree": version.tree,
+    }

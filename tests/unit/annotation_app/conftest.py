@@ -1,0 +1,257 @@
+"""A small HTTP server with the API's routes and its state in memory, for the page to talk to over a real socket.
+
+The page against the real API is tests/browser; here a test can lapse a lease or take the server down at a chosen
+moment.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from learnloop.errors import Gone, InvalidInput, LearnloopError, NotAuthenticated, NotFound, Unavailable
+from learnloop.permissions import Principal, authorize
+from learnloop.settings import settings
+
+ROOT = Path(__file__).parents[3]
+sys.path.append(str(ROOT))  # the page's package is not installed: Streamlit runs it from its folder
+
+DIGITS = [str(digit) for digit in range(10)]
+API = "/learnloop/api/v1"
+
+
+@dataclass
+class Double:
+    """What the server knows, for tests to read and to upset."""
+
+    users: dict[str, tuple[str, str]]  # name: (password, role)
+    url: str = ""
+    datasets: dict[str, list[str]] = field(default_factory=lambda: {"digits": DIGITS})
+    open: list[dict[str, Any]] = field(default_factory=list)
+    claims: dict[int, tuple[str, dict[str, Any]]] = field(default_factory=dict)  # task id: (who, task)
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    replies: dict[str, Any] = field(default_factory=dict)  # Idempotency-Key: what was answered
+    revoked: set[str] = field(default_factory=set)
+    down: bool = False
+    lapsed_tasks: set[int] = field(default_factory=set)
+    lose_reply: bool = False  # write, but answer as if nobody were there
+    content: bytes | None = None  # instead of the digit
+    urls: list[str] = field(default_factory=list)  # as they were asked for
+    lease_seconds: float = 300
+    claimed_total: int = 0
+
+    def put(self, count: int, dataset: str = "digits") -> None:
+        """Open ``count`` more tasks; the model guesses the number modulo the classes, then its neighbours."""
+        classes = self.datasets[dataset]
+        for _ in range(count):
+            number = len(self.open) + self.claimed_total + 1
+            guesses = [classes[(number + step) % len(classes)] for step in range(3)]
+            self.open.append(
+                {
+                    "id": number,
+                    "dataset": dataset,
+                    "sample_id": f"batch_7/{number:04d}",
+                    "task_type": "image_classification",
+                    "path": f"images/batch_7/{number:04d}.png",
+                    "content_type": "image/png",
+                    "content_url": f"{API}/tasks/{number}/content",
+                    "prediction": {
+                        "label": guesses[0],
+                        "confidence": 0.52,
+                        "uncertainty": 0.48,
+                        "probabilities": dict(zip(guesses, (0.52, 0.36, 0.07), strict=True)),
+                        "model_version": 3,
+                    },
+                    "classes": classes,
+                    "chosen_by": {"strategy": "diverse_mini_batch", "rank": number, "margin": 0.16},
+                }
+            )
+
+    def token(self, user: str) -> str:
+        return f"token-of-{user}"
+
+
+def build(double: Double) -> FastAPI:
+    app = FastAPI()
+
+    @app.middleware("http")
+    async def note(request: Request, call_next: Callable[[Request], Any]) -> Any:
+        double.urls.append(str(request.url.path) + (f"?{request.url.query}" if request.url.query else ""))
+        return await call_next(request)
+
+    @app.exception_handler(LearnloopError)
+    async def problem(request: Request, error: LearnloopError) -> JSONResponse:
+        body = {"type": error.type, "title": type(error).__name__, "status": error.status, "detail": str(error)}
+        return JSONResponse(body, error.status, media_type="application/problem+json")
+
+    def caller(request: Request, permission: str) -> str:
+        if double.down:
+            raise Unavailable("the database does not answer; try again in a moment")
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        user = token.removeprefix("token-of-")
+        if not token or token in double.revoked or user not in double.users:
+            raise NotAuthenticated("the session has ended: log in again")
+        authorize(Principal(user, frozenset({double.users[user][1]})), permission)
+        return user
+
+    def held(task_id: int, user: str) -> dict[str, Any]:
+        if task_id in double.lapsed_tasks:
+            raise Gone(f"the lease of task {task_id} has lapsed: it went back to the queue")
+        holder, task = double.claims.get(task_id, (None, None))
+        if task is None or holder != user:
+            raise NotFound(f"there is no task {task_id} of yours")
+        return task
+
+    def once(request: Request, write: Callable[[], Any]) -> Any:
+        key = request.headers["idempotency-key"]
+        if key not in double.replies:
+            double.replies[key] = write()
+        if double.lose_reply:
+            raise Unavailable("the connection was lost")
+        return double.replies[key]
+
+    @app.post("/auth/token", status_code=201)
+    def token(body: dict[str, str]) -> Any:
+        user = body["username"]
+        if double.users.get(user, ("",))[0] != body["password"]:
+            return JSONResponse({"detail": "Invalid credentials"}, 401)
+        double.revoked.discard(double.token(user))
+        return {"access_token": double.token(user)}
+
+    @app.get("/api/v2/auth/logout")
+    def logout(request: Request) -> Response:
+        carried = request.cookies.get("_token") or request.headers.get("authorization", "").removeprefix("Bearer ")
+        double.revoked.add(carried)
+        return Response(status_code=200)
+
+    @app.get(f"{API}/session")
+    def session(request: Request) -> Any:
+        user = caller(request, "session:read")
+        role = double.users[user][1]
+        permissions = sorted(Principal(user, frozenset({role})).permissions)
+        return {"user": user, "name": user, "roles": [role], "permissions": permissions}
+
+    @app.get(f"{API}/datasets")
+    def datasets(request: Request) -> Any:
+        caller(request, "dataset:read")
+        return {"items": [{"name": name} for name in double.datasets], "next_cursor": None}
+
+    @app.get(f"{API}/datasets/{{name}}/progress")
+    def progress(name: str, request: Request) -> Any:
+        user = caller(request, "dataset:read")
+        mine = [answer for answer in double.answers if answer["user"] == user]
+        waiting = len(double.answers)
+        return {
+            "confirmed": 60 + waiting,
+            "waiting": waiting,
+            "needed": 40,
+            "reason": f"{waiting} of 40 labels: {40 - waiting} more start round 2",
+            "open_tasks": sum(task["dataset"] == name for task in double.open),
+            "pending": min(len(mine), 2),
+            "answered_by_me": len(mine),
+            "round": 1,
+        }
+
+    @app.post(f"{API}/datasets/{{name}}/tasks/claim")
+    def claim(name: str, request: Request) -> Any:
+        user = caller(request, "annotation:claim")
+
+        def write() -> Any:
+            task = next((task for task in double.open if task["dataset"] == name), None)
+            if task is None:
+                return None
+            double.open.remove(task)
+            double.claimed_total += 1
+            lease = datetime.now(UTC) + timedelta(seconds=double.lease_seconds)
+            double.claims[task["id"]] = (user, task)
+            return task | {"lease_expires_at": lease.isoformat()}
+
+        return {"task": once(request, write)}
+
+    @app.get(f"{API}/tasks/{{task_id}}/content")
+    def content(task_id: int, request: Request) -> Response:
+        held(task_id, caller(request, "annotation:claim"))
+        return Response(double.content or digit(task_id), media_type="image/png")
+
+    @app.post(f"{API}/tasks/{{task_id}}/annotation")
+    def annotate(task_id: int, body: dict[str, Any], request: Request) -> Any:
+        user = caller(request, "annotation:claim")
+
+        def write() -> Any:
+            task = held(task_id, user)
+            if body["label"] not in task["classes"]:
+                raise InvalidInput(f"{body['label']!r} is no class of {task['dataset']}")
+            double.answers.append({"user": user, "task": task_id, **body})
+            return {"task": task_id, "outcome": "pending"}
+
+        return once(request, write)
+
+    @app.post(f"{API}/tasks/{{task_id}}/skip")
+    def skip(task_id: int, body: dict[str, Any], request: Request) -> Any:
+        user = caller(request, "annotation:claim")
+
+        def write() -> Any:
+            held(task_id, user)
+            double.answers.append({"user": user, "task": task_id, **body})
+            return {"task": task_id, "outcome": "skipped"}
+
+        return once(request, write)
+
+    @app.post(f"{API}/tasks/{{task_id}}/renew")
+    def renew(task_id: int, request: Request) -> Any:
+        task = held(task_id, caller(request, "annotation:claim"))
+        lease = datetime.now(UTC) + timedelta(seconds=double.lease_seconds)
+        return task | {"lease_expires_at": lease.isoformat()}
+
+    return app
+
+
+def digit(number: int) -> bytes:
+    """An 8 x 8 grey picture of the number's last digit, as PNG bytes."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    index = int((digits.target == number % 10).nonzero()[0][number % 7])
+    written = io.BytesIO()
+    Image.fromarray((digits.images[index] * 15.9).astype("uint8")).save(written, "PNG")
+    return written.getvalue()
+
+
+@pytest.fixture
+def double() -> Iterator[Double]:
+    """The server, running, with ten open tasks and one user a role."""
+    state = Double({"anna": ("secret-a", "annotator"), "vera": ("secret-v", "viewer")})
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    state.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    state.put(10)
+    server = uvicorn.Server(uvicorn.Config(build(state), log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    yield state
+    server.should_exit = True
+    thread.join()
+    listening.close()
+
+
+@pytest.fixture
+def page(double: Double, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
+    """The page before anybody has logged in."""
+    monkeypatch.setenv("LEARNLOOP_API_URL", double.url)
+    settings.cache_clear()
+    yield AppTest.from_file(str(ROOT / "annotation_app" / "app.py"), default_timeout=20).run()
+    settings.cache_clear()

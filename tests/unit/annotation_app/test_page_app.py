@@ -1,0 +1,147 @@
+"""The page itself, run by Streamlit's own test harness against a server over a real socket."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+
+def log_in(page: AppTest, user: str = "anna", password: str = "secret-a") -> AppTest:
+    page.text_input[0].set_value(user)
+    page.text_input[1].set_value(password)
+    return page.button[0].click().run()
+
+
+def words(page: AppTest) -> str:
+    assert not page.exception
+    shown = [*page.get("html"), *page.text, *page.markdown, *page.subheader, *page.header]
+    boxes = [*page.info, *page.warning, *page.error]
+    return "\n".join([*(str(element.proto) for element in shown), *(box.value for box in boxes)])
+
+
+def answers(page: AppTest) -> list[str]:
+    return [button.label for button in page.button if (button.key or "").startswith("answer_")]
+
+
+def test_wrong_password_is_said_and_nothing_opens(page: AppTest) -> None:
+    log_in(page, password="guess")
+    assert page.error[0].value == "The user name or the password is wrong."
+    assert "digits" not in words(page)
+
+
+def test_empty_form_is_not_sent(page: AppTest) -> None:
+    page.button[0].click().run()
+    assert "Type your user name" in page.error[0].value
+
+
+def test_task_is_shown_and_one_click_answers_it(page: AppTest, double) -> None:
+    log_in(page)
+    shown = words(page)
+    assert 'alt=\\"Sample batch_7/0001 of dataset digits' in shown
+    assert "1: 52 %" in shown
+    assert "0 of 40 labels: 40 more" in shown
+    assert answers(page) == [str(digit) for digit in range(10)]
+    page.button(key="answer_1_3").click().run()
+    assert [(a["task"], a["label"]) for a in double.answers] == [(1, "3")]
+    assert "batch_7/0002" in words(page)
+    assert "3 received for batch_7/0001" in words(page)
+    assert page.button(key="answer_2_3").proto.shortcut == "3"
+
+
+def test_skip_with_reason(page: AppTest, double) -> None:
+    log_in(page)
+    page.button(key="skip_1_damaged").click().run()
+    assert double.answers[0]["reason"] == "Damaged"
+    assert "batch_7/0002" in words(page)
+
+
+def test_role_that_may_not_annotate_is_told_so(page: AppTest, double) -> None:
+    log_in(page, "vera", "secret-v")
+    assert "not part of your role" in words(page)
+    assert not answers(page)
+    assert not double.claims
+
+
+def test_empty_queue_is_kind_and_goes_on_by_itself(page: AppTest, double) -> None:
+    double.open.clear()
+    log_in(page)
+    assert "All done for now" in words(page)
+    double.put(1)
+    page.run()
+    assert answers(page)
+
+
+def test_lost_connection_says_so_and_recovers(page: AppTest, double) -> None:
+    log_in(page)
+    double.down = True
+    page.button(key="answer_1_3").click().run()
+    assert "Not sent yet" in words(page)
+    assert "does not answer" in words(page)
+    double.down = False
+    page.run()
+    page.run()
+    assert [(a["task"], a["label"]) for a in double.answers] == [(1, "3")]
+    assert "Not sent yet" not in words(page)
+    assert answers(page)
+
+
+def test_lapsed_lease_keeps_the_answer_beside_the_next_task(page: AppTest, double) -> None:
+    log_in(page)
+    double.lapsed_tasks.add(1)
+    page.button(key="answer_1_3").click().run()
+    assert "lapsed" in words(page)
+    assert "batch_7/0002" in words(page)
+    double.lapsed_tasks.clear()
+    page.button(key="kept_send").click().run()
+    assert [a["task"] for a in double.answers] == [1]
+    assert "Not sent yet" not in words(page)
+
+
+def test_ended_session_goes_back_to_the_form_and_the_answer_is_sent_after(page: AppTest, double) -> None:
+    log_in(page)
+    double.revoked.add(double.token("anna"))
+    page.button(key="answer_1_3").click().run()
+    assert "Your session has ended" in page.info[0].value
+    assert not double.answers
+    log_in(page)
+    assert [(a["task"], a["label"]) for a in double.answers] == [(1, "3")]
+
+
+def test_another_person_does_not_inherit_answers(page: AppTest, double) -> None:
+    double.users["ben"] = ("secret-b", "annotator")
+    log_in(page)
+    double.revoked.add(double.token("anna"))
+    page.button(key="answer_1_3").click().run()
+    log_in(page, "ben", "secret-b")
+    assert not double.answers
+    assert "Not sent yet" not in words(page)
+
+
+def test_log_out_ends_the_token(page: AppTest, double) -> None:
+    log_in(page)
+    page.button(key="logout").click().run()
+    assert page.info[0].value == "You are logged out."
+    assert double.token("anna") in double.revoked
+
+
+def test_dataset_is_chosen_when_there_are_several(page: AppTest, double) -> None:
+    double.datasets["pets"] = ["cat", "dog"]
+    double.put(1, "pets")
+    log_in(page)
+    assert page.selectbox(key="dataset").options == ["digits", "pets"]
+    page.selectbox(key="dataset").set_value("pets").run()
+    assert answers(page) == ["cat", "dog"]
+    assert [button.proto.shortcut for button in page.button if (button.key or "").startswith("answer_")] == ["1", "2"]
+
+
+def test_sample_that_is_no_image_can_be_skipped(page: AppTest, double) -> None:
+    double.content = b"no image"
+    log_in(page)
+    assert "cannot be shown" in words(page)
+    page.button(key="skip_1_damaged").click().run()
+    assert double.answers[0]["reason"] == "Damaged"
+
+
+@pytest.mark.parametrize("path", ["/auth/token", "/learnloop/api/v1/session"])
+def test_token_is_never_in_a_url(page: AppTest, double, path: str) -> None:
+    log_in(page)
+    assert path in [url.split("?")[0] for url in double.urls]
+    assert not [url for url in double.urls if "token-of" in url]

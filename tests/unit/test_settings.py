@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from learnloop.errors import InvalidInput
+from learnloop.settings import environment_of, load
+
+
+def test_environment_wins_over_the_stack_file_and_that_over_defaults(tmp_path: Path) -> None:
+    (tmp_path / "stack.json").write_text(json.dumps({"api_url": "http://file", "serving_url": "http://file"}))
+    found = load({"LEARNLOOP_HOME": str(tmp_path), "LEARNLOOP_API_URL": "http://environment"})
+    assert (found.api_url, found.serving_url, found.job_runner) == ("http://environment", "http://file", "local")
+    assert found.store == tmp_path / "store"
+
+
+def test_settings_survive_the_way_to_another_process(tmp_path: Path) -> None:
+    found = load({"LEARNLOOP_HOME": str(tmp_path), "LEARNLOOP_DATABASE_URL": "postgresql+psycopg://somewhere/else"})
+    assert load(environment_of(found)) == found
+
+
+def test_an_unknown_runner_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="LEARNLOOP_JOB_RUNNER is 'docker'"):
+        load({"LEARNLOOP_HOME": str(tmp_path), "LEARNLOOP_JOB_RUNNER": "docker"})
