@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import streamlit as st
 
-from annotation_app import markup
+from annotation_app import markup, quiet
 from annotation_app.desk import Answer, Desk
 from annotation_app.images import picture
 from annotation_app.keys import CONTINUE_KEY, SKIP_KEYS, keys_of
@@ -12,23 +14,21 @@ from annotation_app.texts import text
 from learnloop.client import Task
 from learnloop.errors import InvalidInput
 
-LOOK_AGAIN_SECONDS = 3
-
 
 def show(desk: Desk) -> None:
+    if not desk.paused:
+        desk.look_again()
     if desk.kept:
         _kept(desk)
     if desk.paused:
         _paused(desk)
-    elif desk.take():
-        _task(desk)
+    elif desk.task is not None:
+        _task(desk, desk.task)
     else:
         _waiting(desk)
 
 
-def _task(desk: Desk) -> None:
-    task = desk.task
-    assert task is not None
+def _task(desk: Desk, task: Task) -> None:
     left, right = st.columns([5, 6], gap="large")
     with left:
         _sample(desk, task)
@@ -77,9 +77,9 @@ def _answers(desk: Desk, task: Task) -> None:
 
 
 def _guess(task: Task) -> None:
-    version = task.prediction.get("model_version")
-    of = f" · {text('prediction.of', version=version)}" if version is not None else ""
-    st.html(f'<h3>{text("prediction.heading")}<span class="ll-muted">{of}</span></h3>' + markup.prediction(task.prediction))
+    of = escape(text("prediction.of", version=task.prediction.model_version))
+    heading = f'<h3>{text("prediction.heading")} <span class="ll-muted">· {of}</span></h3>'
+    st.html(heading + markup.prediction(task.prediction))
     st.html(f'<p class="ll-why"><b>{text("chosen.heading")}</b> {markup.chosen(task.chosen_by)}</p>')
 
 
@@ -104,7 +104,7 @@ def _last(last: Answer | None) -> None:
     said = text("last.skip", sample=last.sample_id)
     if last.label is not None:
         said = text("last.answer", label=last.label, sample=last.sample_id)
-    st.html(f'<p class="ll-muted" role="status">✓ {markup.escape(said)}</p>')
+    st.html(f'<p class="ll-muted" role="status">✓ {escape(said)}</p>')
 
 
 def _kept(desk: Desk) -> None:
@@ -119,30 +119,26 @@ def _kept(desk: Desk) -> None:
     with st.container(key="kept"):
         st.warning(f"**{_plain(text('kept.heading', answers=answers))}**\n\n{problems}", icon=":material/outbox:")
         with st.container(horizontal=True):
-            st.button(text("kept.send"), key="kept_send", on_click=desk.send_kept, kwargs={"lapsed_too": True})
+            st.button(text("kept.send"), key="kept_send", on_click=desk.send_kept, kwargs={"refused_too": True})
             st.button(text("kept.discard"), key="kept_discard", on_click=desk.discard_kept, type="tertiary")
 
 
 def _paused(desk: Desk) -> None:
-    with st.container(key="quiet"):
-        st.html(f"<h2>{text('paused.heading')}</h2><p>{text('paused.body')}</p>")
+    quiet.show(text("paused.heading"), text("paused.body"))
+    with st.container(horizontal=True, horizontal_alignment="center"):
         st.button(text("paused.continue"), key="continue", shortcut=CONTINUE_KEY, on_click=desk.take, type="primary")
 
 
-@st.fragment(run_every=LOOK_AGAIN_SECONDS)
+@st.fragment(run_every=quiet.LOOK_AGAIN_SECONDS)
 def _waiting(desk: Desk) -> None:
-    """No task: look again every few seconds, sending first what a lost connection kept back."""
+    """No task: look again every few seconds."""
     kept = len(desk.kept)
-    desk.send_kept()
-    if desk.take() or desk.signed_out or len(desk.kept) != kept:
+    if desk.look_again() or desk.signed_out or len(desk.kept) != kept:
         st.rerun()
-    with st.container(key="quiet"):
-        if desk.problem is None:
-            heading, body = text("empty.heading"), text("empty.body", dataset=desk.dataset)
-        else:
-            heading, body = text("offline.heading"), f"{desk.problem} {text('offline.body')}"
-        st.html(f"<h2>{markup.escape(heading)}</h2><p>{markup.escape(body)}</p>")
-        _last(desk.last)
+    if desk.problem is None:
+        quiet.show(text("empty.heading"), text("empty.body", dataset=desk.dataset))
+    else:
+        quiet.show(text("offline.heading"), f"{desk.problem}. {text('offline.body')}")
 
 
 def _plain(words: str) -> str:

@@ -28,7 +28,11 @@ class Login:
 
 
 def current() -> Login | None:
-    """Who is logged in, or None: then ``form`` is what the page shows."""
+    """Who is logged in, or None: then ``form`` is what the page shows.
+
+    Raises:
+        LearnloopError: the API does not answer, so that the cookie's owner cannot be known.
+    """
     login: Login | None = st.session_state.get("login")
     cookie = st.context.cookies.get(COOKIE)
     if login is not None and login.cookie in (None, cookie):
@@ -39,8 +43,6 @@ def current() -> Login | None:
         return _enter(LearnloopClient(settings().api_url, cookie), cookie)
     except NotAuthenticated:
         leave(text("login.ended"))
-    except LearnloopError as error:
-        st.session_state.login_notice = str(error)
     return None
 
 
@@ -96,9 +98,7 @@ def _submit(user: str, password: str) -> bool:
 
 def _enter(client: LearnloopClient, cookie: str | None) -> Login:
     session = client.session()
-    login = Login(
-        client, session["user"], tuple(session["roles"]), frozenset(session["permissions"]), cookie
-    )
+    login = Login(client, session.name, tuple(session.roles), frozenset(session.permissions), cookie)
     st.session_state.login = login
     st.session_state.pop("login_notice", None)
     return login

@@ -8,6 +8,7 @@ from typing import Any
 
 from annotation_app.images import Picture
 from annotation_app.texts import has, text
+from learnloop.client import Prediction, ProgressInfo
 
 GUESSES = 3
 """The model's best guess and its runners-up."""
@@ -23,17 +24,14 @@ def sample(shown: Picture, *, alt: str, caption: str) -> str:
     )
 
 
-def prediction(given: Mapping[str, Any]) -> str:
-    """Bars for ``{"label", "confidence", "probabilities": {label: p}, "model_version"}``, the likeliest first."""
-    if not given.get("label"):
-        return f'<p class="ll-muted">{escape(text("prediction.none"))}</p>'
-    probabilities = dict(given.get("probabilities") or {given["label"]: given.get("confidence", 0.0)})
-    likeliest = sorted(probabilities.items(), key=lambda guess: -float(guess[1]))[:GUESSES]
+def prediction(given: Prediction) -> str:
+    """Bars for the likeliest labels, the likeliest first."""
+    likeliest = sorted(given.probabilities.items(), key=lambda guess: -guess[1])[:GUESSES]
     return '<div class="ll-guesses" role="list">' + "".join(_guess(*guess) for guess in likeliest) + "</div>"
 
 
 def _guess(label: str, probability: float) -> str:
-    percent = round(100 * min(max(float(probability), 0.0), 1.0))
+    percent = round(100 * probability)
     spoken = escape(text("prediction.bar", label=label, percent=percent))
     return (
         f'<div class="ll-guess" role="listitem" aria-label="{spoken}"><span class="ll-label">{escape(label)}</span>'
@@ -42,31 +40,30 @@ def _guess(label: str, probability: float) -> str:
     )
 
 
-def chosen(by: Any) -> str:
-    """A sentence for why the sample was chosen: ``{"strategy": ..., ...}`` or the strategy's name."""
-    strategy = by.get("strategy") if isinstance(by, Mapping) else by
+def chosen(by: Mapping[str, Any]) -> str:
+    """HTML of a sentence for why the sample was chosen: ``{"strategy": ..., ...}``."""
+    strategy = by.get("strategy")
     if not strategy:
-        return text("chosen.unknown")
+        return escape(text("chosen.unknown"))
     key = f"chosen.{strategy}"
-    return text(key) if has(key) else text("chosen.other", strategy=str(strategy).replace("_", " "))
+    return escape(text(key) if has(key) else text("chosen.other", strategy=str(strategy).replace("_", " ")))
 
 
-def progress(given: Mapping[str, Any]) -> str:
+def progress(given: ProgressInfo) -> str:
     """A bar of the labels that wait for training against what the policy needs, its reason, and the counts."""
-    waiting, needed = int(given["waiting"]), int(given["needed"])
-    filled = 100 if needed <= 0 else round(100 * min(waiting / needed, 1.0))
+    filled = round(100 * min(given.waiting / max(given.needed, 1), 1.0))
     counts = [
-        (given["answered_by_me"], "progress.mine"),
-        (given["pending"], "progress.pending"),
-        (given["open_tasks"], "progress.open"),
-        (given["confirmed"], "progress.confirmed"),
+        (given.answered_by_me, "progress.mine"),
+        (given.pending, "progress.pending"),
+        (given.open_tasks, "progress.open"),
+        (given.confirmed, "progress.confirmed"),
     ]
-    facts = "".join(f"<span><b>{int(count)}</b> {escape(text(key))}</span>" for count, key in counts)
-    labels = text("progress.labels", waiting=waiting, needed=needed)
+    facts = "".join(f"<span><b>{count}</b> {escape(text(key))}</span>" for count, key in counts)
+    labels = escape(text("progress.labels", waiting=given.waiting, needed=given.needed))
+    reason = escape(given.reason[:1].upper() + given.reason[1:])
     return (
         f'<div class="ll-progress"><div class="ll-progress-line"><span class="ll-track" role="progressbar" '
-        f'aria-valuemin="0" aria-valuemax="{needed}" aria-valuenow="{waiting}" aria-label="{escape(labels)}">'
-        f'<span class="ll-fill" style="width:{filled}%"></span></span><span class="ll-percent">{escape(labels)}</span>'
-        f'</div><div class="ll-progress-facts"><span class="ll-reason">{escape(str(given["reason"]))}</span>'
-        f"{facts}</div></div>"
+        f'aria-valuemin="0" aria-valuemax="{given.needed}" aria-valuenow="{given.waiting}" aria-label="{labels}">'
+        f'<span class="ll-fill" style="width:{filled}%"></span></span><span class="ll-percent">{labels}</span></div>'
+        f'<div class="ll-progress-facts"><span class="ll-reason">{reason}</span>{facts}</div></div>'
     )

@@ -6,8 +6,6 @@ import streamlit as st
 
 from annotation_app import markup
 from annotation_app.desk import Desk, now
-from annotation_app.texts import text
-from learnloop.errors import LearnloopError
 
 PULSE_SECONDS = 10
 
@@ -15,11 +13,10 @@ PULSE_SECONDS = 10
 @st.fragment(run_every=PULSE_SECONDS)
 def show(desk: Desk) -> None:
     """Runs by itself every few seconds. What it finds out about the task in hand redraws the whole page."""
-    before = desk.task, desk.signed_out
+    had_task, signed_out = desk.task is not None, desk.signed_out
     desk.keep_lease(now())
-    try:
-        st.html(markup.progress(desk.client.progress(desk.dataset)))
-    except LearnloopError as error:
-        st.caption(text("progress.unknown", problem=error))
-    if (desk.task is None) != (before[0] is None) or desk.signed_out != before[1]:
+    desk.read_progress()
+    if desk.progress is not None:
+        st.html(markup.progress(desk.progress))
+    if (desk.task is not None) != had_task or desk.signed_out != signed_out:
         st.rerun()

@@ -26,8 +26,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "forbidden.no_roles": "none",
         # Datasets
         "dataset": "Dataset",
-        "dataset.none": "There is no dataset yet. Once one is put in and its first model has scored new data, "
-        "tasks appear here.",
+        "dataset.none_heading": "No dataset yet",
+        "dataset.none": "Once a dataset is put in and its first model has scored new data, tasks appear here.",
         # The task
         "task.question": "Which label is right?",
         "task.alt": "Sample {sample} of dataset {dataset}, to be labelled",
@@ -38,14 +38,13 @@ TEXTS: dict[str, dict[str, str]] = {
         "task.load_again": "Load the sample again",
         "prediction.heading": "The model's guess",
         "prediction.of": "model version {version}",
-        "prediction.none": "No model has guessed yet.",
         "prediction.bar": "{label}: {percent} %",
         "chosen.heading": "Why this one",
         "chosen.unknown": "It was put in the queue for a person to decide.",
         "chosen.random": "Picked at random.",
-        "chosen.least_confident": "The model is among the least sure here.",
-        "chosen.margin": "The model can hardly tell its two best guesses apart.",
-        "chosen.entropy": "The model spreads its guess over many labels.",
+        "chosen.least_confidence": "The model is among the least sure here.",
+        "chosen.margin_sampling": "The model can hardly tell its two best guesses apart.",
+        "chosen.entropy_sampling": "The model spreads its guess over many labels.",
         "chosen.diverse_mini_batch": "The model hesitates, and the sample differs from the others it asks about.",
         "chosen.other": "Chosen by {strategy}.",
         "keys.hint": "Press a key or click: one answer, and the next sample comes.",
@@ -72,13 +71,11 @@ TEXTS: dict[str, dict[str, str]] = {
         "paused.body": "The sample went back to the queue, so that somebody else can answer it.",
         "paused.continue": "Go on",
         # Progress
-        "progress.round": "Until round {round}",
         "progress.labels": "{waiting} of {needed} labels",
         "progress.mine": "answered by you",
         "progress.pending": "waiting for a check",
         "progress.open": "open tasks",
         "progress.confirmed": "confirmed so far",
-        "progress.unknown": "The progress cannot be read: {problem}",
     }
 }
 

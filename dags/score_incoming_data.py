@@ -30,7 +30,9 @@ on the annotation page.
     params={
         "dataset": Param("", type="string", minLength=1, title="Dataset"),
         "path": Param("", type="string", title="Folder of new samples", description="Empty: score a known batch"),
-        "batch": Param("", type="string", title="Batch", description="A name for the new batch, or that of a known one"),
+        "batch": Param(
+            "", type="string", title="Batch", description="A name for the new batch, or that of a known one"
+        ),
     },
     render_template_as_native_obj=True,
 ):
@@ -43,6 +45,6 @@ on the annotation page.
     shards = ShardOperator(task_id="shards", pin=register.output)
     predict = PredictOperator.partial(task_id="predict").expand(shard=shards.output)
     choose = ChooseOperator(task_id="choose", pin=register.output)
-    release = ReleaseModelOperator(task_id="release_model").as_teardown(setups=register)
+    release = ReleaseModelOperator(task_id="release_model", pin=register.output).as_teardown(setups=register)
 
     predict >> choose >> release

@@ -31,7 +31,9 @@ def stage(spec: JobSpec, data: Path) -> None:
         else:
             address = urlsplit(wanted.source)
             if address.scheme != "file":
-                raise InvalidInput(f"input {name!r}: {wanted.source!r} cannot be staged yet; it must be a file:// address")
+                raise InvalidInput(
+                    f"input {name!r}: {wanted.source!r} cannot be staged yet; it must be a file:// address"
+                )
             _copy(Path(unquote(address.path)), target)
 
 

@@ -37,7 +37,9 @@ def test_a_dag_file_loads_quickly_and_imports_nothing_heavy(path: Path, tmp_path
         timeout=60,
     )
     assert probed.returncode == 0, probed.stderr[-2000:]
-    lines = {line.split()[0]: line.split()[1:] for line in probed.stdout.splitlines() if line[:4] in ("MODU", "SECO", "DAGS")}
+    lines = {
+        line.split()[0]: line.split()[1:] for line in probed.stdout.splitlines() if line[:4] in ("MODU", "SECO", "DAGS")
+    }
     assert not set(lines["MODULES"]) & set(HEAVY)
     assert float(lines["SECONDS"][0]) < 1.0
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
 
 from learnloop.annotation.selection import GoldCandidate, choose_tasks
-from learnloop.database import Batch, Dataset, ScoringRun
+from learnloop.database import Batch, ScoringRun
 from learnloop.datasets.batch import sample_files
 from learnloop.datasets.schema import loop_config
 from learnloop.datasets.store import Store

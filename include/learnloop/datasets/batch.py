@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -19,7 +18,7 @@ from learnloop.datasets.tables import FEATURES_FILE, write_table
 from learnloop.datasets.tree import Tree
 from learnloop.datasets.validate import validate_folder
 from learnloop.datasets.versions import head_of
-from learnloop.errors import Conflict, InvalidDataset, InvalidInput
+from learnloop.errors import Conflict, InvalidDataset, InvalidInput, NotFound
 
 
 def register_batch(
@@ -72,6 +71,14 @@ def register_batch(
     return registered
 
 
+def get_batch(session: Session, dataset: Dataset, name: str) -> Batch:
+    """The batch of a dataset by its name; raises NotFound."""
+    found = session.scalar(select(Batch).where(Batch.dataset_id == dataset.id, Batch.name == name))
+    if found is None:
+        raise NotFound(f"dataset {dataset.name} has no batch {name!r}")
+    return found
+
+
 def sample_files(store: Store, tree_hash: str) -> dict[str, tuple[str, str]]:
     """Sample id -> (path, md5) of the samples in a version's or batch's tree.
 
@@ -95,7 +102,7 @@ def _find(session: Session, dataset: Dataset, tree_hash: str) -> Batch | None:
 def _check_against_head(store: Store, head: DatasetVersion, tree: Tree, paths: dict[str, str], folder: Path) -> None:
     """Refuse a batch whose samples could not be merged, or would leak the test set into training."""
     head_tree = files_of(store, head).tree
-    rows = {row["sample_id"]: row for row in _identities(annotations_of(store, head))}
+    rows = {row["sample_id"]: row for row in annotations_of(store, head).to_pylist()}
     problems = []
     for sample, path in paths.items():
         row = rows.get(sample)
@@ -108,8 +115,3 @@ def _check_against_head(store: Store, head: DatasetVersion, tree: Tree, paths: d
     if problems:
         raise InvalidDataset(f"{folder} cannot become a batch of {head.name}:", problems)
     head_tree.updated({path: tree[path] for path in paths.values()})  # no file where the head has a folder
-
-
-def _identities(annotations: pa.Table) -> list[dict[str, str | None]]:
-    rows: list[dict[str, str | None]] = annotations.select(["sample_id", "path", "split"]).to_pylist()
-    return rows

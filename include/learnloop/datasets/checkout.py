@@ -70,7 +70,7 @@ def _appearing(target: Path) -> Iterator[Path]:
         except OSError:
             _refuse_occupied(target)  # somebody put something there meanwhile
             raise
-        durable.sync_folder(target.parent)
+        durable.sync([target.parent])
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

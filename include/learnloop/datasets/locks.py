@@ -34,8 +34,8 @@ def acquire_write(session: Session, dataset: Dataset, owner: str, ttl: timedelta
     if held is not None and held.expires_at > now:
         why = f" ({held.purpose})" if held.purpose else ""
         raise Locked(
-            f"dataset {dataset.name} is locked for writing by {held.owner}{why} until {held.expires_at:%Y-%m-%d %H:%M:%S %Z}:"
-            " wait until then, or ask them to release it"
+            f"dataset {dataset.name} is locked for writing by {held.owner}{why}"
+            f" until {held.expires_at:%Y-%m-%d %H:%M:%S %Z}: wait until then, or ask them to release it"
         )
     if held is not None:
         session.execute(delete(Lock).where(Lock.id == held.id))
@@ -116,7 +116,8 @@ def hold_row(session: Session, dataset: Dataset) -> None:
 
 def clock(session: Session) -> datetime:
     """The database's time now (not the transaction's start)."""
-    return session.execute(select(func.clock_timestamp())).scalar_one()
+    now: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    return now
 
 
 def _held(session: Session, dataset: Dataset) -> Lock | None:

@@ -59,6 +59,8 @@ def merge_confirmed(
         return earlier
     if not confirmed:
         return base
+    if "recipe" not in base.provenance:
+        raise Conflict(f"{base.name} was not preprocessed: preprocess it, and merge into the version that gives")
     last = {row.sample_id: row for row in sorted(confirmed, key=lambda row: row.id)}
     annotations = annotations_of(store, base)
     _check_labels(store, dataset, base, last, annotations)
@@ -150,8 +152,6 @@ def _with_samples(
 
 
 def _check_recipe(base: DatasetVersion, batch: Batch) -> None:
-    if "recipe" not in base.provenance:
-        raise Conflict(f"{base.name} was not preprocessed: preprocess it, then merge into the version that gives")
     if batch.provenance["recipe"] != base.provenance["recipe"]:
         raise Conflict(f"batch {batch.name} was made by another recipe than {base.name}: register its folder again")
 

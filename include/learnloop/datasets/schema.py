@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -91,6 +93,10 @@ class DatasetConfig(_Part):
     split: SplitConfig = SplitConfig()
     loop: LoopConfig = LoopConfig()
 
+    def stored_loop(self) -> dict[str, Any]:
+        """What ``Dataset.loop`` holds: the loop section, and the classes, so that nobody opens the store for them."""
+        return {**self.loop.model_dump(), "classes": self.classes}
+
     @field_validator("task_type", mode="before")
     @classmethod
     def _in_this_release(cls, value: Any) -> Any:
@@ -101,9 +107,7 @@ class DatasetConfig(_Part):
     @field_validator("classes")
     @classmethod
     def _unique(cls, classes: list[str]) -> list[str]:
-        repeated = (
-            sorted({name for name in classes if classes.count(name) > 1}) if len(set(classes)) < len(classes) else []
-        )
+        repeated = [name for name, count in Counter(classes).items() if count > 1]
         if repeated:
             raise ValueError(f"classes must differ; more than once: {', '.join(repeated)}")
         if any(name != name.strip() for name in classes):
@@ -126,6 +130,11 @@ def read_config(folder: Path) -> DatasetConfig:
     except OSError as error:
         raise InvalidDataset(f"{path} cannot be read: {error.strerror}") from error
     return parse_config(data, str(path))
+
+
+def loop_config(stored: Mapping[str, Any]) -> LoopConfig:
+    """The loop section in what ``Dataset.loop`` holds (``DatasetConfig.stored_loop``)."""
+    return LoopConfig.model_validate({name: part for name, part in stored.items() if name != "classes"})
 
 
 def parse_config(data: bytes, where: str) -> DatasetConfig:

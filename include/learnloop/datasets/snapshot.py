@@ -63,8 +63,8 @@ def snapshot(
             idempotency_key=key,
         )
         dataset.description = config.description
-        if previous is None or previous.loop != config.loop:
-            dataset.loop = config.loop.model_dump()
+        if previous is None or previous.stored_loop() != config.stored_loop():
+            dataset.loop = config.stored_loop()
         session.flush()
         return version
 

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from learnloop.datasets import copies, durable
 from learnloop.datasets.checkout import checkout_files
@@ -154,7 +155,7 @@ class Store:
 
     def _take(self, path: Path, pending: dict[str, Path]) -> tuple[str, int]:
         """Hash a file and, unless the store has it, copy it to a temporary file listed in ``pending``."""
-        with path.open("rb") as file:
+        with _open(path) as file:
             before = os.fstat(file.fileno())
             if before.st_size <= _IN_MEMORY:
                 data = file.read()
@@ -171,7 +172,7 @@ class Store:
                     with temporary.open("xb") as copy:
                         changed = copies.copy(file, copy) != md5
                         os.fchmod(copy.fileno(), 0o444)
-        if changed or _identity(path.stat()) != _identity(before):
+        if changed or not _is_still(path, before):
             raise Conflict(f"{path} changed while it was read; run it again when nobody writes to it")
         return md5, before.st_size
 
@@ -192,10 +193,9 @@ class Store:
         try:
             yield pending
             if pending:
-                durable.sync_filesystem(self._temporary)
-                for md5, temporary in pending.items():
-                    self._publish(temporary, md5)
-                durable.sync_filesystem(self._temporary)
+                durable.sync(pending.values())
+                folders = {self._publish(temporary, name) for name, temporary in pending.items()}
+                durable.sync({*folders, self._objects})
         finally:
             for temporary in pending.values():
                 temporary.unlink(missing_ok=True)
@@ -217,10 +217,11 @@ class Store:
         self._temporary.mkdir(parents=True, exist_ok=True)
         return self._temporary / uuid.uuid4().hex
 
-    def _publish(self, temporary: Path, name: str) -> None:
+    def _publish(self, temporary: Path, name: str) -> Path:
         target = self.path_of(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.replace(target)
+        return target.parent
 
     def _missing(self, name: str) -> NotFound:
         return NotFound(f"object {name} is not in the store {self.root}")
@@ -229,9 +230,22 @@ class Store:
         return Corrupted(f"object {name} ({self.path_of(name)}) does not hold the bytes it is named by")
 
 
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise Conflict(f"{path} is not there (any more)") from error
+    except (PermissionError, IsADirectoryError) as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
+
+
 def _md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def _identity(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_ino, status.st_size, status.st_mtime_ns
+def _is_still(path: Path, before: os.stat_result) -> bool:
+    try:
+        now = path.stat()
+    except FileNotFoundError:
+        return False
+    return (now.st_ino, now.st_size, now.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)

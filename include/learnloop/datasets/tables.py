@@ -37,10 +37,12 @@ FEATURES = pa.schema([("sample_id", pa.string()), ("path", pa.string()), ("featu
 OPTIONAL = frozenset({"label", "split", "annotator", "annotated_at"})
 
 
-def read_table(source: bytes | Path, schema: pa.Schema, where: str = "") -> pa.Table:
-    """Read a keyed table with exactly the columns of ``schema``, in its order.
+def read_table(source: bytes | Path, schema: pa.Schema | None = None, where: str = "") -> pa.Table:
+    """Read a keyed table.
 
     Args:
+        schema: what a file from outside must have: the result has exactly these columns, in this order. None takes
+            the columns as they are.
         where: names the table in errors; by default the path.
 
     Raises:
@@ -53,7 +55,7 @@ def read_table(source: bytes | Path, schema: pa.Schema, where: str = "") -> pa.T
         raise InvalidDataset(f"{where} does not exist") from error
     except (pa.ArrowException, OSError) as error:
         raise InvalidDataset(f"{where} is not a readable Parquet file: {error}") from error
-    table = conform(read, schema, where)
+    table = read if schema is None else conform(read, schema, where)
     check_key(table, where)
     return table
 
@@ -87,6 +89,8 @@ def conform(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
 
 def check_key(table: pa.Table, where: str) -> None:
     """Raise InvalidDataset unless each row has a ``sample_id`` of its own."""
+    if KEY not in table.column_names:
+        raise InvalidDataset(f"{where} has no column {KEY!r}")
     keys = table.column(KEY)
     if keys.null_count or pc.any(pc.equal(keys, "")).as_py():
         rows = [str(row) for row, key in enumerate(keys.to_pylist()) if not key]

@@ -40,7 +40,7 @@ def ensure_dataset(session: Session, config: DatasetConfig, owner: str) -> Datas
             name=config.name,
             task_type=config.task_type,
             description=config.description,
-            loop=config.loop.model_dump(),
+            loop=config.stored_loop(),
             owner=owner,
         )
         .on_conflict_do_nothing(index_elements=[Dataset.name])
@@ -134,6 +134,8 @@ def commit(
             raise InvalidInput("a shared version needs the token of a write lock")
         locks.check(session, dataset, token)
         _check_head(session, dataset, expected_head_id)
+        if next((parent.id for parent in parents), None) != expected_head_id:
+            raise InvalidInput(f"the first parent of a shared version of {dataset.name} must be the head it continues")
         name = _next_name(session, dataset, bump)
     version = DatasetVersion(
         dataset_id=dataset.id,

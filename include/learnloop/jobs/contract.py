@@ -67,6 +67,14 @@ class JobResult:
     finished_at: datetime
     places: Places
 
+    @property
+    def results_dir(self) -> Path:
+        return self.places.results
+
+    @property
+    def models_dir(self) -> Path:
+        return self.places.models
+
     def path(self, output: str) -> Path:
         """The path of one output, or of a folder that holds some.
 

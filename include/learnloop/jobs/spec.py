@@ -47,7 +47,7 @@ class Mount(_Part):
     """
 
     name: Name
-    path: str = Field(pattern=r"^/[^\0]*$")
+    path: str = Field(pattern=r"^/[^\x00]*$")
     size: Quantity
     access: Literal["read_only", "read_write"] = "read_write"
     performance: Literal["standard", "fast"] = "standard"
@@ -94,7 +94,7 @@ class JobSpec(_Part):
     env: dict[EnvironmentName, str] = {}
     secrets: dict[EnvironmentName, str] = {}
     inputs: dict[Name, Input] = {}
-    outputs: tuple[Annotated[str, Field(pattern=r"^(results|models)/[^/\0]+(/[^/\0]+)*$")], ...] = ()
+    outputs: tuple[Annotated[str, Field(pattern=r"^(results|models)/[^/\x00]+(/[^/\x00]+)*$")], ...] = ()
     mounts: tuple[Mount, ...] = ()
     resources: Resources = Resources()
     node_pool: str | None = None

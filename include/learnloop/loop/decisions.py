@@ -87,6 +87,8 @@ def structure_facts(session: Session, dataset: Dataset) -> StructureFacts:
         labels=labels[-1] if labels else 0,
         labels_when_chosen=before[-1] if before else (labels[0] if labels else 0),
         accuracies=[
-            float(done.metrics["comparison"]["candidate"]["accuracy"]) for done in trained if "comparison" in done.metrics
+            float(done.metrics["comparison"]["candidate"]["accuracy"])
+            for done in trained
+            if "comparison" in done.metrics
         ],
     )

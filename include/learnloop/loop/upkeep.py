@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any, cast
 
-from sqlalchemy import delete, func
+from sqlalchemy import CursorResult, Delete, delete, func
 from sqlalchemy.orm import Session
 
 from learnloop.annotation.queue import release_lapsed as release_tasks
@@ -15,14 +16,18 @@ KEEP_ANSWERS = timedelta(days=1)
 
 def release_lapsed(session: Session) -> dict[str, int]:
     """Return lapsed annotation leases to the queue; delete expired locks, model leases and remembered answers."""
-    locks = session.execute(delete(Lock).where(Lock.expires_at < func.now()))
-    leases = session.execute(delete(ModelLease).where(ModelLease.expires_at < func.now()))
-    forgotten = session.execute(
-        delete(IdempotentRequest).where(IdempotentRequest.created_at < func.now() - KEEP_ANSWERS)
+    locks = _delete(session, delete(Lock).where(Lock.expires_at < func.now()))
+    leases = _delete(session, delete(ModelLease).where(ModelLease.expires_at < func.now()))
+    forgotten = _delete(
+        session, delete(IdempotentRequest).where(IdempotentRequest.created_at < func.now() - KEEP_ANSWERS)
     )
     return {
         "annotation leases": release_tasks(session),
-        "locks": locks.rowcount,
-        "model leases": leases.rowcount,
-        "remembered answers": forgotten.rowcount,
+        "locks": locks,
+        "model leases": leases,
+        "remembered answers": forgotten,
     }
+
+
+def _delete(session: Session, statement: Delete) -> int:
+    return cast("CursorResult[Any]", session.execute(statement)).rowcount

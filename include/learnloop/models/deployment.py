@@ -144,6 +144,13 @@ def release_model(session: Session, *, model_name: str, version: int, holder: st
     _notify(session)
 
 
+def served_version(session: Session, model_name: str, alias: str) -> int | None:
+    """The version that should be served under ``{model_name}:{alias}``; None when nothing is deployed there."""
+    return session.scalar(
+        select(Deployment.model_version).where(Deployment.model_name == model_name, Deployment.alias == alias)
+    )
+
+
 def _check_names(model_name: str, version: int) -> None:
     if not model_name or set(model_name) & {":", "/"}:
         raise InvalidInput(f"model name {model_name!r} must not be empty or hold ':' or '/'")
@@ -152,10 +159,11 @@ def _check_names(model_name: str, version: int) -> None:
 
 
 def _locked(session: Session, model_name: str, alias: str) -> Deployment:
+    # FOR NO KEY UPDATE: servers that report on the row meanwhile (they refer to its key) need not wait.
     row = session.scalar(
         select(Deployment)
         .where(Deployment.model_name == model_name, Deployment.alias == alias)
-        .with_for_update()
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
     if row is None:
@@ -187,13 +195,13 @@ def _live_statuses(session: Session, deployment_id: int, generation: int) -> dic
         )
         .where(ServerReplica.seen_at > func.now() - LIVE_WITHIN)
     )
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 def _restore(session_factory: SessionFactory, deployment_id: int, generation: int) -> str:
     """Undo a generation that failed, unless it was replaced meanwhile. Returns what is so now."""
     with session_factory() as session:
-        row = session.scalar(select(Deployment).where(Deployment.id == deployment_id).with_for_update())
+        row = session.scalar(select(Deployment).where(Deployment.id == deployment_id).with_for_update(key_share=True))
         if row is None or row.generation != generation:
             return "it was replaced meanwhile"
         if row.previous_version is None:

@@ -16,10 +16,12 @@ from typing import Any
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Lifespan
 
+from learnloop import __version__
 from learnloop.errors import InvalidInput, LearnloopError, Unavailable
 from learnloop.serving import protocol
 from learnloop.serving.metrics import Metrics
@@ -102,7 +104,7 @@ class Api:
                 self._models.release(loaded)
 
     async def server(self, request: Request) -> Response:
-        return _json({"name": "learnloop", "version": "0.1.0", "extensions": []})
+        return _json({"name": "learnloop", "version": __version__, "extensions": []})
 
     async def health_live(self, request: Request) -> Response:
         live = self._live()
@@ -155,7 +157,14 @@ class Api:
         return Response(self._metrics.text(self._models), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def create_app(models: ModelSet, metrics: Metrics, *, ready: Callable[[], bool], live: Callable[[], bool]) -> Starlette:
+def create_app(
+    models: ModelSet,
+    metrics: Metrics,
+    *,
+    ready: Callable[[], bool],
+    live: Callable[[], bool],
+    lifespan: Lifespan[Starlette] | None = None,
+) -> Starlette:
     api = Api(models, metrics, ready=ready, live=live)
     routes = [
         Route("/v2/models/{name}/infer", api.infer, methods=["POST"]),
@@ -173,7 +182,7 @@ def create_app(models: ModelSet, metrics: Metrics, *, ready: Callable[[], bool],
         Route("/metrics", api.metrics),
     ]
     handlers: dict[Any, Any] = {LearnloopError: _on_error, HTTPException: _on_http_error, Exception: _on_bug}
-    return Starlette(routes=routes, exception_handlers=handlers)
+    return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
 
 
 def _answer(loaded: LoadedVersion, body: bytes) -> bytes:
@@ -214,6 +223,8 @@ async def _body(request: Request, length: int | None) -> bytes:
                 if len(body) > MAX_BODY:
                     raise TooLarge(f"the body has more than {MAX_BODY} bytes: send fewer rows at once")
             return bytes(body)
+    except ClientDisconnect as error:
+        raise WrongRequest("the body ended early: the caller went away") from error
     except TimeoutError as error:
         raise TooSlow(f"the body did not arrive within {BODY_SECONDS:.0f} s") from error
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from learnloop.errors import InvalidInput, LearnloopError, NotFound, Unavailable
 
-CONNECT_RETRIES = 3
+CONNECT_RETRIES = 2
 POLL_SECONDS = 0.05
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 5.0
-STOP_CHECK = 0.5
+STOP_CHECK = 0.2
 """Seconds between two looks at whether to stop."""
 
 log = logging.getLogger(__name__)

@@ -125,6 +125,7 @@ class Reconciler:
                 if self._metrics.database_up:
                     log.warning("The database does not answer; still serving what is loaded: %s", error)
                 self._metrics.database_up = False
+                self._reported = {}  # others may have forgotten this replica meanwhile: report everything again
 
     def reconcile(self) -> None:
         """One pass.
@@ -197,7 +198,7 @@ class Reconciler:
         """Write the heartbeat, and the statuses that changed."""
         changed = {number: status for number, status in statuses.items() if self._reported.get(number) != status}
         with session(self._database_url) as opened:
-            if not self._reported and self._untried is None:
+            if self._untried is None:
                 old = select(ServerReplica.name).where(ServerReplica.seen_at < func.now() - FORGET_AFTER)
                 for replica in opened.scalars(old).all():
                     _forget(opened, replica)

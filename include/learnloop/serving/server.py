@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import uvicorn
+from starlette.applications import Starlette
 
 from learnloop.models.deployment import DEPLOYMENTS_CHANNEL
 from learnloop.serving.app import create_app
@@ -33,13 +37,18 @@ class ModelServer:
         )
         self._listener = Listener(database_url, DEPLOYMENTS_CHANNEL, self.reconciler.wake)
         app = create_app(
-            self.models, self.metrics, ready=lambda: self.reconciler.ready, live=lambda: self.reconciler.live
+            self.models,
+            self.metrics,
+            ready=lambda: self.reconciler.ready,
+            live=lambda: self.reconciler.live,
+            lifespan=self._lifespan,
         )
         self._http = uvicorn.Server(
             uvicorn.Config(
                 app,
                 host=host,
                 port=port,
+                lifespan="on",
                 access_log=False,
                 log_config=None,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -48,13 +57,16 @@ class ModelServer:
         )
 
     def run(self) -> None:
-        self.reconciler.start()
-        self._listener.start()
-        try:
-            self._http.run()
-        finally:
-            self._listener.stop()
-            self.reconciler.stop()
+        self._http.run()
 
     def stop(self) -> None:
         self._http.should_exit = True
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Reconcile from before the first request until after the last; uvicorn drains before it leaves."""
+        self.reconciler.start()
+        self._listener.start()
+        yield
+        await asyncio.to_thread(self._listener.stop)
+        await asyncio.to_thread(self.reconciler.stop)

@@ -15,7 +15,7 @@ from learnloop.settings import Settings
 from learnloop.stack.components import BIN
 from learnloop.stack.places import ROOT, Places, write_private
 
-FIRST_USERS = [
+FIRST_USERS: list[dict[str, object]] = [
     {"name": "admin", "role": "admin"},
     {"name": "scientist", "role": "scientist"},
     {"name": "annotator", "role": "annotator"},

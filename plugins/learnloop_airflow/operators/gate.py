@@ -33,19 +33,20 @@ class GateOperator(BaseOperator):
         self.kind = kind
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from learnloop.models.gate import decide
+
         from learnloop.database import session
-        from learnloop.datasets.schema import LoopConfig
+        from learnloop.datasets.schema import loop_config
         from learnloop.datasets.versions import get_dataset
         from learnloop.loop.decisions import record_decision
         from learnloop.models import registry
-        from learnloop.models.gate import decide
         from learnloop.settings import settings
 
         comparison = self.evaluated["result"]
         name = model_name_of(self.pin["dataset"])
         owner = run_owner(context)
         with session() as db:
-            rules = LoopConfig.model_validate(get_dataset(db, self.pin["dataset"]).loop).gate
+            rules = loop_config(get_dataset(db, self.pin["dataset"]).loop).gate
         decision = decide(comparison, min_gain=rules.min_gain, max_class_drop=rules.max_class_drop)
         version = registry.register(
             name,

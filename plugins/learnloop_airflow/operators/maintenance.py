@@ -18,7 +18,9 @@ class DueRoundsOperator(BaseOperator):
         from learnloop.loop.rounds import due_rounds
 
         with session() as db:
-            due = [{"trigger_run_id": found.run_id, "conf": {"dataset": found.dataset.name}} for found in due_rounds(db)]
+            due = [
+                {"trigger_run_id": found.run_id, "conf": {"dataset": found.dataset.name}} for found in due_rounds(db)
+            ]
         self.log.info("%d rounds are due", len(due))
         return due
 

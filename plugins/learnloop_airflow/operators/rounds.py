@@ -87,7 +87,7 @@ class CloseRoundOperator(BaseOperator):
         from learnloop.loop.rounds import close_round
 
         with session() as db:
-            state = close_round(db, context["run_id"], by_gate=True)
+            state = close_round(db, context["run_id"])
         self.log.info("the round is %s", state)
         return state
 

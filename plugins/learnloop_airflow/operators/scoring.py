@@ -51,7 +51,12 @@ class RegisterBatchOperator(BaseOperator):
             if version is None:
                 raise NotFound(f"no model serves {name!r} yet: run base_model_training for the dataset first")
             lease_model(
-                db, name, version, holder=context["run_id"], duration=LEASE, owner=run_owner(context)
+                db,
+                model_name=name,
+                version=version,
+                holder=context["run_id"],
+                duration=LEASE,
+                owner=run_owner(context),
             )
             self.log.info("batch %s: %d samples, scored by %s version %d", batch.name, batch.samples, name, version)
             return {
@@ -138,14 +143,28 @@ class ChooseOperator(BaseOperator):
 
 
 class ReleaseModelOperator(BaseOperator):
-    """Give the model lease back; made a teardown. A lease that is missed here lapses by itself."""
+    """Give the model lease back; made a teardown. A lease that is missed here lapses by itself.
+
+    :param pin: what ``RegisterBatchOperator`` returned (templated).
+    """
+
+    template_fields: Sequence[str] = ("pin",)
+
+    def __init__(self, *, pin: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pin = pin
 
     def execute(self, context: Context) -> None:
         from learnloop.database import session
         from learnloop.models.deployment import release_model
 
         with session() as db:
-            release_model(db, holder=context["run_id"])
+            release_model(
+                db,
+                model_name=self.pin["model_name"],
+                version=self.pin["model_version"],
+                holder=context["run_id"],
+            )
 
 
 def predictions_folder(run_id: str, owner: str) -> Path:

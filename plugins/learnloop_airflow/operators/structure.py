@@ -32,10 +32,11 @@ class StructureNeededOperator(BaseOperator):
         self.dataset = dataset
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from learnloop.training.structure import structure_needed
+
         from learnloop.database import session
         from learnloop.datasets.versions import get_dataset
         from learnloop.loop.decisions import record_decision, structure_facts
-        from learnloop.training.structure import structure_needed
 
         with session() as db:
             dataset = get_dataset(db, self.dataset)
@@ -68,10 +69,11 @@ class CandidatesOperator(BaseOperator):
         self.pin = pin
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
+        from learnloop.training.structure import candidates
+
         from learnloop.database import session
         from learnloop.datasets.versions import get_dataset
         from learnloop.loop.decisions import structure_facts
-        from learnloop.training.structure import candidates
 
         with session() as db:
             dataset = get_dataset(db, self.pin["dataset"])
@@ -109,9 +111,10 @@ class ChooseStructureOperator(BaseOperator):
         self.trials = trials
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from learnloop.training.structure import choose
+
         from learnloop.database import session
         from learnloop.loop.decisions import record_decision
-        from learnloop.training.structure import choose
 
         candidates, results = list(self.candidates), [trial["result"] for trial in self.trials]
         choice = choose(results[0], results[1:])
@@ -130,5 +133,3 @@ class ChooseStructureOperator(BaseOperator):
                 )
             raise AirflowSkipException(choice.reason)
         return {**self.pin, "trainer": {**candidates[choice.index + 1], "from_scratch": True}}
-
-

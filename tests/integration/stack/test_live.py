@@ -48,7 +48,9 @@ def test_every_port_is_bound_to_loopback_only(live_stack) -> None:
     for process in psutil.process_iter():
         try:
             if process.environ().get(MARK) == str(live_stack.home):
-                ports += [found.laddr for found in process.net_connections("inet") if found.status == psutil.CONN_LISTEN]
+                ports += [
+                    found.laddr for found in process.net_connections("inet") if found.status == psutil.CONN_LISTEN
+                ]
         except (psutil.AccessDenied, psutil.NoSuchProcess):
             continue
     assert ports

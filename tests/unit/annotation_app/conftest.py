@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,15 @@ from fastapi.responses import JSONResponse, Response
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from learnloop.errors import Gone, InvalidInput, LearnloopError, NotAuthenticated, NotFound, Unavailable
+from learnloop.errors import (
+    Gone,
+    InvalidInput,
+    LearnloopError,
+    NotAuthenticated,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
 from learnloop.permissions import Principal, authorize
 from learnloop.settings import settings
 
@@ -47,7 +56,6 @@ class Double:
     replies: dict[str, Any] = field(default_factory=dict)  # Idempotency-Key: what was answered
     revoked: set[str] = field(default_factory=set)
     down: bool = False
-    lapsed_tasks: set[int] = field(default_factory=set)
     lose_reply: bool = False  # write, but answer as if nobody were there
     content: bytes | None = None  # instead of the digit
     urls: list[str] = field(default_factory=list)  # as they were asked for
@@ -81,6 +89,14 @@ class Double:
                 }
             )
 
+    def give(self, task_id: int, user: str) -> None:
+        """Let the lease of a claimed task lapse and ``user`` claim it."""
+        self.claims[task_id] = (user, self.claims[task_id][1])
+
+    def reopen(self, task_id: int) -> None:
+        """Let the lease of a claimed task lapse."""
+        self.open.append(self.claims.pop(task_id)[1])
+
     def token(self, user: str) -> str:
         return f"token-of-{user}"
 
@@ -95,7 +111,7 @@ def build(double: Double) -> FastAPI:
 
     @app.exception_handler(LearnloopError)
     async def problem(request: Request, error: LearnloopError) -> JSONResponse:
-        body = {"type": error.type, "title": type(error).__name__, "status": error.status, "detail": str(error)}
+        body = {"type": f"urn:learnloop:problem:{error.type}", "status": error.status, "detail": str(error)}
         return JSONResponse(body, error.status, media_type="application/problem+json")
 
     def caller(request: Request, permission: str) -> str:
@@ -109,15 +125,17 @@ def build(double: Double) -> FastAPI:
         return user
 
     def held(task_id: int, user: str) -> dict[str, Any]:
-        if task_id in double.lapsed_tasks:
-            raise Gone(f"the lease of task {task_id} has lapsed: it went back to the queue")
+        if any(task["id"] == task_id for task in double.open):
+            raise Gone(f"the lease of task {task_id} has lapsed and the task is back in the queue: claim again")
         holder, task = double.claims.get(task_id, (None, None))
-        if task is None or holder != user:
-            raise NotFound(f"there is no task {task_id} of yours")
+        if task is None:
+            raise NotFound(f"there is no task {task_id}")
+        if holder != user:
+            raise PermissionDenied(f"task {task_id} is {holder}'s: claim a task of your own")
         return task
 
     def once(request: Request, write: Callable[[], Any]) -> Any:
-        key = request.headers["idempotency-key"]
+        key = request.headers["idempotency-key"]  # the page always sends one
         if key not in double.replies:
             double.replies[key] = write()
         if double.lose_reply:
@@ -143,12 +161,22 @@ def build(double: Double) -> FastAPI:
         user = caller(request, "session:read")
         role = double.users[user][1]
         permissions = sorted(Principal(user, frozenset({role})).permissions)
-        return {"user": user, "name": user, "roles": [role], "permissions": permissions}
+        return {"name": user, "roles": [role], "permissions": permissions}
+
+    def described(name: str) -> dict[str, Any]:
+        classes = double.datasets[name]
+        return {
+            "name": name,
+            "task_type": "image_classification",
+            "description": "",
+            "classes": classes,
+            "head": None,
+        }
 
     @app.get(f"{API}/datasets")
     def datasets(request: Request) -> Any:
         caller(request, "dataset:read")
-        return {"items": [{"name": name} for name in double.datasets], "next_cursor": None}
+        return {"items": [described(name) for name in double.datasets], "next": None}
 
     @app.get(f"{API}/datasets/{{name}}/progress")
     def progress(name: str, request: Request) -> Any:
@@ -159,28 +187,33 @@ def build(double: Double) -> FastAPI:
             "confirmed": 60 + waiting,
             "waiting": waiting,
             "needed": 40,
-            "reason": f"{waiting} of 40 labels: {40 - waiting} more start round 2",
+            "reason": f"{40 - waiting} more labels needed",
             "open_tasks": sum(task["dataset"] == name for task in double.open),
             "pending": min(len(mine), 2),
             "answered_by_me": len(mine),
-            "round": 1,
+            "round": None,
         }
 
     @app.post(f"{API}/datasets/{{name}}/tasks/claim")
     def claim(name: str, request: Request) -> Any:
         user = caller(request, "annotation:claim")
-
-        def write() -> Any:
-            task = next((task for task in double.open if task["dataset"] == name), None)
-            if task is None:
-                return None
+        mine = [task for who, task in double.claims.values() if who == user and task["dataset"] == name]
+        open_ones = [task for task in double.open if task["dataset"] == name]
+        if not mine and not open_ones:
+            return Response(status_code=204)
+        task = (mine or open_ones)[0]
+        if not mine:
             double.open.remove(task)
             double.claimed_total += 1
-            lease = datetime.now(UTC) + timedelta(seconds=double.lease_seconds)
-            double.claims[task["id"]] = (user, task)
-            return task | {"lease_expires_at": lease.isoformat()}
+        double.claims[task["id"]] = (user, leased(task))
+        return double.claims[task["id"]][1]
 
-        return {"task": once(request, write)}
+    def leased(task: dict[str, Any]) -> dict[str, Any]:
+        return task | {"lease_expires_at": (datetime.now(UTC) + timedelta(seconds=double.lease_seconds)).isoformat()}
+
+    @app.get(f"{API}/tasks/{{task_id}}")
+    def show(task_id: int, request: Request) -> Any:
+        return held(task_id, caller(request, "annotation:read"))
 
     @app.get(f"{API}/tasks/{{task_id}}/content")
     def content(task_id: int, request: Request) -> Response:
@@ -195,27 +228,25 @@ def build(double: Double) -> FastAPI:
             task = held(task_id, user)
             if body["label"] not in task["classes"]:
                 raise InvalidInput(f"{body['label']!r} is no class of {task['dataset']}")
+            del double.claims[task_id]
             double.answers.append({"user": user, "task": task_id, **body})
-            return {"task": task_id, "outcome": "pending"}
+            return {"id": len(double.answers), "task_id": task_id, "received": True}
 
         return once(request, write)
 
     @app.post(f"{API}/tasks/{{task_id}}/skip")
     def skip(task_id: int, body: dict[str, Any], request: Request) -> Any:
         user = caller(request, "annotation:claim")
-
-        def write() -> Any:
-            held(task_id, user)
-            double.answers.append({"user": user, "task": task_id, **body})
-            return {"task": task_id, "outcome": "skipped"}
-
-        return once(request, write)
+        held(task_id, user)
+        del double.claims[task_id]
+        double.answers.append({"user": user, "task": task_id, **body})
+        return {"task_id": task_id, "skipped": True}
 
     @app.post(f"{API}/tasks/{{task_id}}/renew")
     def renew(task_id: int, request: Request) -> Any:
-        task = held(task_id, caller(request, "annotation:claim"))
-        lease = datetime.now(UTC) + timedelta(seconds=double.lease_seconds)
-        return task | {"lease_expires_at": lease.isoformat()}
+        user = caller(request, "annotation:claim")
+        double.claims[task_id] = (user, leased(held(task_id, user)))
+        return {"task_id": task_id, "lease_expires_at": double.claims[task_id][1]["lease_expires_at"]}
 
     return app
 
@@ -229,6 +260,12 @@ def digit(number: int) -> bytes:
     written = io.BytesIO()
     Image.fromarray((digits.images[index] * 15.9).astype("uint8")).save(written, "PNG")
     return written.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("learnloop.client.BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr("annotation_app.desk.AGAIN_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -249,9 +286,16 @@ def double() -> Iterator[Double]:
 
 
 @pytest.fixture
-def page(double: Double, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
-    """The page before anybody has logged in."""
+def cookies() -> dict[str, str]:
+    """What the browser sends along; a test puts Airflow's ``_token`` in."""
+    return {}
+
+
+@pytest.fixture
+def page(double: Double, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
+    """The page, not run yet. Streamlit's harness has no browser, so its cookies are put in here."""
     monkeypatch.setenv("LEARNLOOP_API_URL", double.url)
+    monkeypatch.setattr("streamlit.runtime.context._get_client_context", lambda: SimpleNamespace(cookies=cookies))
     settings.cache_clear()
-    yield AppTest.from_file(str(ROOT / "annotation_app" / "app.py"), default_timeout=20).run()
+    yield AppTest.from_file(str(ROOT / "annotation_app" / "app.py"), default_timeout=10)
     settings.cache_clear()

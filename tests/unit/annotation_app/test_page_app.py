@@ -5,6 +5,8 @@ from streamlit.testing.v1 import AppTest
 
 
 def log_in(page: AppTest, user: str = "anna", password: str = "secret-a") -> AppTest:
+    if not page.text_input:
+        page.run()
     page.text_input[0].set_value(user)
     page.text_input[1].set_value(password)
     return page.button[0].click().run()
@@ -28,6 +30,7 @@ def test_wrong_password_is_said_and_nothing_opens(page: AppTest) -> None:
 
 
 def test_empty_form_is_not_sent(page: AppTest) -> None:
+    page.run()
     page.button[0].click().run()
     assert "Type your user name" in page.error[0].value
 
@@ -37,7 +40,7 @@ def test_task_is_shown_and_one_click_answers_it(page: AppTest, double) -> None:
     shown = words(page)
     assert 'alt=\\"Sample batch_7/0001 of dataset digits' in shown
     assert "1: 52 %" in shown
-    assert "0 of 40 labels: 40 more" in shown
+    assert "40 more labels needed" in shown
     assert answers(page) == [str(digit) for digit in range(10)]
     page.button(key="answer_1_3").click().run()
     assert [(a["task"], a["label"]) for a in double.answers] == [(1, "3")]
@@ -83,16 +86,26 @@ def test_lost_connection_says_so_and_recovers(page: AppTest, double) -> None:
     assert answers(page)
 
 
-def test_lapsed_lease_keeps_the_answer_beside_the_next_task(page: AppTest, double) -> None:
+def test_answer_to_a_task_that_somebody_else_has_now_is_kept_beside_the_next(page: AppTest, double) -> None:
     log_in(page)
-    double.lapsed_tasks.add(1)
+    double.give(1, "ben")
     page.button(key="answer_1_3").click().run()
-    assert "lapsed" in words(page)
+    assert "Not sent yet" in words(page)
+    assert "ben" in page.warning[0].value
     assert "batch_7/0002" in words(page)
-    double.lapsed_tasks.clear()
+    double.give(1, "anna")
     page.button(key="kept_send").click().run()
     assert [a["task"] for a in double.answers] == [1]
     assert "Not sent yet" not in words(page)
+
+
+def test_kept_answer_can_be_discarded(page: AppTest, double) -> None:
+    log_in(page)
+    double.give(1, "ben")
+    page.button(key="answer_1_3").click().run()
+    page.button(key="kept_discard").click().run()
+    assert "Not sent yet" not in words(page)
+    assert not double.answers
 
 
 def test_ended_session_goes_back_to_the_form_and_the_answer_is_sent_after(page: AppTest, double) -> None:
@@ -145,3 +158,31 @@ def test_token_is_never_in_a_url(page: AppTest, double, path: str) -> None:
     log_in(page)
     assert path in [url.split("?")[0] for url in double.urls]
     assert not [url for url in double.urls if "token-of" in url]
+
+
+def test_cookie_of_airflow_opens_the_page(page: AppTest, double, cookies: dict[str, str]) -> None:
+    cookies["_token"] = double.token("anna")
+    page.run()
+    assert answers(page)
+    double.revoked.add(double.token("anna"))
+    page.button(key="answer_1_3").click().run()
+    assert "Your session has ended" in page.info[0].value
+    log_in(page)
+    assert [(a["task"], a["label"]) for a in double.answers] == [(1, "3")]
+
+
+def test_stale_cookie_leads_to_the_form(page: AppTest, cookies: dict[str, str]) -> None:
+    cookies["_token"] = "token-of-nobody"
+    page.run()
+    assert "Your session has ended" in page.info[0].value
+    assert len(page.text_input) == 2
+
+
+def test_server_that_is_down_at_the_start_is_waited_for(page: AppTest, double, cookies: dict[str, str]) -> None:
+    cookies["_token"] = double.token("anna")
+    double.down = True
+    page.run()
+    assert "Learnloop does not answer" in words(page)
+    double.down = False
+    page.run()
+    assert answers(page)

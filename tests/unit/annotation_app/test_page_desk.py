@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from annotation_app.desk import HOLD, Desk
 
+from annotation_app.desk import HOLD, Desk
 from learnloop.client import LearnloopClient
 
 
@@ -74,16 +74,24 @@ def test_reply_that_was_lost_does_not_make_two_answers(desk: Desk, double) -> No
     assert (desk.kept, len(double.answers)) == ({}, 1)
 
 
-def test_lapsed_lease_keeps_the_answer_and_asks_a_person(desk: Desk, double) -> None:
+def test_task_that_went_to_somebody_else_keeps_the_answer_for_a_person_to_decide(desk: Desk, double) -> None:
     desk.take()
-    double.lapsed_tasks.add(1)
+    double.give(1, "ben")
     desk.answer(1, "7")
-    assert "lapsed" in desk.kept[1].problem
-    double.lapsed_tasks.clear()
+    assert "ben's" in desk.kept[1].problem
+    assert desk.task.id == 2
+    double.give(1, "anna")
     desk.send_kept()
     assert desk.kept  # not by itself
-    desk.send_kept(lapsed_too=True)
+    desk.send_kept(refused_too=True)
     assert (desk.kept, len(double.answers)) == ({}, 1)
+
+
+def test_skip_that_comes_too_late_has_had_its_effect(desk: Desk, double) -> None:
+    desk.take()
+    double.reopen(1)
+    desk.answer(1, None, "Damaged")
+    assert (desk.kept, desk.task.id) == ({}, 2)
 
 
 def test_ended_session_keeps_the_answer_and_says_so(desk: Desk, double) -> None:
@@ -91,17 +99,17 @@ def test_ended_session_keeps_the_answer_and_says_so(desk: Desk, double) -> None:
     double.revoked.add(double.token("anna"))
     desk.answer(1, "7")
     assert desk.signed_out
-    assert not desk.kept[1].lapsed
+    assert not desk.kept[1].refused
 
 
-def test_lease_is_renewed_while_somebody_may_look_then_let_go(desk: Desk, double, clock: Clock) -> None:
+def test_lease_is_renewed_while_somebody_may_look_then_let_go(desk: Desk, clock: Clock) -> None:
     desk.take()
-    first = desk.task.lease_expires_at
+    first = datetime.fromisoformat(desk.task.lease_expires_at)
     desk.keep_lease(datetime.now(UTC))
-    assert desk.task.lease_expires_at == first  # plenty left
+    assert desk.task.lease_expires_at == first.isoformat()  # plenty left
     clock.now += 280
     desk.keep_lease(first - timedelta(seconds=20))
-    renewed = desk.task.lease_expires_at
+    renewed = datetime.fromisoformat(desk.task.lease_expires_at)
     assert renewed > first
     clock.now += HOLD.total_seconds()
     desk.keep_lease(renewed - timedelta(seconds=1))
@@ -111,12 +119,32 @@ def test_lease_is_renewed_while_somebody_may_look_then_let_go(desk: Desk, double
     assert desk.paused
 
 
-def test_lease_that_is_gone_puts_the_task_down(desk: Desk, double) -> None:
+def test_lease_that_cannot_be_renewed_puts_the_task_down(desk: Desk, double) -> None:
     desk.take()
-    double.lapsed_tasks.add(1)
-    desk.keep_lease(desk.task.lease_expires_at)
+    double.give(1, "ben")
+    desk.keep_lease(datetime.fromisoformat(desk.task.lease_expires_at))
     assert desk.task is None
     assert desk.paused
+
+
+def test_lost_connection_does_not_take_the_task_away(desk: Desk, double) -> None:
+    desk.take()
+    double.down = True
+    desk.keep_lease(datetime.fromisoformat(desk.task.lease_expires_at) - timedelta(seconds=20))
+    assert desk.task.id == 1
+    assert desk.offline
+
+
+def test_api_that_did_not_answer_is_not_asked_again_at_once(
+    desk: Desk, double, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("annotation_app.desk.AGAIN_SECONDS", 2.0)
+    double.down = True
+    desk.take()
+    double.down = False
+    assert not desk.look_again()
+    clock.now += 2
+    assert desk.look_again()
 
 
 def test_empty_queue_is_no_problem(desk: Desk, double) -> None:

@@ -2,8 +2,9 @@ import re
 import string
 from pathlib import Path
 
-import annotation_app
 import pytest
+
+import annotation_app
 from annotation_app.keys import SKIP_KEYS
 from annotation_app.texts import TEXTS, text
 

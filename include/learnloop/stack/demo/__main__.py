@@ -58,9 +58,7 @@ def run(places: Places) -> None:
         stack.running_environment(places),
         places.logs / "roles.log",
     )
-    clients = {
-        name: LearnloopClient.login(settings.api_url, name, password) for name, password in passwords.items()
-    }
+    clients = {name: LearnloopClient.login(settings.api_url, name, password) for name, password in passwords.items()}
     scientist = clients["demo-scientist"]
     airflow = AirflowClient(settings.api_url, scientist.token or "")
     name = free_name()
@@ -134,9 +132,7 @@ def structure_word(db: Any, name: str, number: int) -> str:
     return "-" if found is None else str(found.reason)
 
 
-def collect(
-    name: str, airflow: AirflowClient, settings: Settings, data: digits.Digits
-) -> list[report.RoundReport]:
+def collect(name: str, airflow: AirflowClient, settings: Settings, data: digits.Digits) -> list[report.RoundReport]:
     """Read what happened from the database, and train the same trainer on random samples beside it."""
     rows = []
     with session() as db:

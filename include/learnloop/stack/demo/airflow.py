@@ -29,7 +29,9 @@ class AirflowClient:
         deadline = time.monotonic() + seconds
         while self._http.get(f"/dags/{dag_id}").status_code != 200:
             if time.monotonic() > deadline:
-                raise Unavailable(f"Airflow does not know the DAG {dag_id} after {seconds:.0f} s; import errors: {self.import_errors()}")
+                raise Unavailable(
+                    f"Airflow does not know the DAG {dag_id} after {seconds:.0f} s; import errors: {self.import_errors()}"
+                )
             time.sleep(POLL_SECONDS)
 
     def import_errors(self) -> Any:

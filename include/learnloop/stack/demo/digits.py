@@ -56,7 +56,9 @@ def write(folder: Path, name: str, budget: int, seed: int = 0) -> Digits:
             rows.append((ids[index], f"images/{ids[index]}.png", CLASSES[labels[index]], split))
     for index in pool:
         Image.fromarray(scaled[index]).save(folder / "pool" / f"{ids[index]}.png")
-    columns: dict[str, Any] = dict(zip(("sample_id", "path", "label", "split"), map(list, zip(*rows, strict=True)), strict=True))
+    columns: dict[str, Any] = dict(
+        zip(("sample_id", "path", "label", "split"), map(list, zip(*rows, strict=True)), strict=True)
+    )
     pq.write_table(pa.table(columns), dataset / "annotations.parquet")
     config = {
         "name": name,

@@ -1,0 +1,28 @@
+"""What the page shows when there is nothing to do on it: a heading, a sentence, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+
+import streamlit as st
+
+from annotation_app.texts import text
+from learnloop.errors import LearnloopError
+
+LOOK_AGAIN_SECONDS = 3
+
+
+def show(heading: str, body: str) -> None:
+    st.html(f'<div class="ll-quiet"><h2>{escape(heading)}</h2><p>{escape(body)}</p></div>')
+
+
+@st.fragment(run_every=LOOK_AGAIN_SECONDS)
+def offline(problem: LearnloopError, again: Callable[[], object]) -> None:
+    """Say that the API does not answer, and do ``again`` every few seconds until it does."""
+    show(text("offline.heading"), f"{problem}. {text('offline.body')}")
+    try:
+        again()
+    except LearnloopError:
+        return  # shown above already; the next run tries once more
+    st.rerun()

@@ -1,0 +1,1 @@
+"""Which samples people are asked about, who is asked, and what becomes of their answers."""

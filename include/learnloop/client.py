@@ -1,0 +1,220 @@
+"""A client of Learnloop's HTTP API: what the page, the CLI and scripts use.
+
+client = LearnloopClient.login("http://127.0.0.1:8080", "annotator", password)
+task = client.claim("digits")
+client.submit(task.id, "7")
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any, Self
+
+import httpx
+from pydantic import BaseModel
+
+from learnloop import errors
+from learnloop.errors import InvalidInput, LearnloopError, NotAuthenticated, PermissionDenied, Unavailable
+
+API = "/learnloop/api/v1"
+TRIES = 4
+BACKOFF_SECONDS = 0.2
+RETRIED = {429, 502, 503, 504}
+
+
+class SessionInfo(BaseModel):
+    name: str
+    roles: list[str]
+    permissions: list[str]
+
+
+class DatasetInfo(BaseModel):
+    name: str
+    task_type: str
+    description: str
+    classes: list[str]
+    head: str | None
+
+
+class Prediction(BaseModel):
+    label: str
+    confidence: float
+    uncertainty: float
+    probabilities: dict[str, float]
+    model_version: int
+
+
+class Task(BaseModel):
+    id: int
+    dataset: str
+    sample_id: str
+    task_type: str
+    path: str
+    content_type: str
+    content_url: str
+    prediction: Prediction
+    classes: list[str]
+    chosen_by: dict[str, Any]
+    lease_expires_at: str | None
+
+
+class ProgressInfo(BaseModel):
+    confirmed: int
+    waiting: int
+    needed: int
+    reason: str
+    open_tasks: int
+    pending: int
+    answered_by_me: int
+    round: dict[str, Any] | None
+
+
+class LearnloopClient:
+    """Acts as the user whose token it bears. May be shared by threads.
+
+    Every method raises what the API says: ``NotAuthenticated``, ``PermissionDenied``, ``NotFound``, ``InvalidInput``,
+    ``Conflict``, ``Gone``, or ``Unavailable`` when it does not answer. Reads, and writes that carry an
+    ``Idempotency-Key``, are tried again when the connection breaks; other writes are not.
+    """
+
+    def __init__(self, base_url: str, token: str | None = None) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.token = token
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.Client(base_url=self.base_url, headers=headers, timeout=30)
+
+    @classmethod
+    def login(cls, base_url: str, username: str, password: str) -> Self:
+        """Get a token from Airflow for a user of Airflow's.
+
+        Raises:
+            NotAuthenticated: wrong name or password.
+        """
+        with cls(base_url) as anonymous:
+            answer = anonymous._send("POST", "/auth/token", json={"username": username, "password": password})
+        if answer.status_code not in (200, 201):
+            raise NotAuthenticated("the user name or the password is wrong")
+        return cls(base_url, answer.json()["access_token"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def logout(self) -> None:
+        """Have Airflow revoke the token: nobody can use it any more."""
+        self._send("GET", "/api/v2/auth/logout")
+        self.close()
+
+    def session(self) -> SessionInfo:
+        return SessionInfo.model_validate(self._get("/session"))
+
+    def datasets(self) -> list[DatasetInfo]:
+        return [DatasetInfo.model_validate(item) for item in self._all("/datasets")]
+
+    def versions(self, dataset: str) -> list[dict[str, Any]]:
+        return self._all(f"/datasets/{dataset}/versions")
+
+    def rounds(self, dataset: str) -> list[dict[str, Any]]:
+        return self._all(f"/datasets/{dataset}/rounds")
+
+    def start_round(self, dataset: str, reason: str = "") -> dict[str, Any]:
+        return dict(self._write(f"/datasets/{dataset}/rounds", {"reason": reason}).json())
+
+    def progress(self, dataset: str) -> ProgressInfo:
+        return ProgressInfo.model_validate(self._get(f"/datasets/{dataset}/progress"))
+
+    def claim(self, dataset: str) -> Task | None:
+        """Lease the next task; None when there is none. Claiming again gives the task one holds, so it may be retried."""
+        answer = self._checked("POST", f"{API}/datasets/{dataset}/tasks/claim", retry=True)
+        return None if answer.status_code == 204 else Task.model_validate(answer.json())
+
+    def task(self, task_id: int) -> Task:
+        return Task.model_validate(self._get(f"/tasks/{task_id}"))
+
+    def content(self, task_id: int) -> bytes:
+        """The sample's bytes."""
+        return self._checked("GET", f"{API}/tasks/{task_id}/content", retry=True).content
+
+    def submit(
+        self, task_id: int, label: str, *, seconds: float | None = None, comment: str = "", key: str | None = None
+    ) -> None:
+        """Answer a task; the same ``key`` again (or a retry) counts once."""
+        body = {"label": label, "seconds": seconds, "comment": comment}
+        self._write(f"/tasks/{task_id}/annotation", body, key)
+
+    def skip(self, task_id: int, reason: str = "") -> None:
+        self._checked("POST", f"{API}/tasks/{task_id}/skip", retry=False, json={"reason": reason})
+
+    def renew(self, task_id: int) -> None:
+        self._checked("POST", f"{API}/tasks/{task_id}/renew", retry=True)
+
+    def deployments(self) -> list[dict[str, Any]]:
+        return self._all("/deployments")
+
+    def _get(self, path: str, **params: Any) -> Any:
+        return self._checked("GET", API + path, retry=True, params=params).json()
+
+    def _all(self, path: str) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            found = self._get(path, limit=200, **({"cursor": cursor} if cursor else {}))
+            items += found["items"]
+            cursor = found["next"]
+            if cursor is None:
+                return items
+
+    def _write(self, path: str, body: dict[str, Any], key: str | None = None) -> httpx.Response:
+        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+        return self._checked("POST", API + path, retry=True, json=body, headers=headers)
+
+    def _checked(self, method: str, path: str, *, retry: bool, **options: Any) -> httpx.Response:
+        for attempt in range(TRIES if retry else 1):
+            if attempt:
+                time.sleep(BACKOFF_SECONDS * 2**attempt)
+            last = attempt == (TRIES if retry else 1) - 1
+            try:
+                answer = self._send(method, path, **options)
+            except Unavailable:
+                if last:
+                    raise
+                continue
+            if answer.status_code < 400:
+                return answer
+            if last or answer.status_code not in RETRIED:
+                raise _error(answer)
+        raise AssertionError("unreachable")
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{self.base_url} does not answer: {error or type(error).__name__}") from error
+
+
+_BY_TYPE: dict[str, type[LearnloopError]] = {
+    found.type: found
+    for found in vars(errors).values()
+    if isinstance(found, type) and issubclass(found, LearnloopError)
+}
+
+
+def _error(answer: httpx.Response) -> LearnloopError:
+    """The exception that a problem document stands for."""
+    try:
+        body = answer.json()
+        detail = str(body.get("detail") or answer.reason_phrase)
+        kind = _BY_TYPE.get(str(body.get("type", "")).removeprefix("urn:learnloop:problem:"))
+        problems = body.get("problems", ())
+    except ValueError:
+        detail, kind, problems = f"{answer.status_code} {answer.reason_phrase}", None, ()
+    if kind is None:
+        known = {401: NotAuthenticated, 403: PermissionDenied, 404: errors.NotFound, 422: InvalidInput}
+        kind = known.get(answer.status_code, Unavailable if answer.status_code >= 500 else LearnloopError)
+    return kind(detail, problems) if issubclass(kind, InvalidInput) else kind(detail)

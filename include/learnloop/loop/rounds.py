@@ -1,0 +1,222 @@
+"""Rounds: opened once, run once, closed however they end.
+
+Everything that opens or closes a round first locks the dataset's row, so that it happens one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, exists, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from learnloop.database import (
+    ConfirmedAnnotation,
+    Dataset,
+    DatasetVersion,
+    OutboxMessage,
+    PolicyEvaluation,
+    Round,
+    RoundAnnotation,
+    tell,
+)
+from learnloop.errors import Conflict, InvalidInput, NotFound
+from learnloop.permissions import SERVICE
+from learnloop.training import policy
+
+OPEN = ("requested", "running")
+
+
+def evaluate_policy(session: Session, dataset: Dataset) -> PolicyEvaluation:
+    """Ask the training policy, keep its answer, and open a round when it says so: all in this transaction."""
+    lock(session, dataset)
+    under_way = session.scalars(
+        select(Round.number).where(Round.dataset_id == dataset.id, Round.state.in_(OPEN))
+    ).first()
+    facts = policy.PolicyFacts(waiting=waiting(session, dataset), open_round=under_way)
+    needed = int(dataset.loop.get("policy", {}).get("labels", 40))
+    verdict = policy.evaluate(facts, labels=needed)
+    evaluation = PolicyEvaluation(
+        dataset_id=dataset.id,
+        due=verdict.due,
+        reason=verdict.reason,
+        facts={"waiting": facts.waiting, "needed": needed, "open_round": under_way},
+        owner=SERVICE.name,
+    )
+    session.add(evaluation)
+    if verdict.due:
+        _open(session, dataset, verdict.reason, SERVICE.name)
+    session.flush()
+    return evaluation
+
+
+def request_round(session: Session, dataset: Dataset, *, by: str, reason: str) -> Round:
+    """Open a round because a person wants it.
+
+    Raises:
+        Conflict: a round is under way.
+        InvalidInput: there is nothing new to train on.
+    """
+    lock(session, dataset)
+    under_way = session.scalars(select(Round).where(Round.dataset_id == dataset.id, Round.state.in_(OPEN))).first()
+    if under_way is not None:
+        raise Conflict(f"round {under_way.number} of {dataset.name} is {under_way.state}: wait until it has ended")
+    if waiting(session, dataset) == 0:
+        raise InvalidInput(
+            f"{dataset.name} has no confirmed label that no round has used: there is nothing to train on"
+        )
+    return _open(session, dataset, reason or f"started by {by}", by)
+
+
+def open_base_round(session: Session, version: DatasetVersion, *, run_id: str, owner: str) -> Round:
+    """Open (and start) round 0, or a later one when the dataset has a base model already; once a ``run_id``.
+
+    Raises:
+        Conflict: another round is under way.
+    """
+    dataset = version.dataset
+    lock(session, dataset)
+    for found in session.scalars(select(Round).where(Round.dataset_id == dataset.id)):
+        if found.metrics.get("run_id") == run_id:
+            found.state = "running"
+            return found
+        if found.state in OPEN:
+            raise Conflict(f"round {found.number} of {dataset.name} is {found.state}: wait until it has ended")
+    opened = Round(
+        dataset_id=dataset.id,
+        number=_next_number(session, dataset),
+        state="running",
+        reason="base model",
+        base_version_id=version.id,
+        version_id=version.id,
+        started_at=func.now(),
+        metrics={"run_id": run_id},
+        owner=owner,
+    )
+    session.add(opened)
+    session.flush()
+    return opened
+
+
+def start_round(session: Session, run_id: str) -> Round:
+    """The round of an incremental run, now running; also when it ran before (a retried or cleared run goes on).
+
+    Raises:
+        NotFound: no round has this run id.
+        Conflict: the round has ended.
+    """
+    started = find(session, run_id)
+    lock(session, started.dataset)
+    session.refresh(started)
+    if started.state not in OPEN:
+        raise Conflict(
+            f"round {started.number} of {started.dataset.name} is {started.state}: its labels went back to the pool"
+            if started.state == "failed"
+            else f"round {started.number} of {started.dataset.name} is {started.state} and stays so"
+        )
+    if started.state == "requested":
+        started.state, started.started_at = "running", func.now()
+        started.base_version_id = started.dataset.head_id
+    session.execute(
+        update(OutboxMessage)
+        .where(OutboxMessage.key == run_id, OutboxMessage.delivered_at.is_(None))
+        .values(delivered_at=func.now())
+    )
+    session.flush()
+    session.refresh(started)
+    return started
+
+
+def close_round(session: Session, run_id: str) -> str:
+    """End the run's round by what the gate said, or as failed when it was not asked or nothing could serve the model.
+
+    The labels of a failed round go back to the pool; the next confirmed label asks the policy about them again. Labels
+    that came during a round that ended well are asked about now.
+    """
+    ended = find(session, run_id)
+    lock(session, ended.dataset)
+    session.refresh(ended)
+    if ended.state not in OPEN:
+        return ended.state
+    accepted = ended.metrics.get("accepted")
+    if accepted is None or (accepted and ended.served_at is None):
+        ended.state = "failed"
+        session.execute(delete(RoundAnnotation).where(RoundAnnotation.round_id == ended.id))
+    else:
+        ended.state = "accepted" if accepted else "rejected"
+    ended.finished_at = func.now()
+    session.flush()
+    if ended.state != "failed":
+        evaluate_policy(session, ended.dataset)
+    return ended.state
+
+
+def consumed(session: Session, of: Round) -> Sequence[ConfirmedAnnotation]:
+    """The confirmed annotations that a round consumed, oldest first."""
+    return session.scalars(
+        select(ConfirmedAnnotation)
+        .join(RoundAnnotation, RoundAnnotation.confirmed_id == ConfirmedAnnotation.id)
+        .where(RoundAnnotation.round_id == of.id)
+        .order_by(ConfirmedAnnotation.id)
+    ).all()
+
+
+def due_rounds(session: Session) -> Sequence[Round]:
+    """Rounds that wait for their run. What was told of them does not matter, so no lost message does."""
+    return session.scalars(select(Round).where(Round.state == "requested").order_by(Round.id)).all()
+
+
+def find(session: Session, run_id: str) -> Round:
+    """The round of a DAG run, by the run's id."""
+    dataset, _, number = run_id.removeprefix("round-").rpartition("-")
+    wanted = select(Round).join(Round.dataset)
+    if run_id.startswith("round-") and number.isdigit():
+        wanted = wanted.where(Dataset.name == dataset, Round.number == int(number))
+    else:
+        wanted = wanted.where(Round.metrics["run_id"].as_string() == run_id)
+    found = session.scalars(wanted).one_or_none()
+    if found is None:
+        raise NotFound(f"no round belongs to the run {run_id!r}: rounds are started by the training policy or the API")
+    return found
+
+
+def waiting(session: Session, dataset: Dataset) -> int:
+    """How many confirmed labels no round has used."""
+    return session.scalar(select(func.count()).select_from(_unused(dataset).subquery())) or 0
+
+
+def lock(session: Session, dataset: Dataset) -> None:
+    """Take the dataset's row until the transaction ends: whoever opens or closes rounds takes turns here."""
+    session.get_one(Dataset, dataset.id, with_for_update=True)
+
+
+def _unused(dataset: Dataset) -> Any:
+    newer = select(ConfirmedAnnotation.supersedes_id).where(ConfirmedAnnotation.supersedes_id.is_not(None))
+    return select(ConfirmedAnnotation.id).where(
+        ConfirmedAnnotation.dataset_id == dataset.id,
+        ~exists().where(RoundAnnotation.confirmed_id == ConfirmedAnnotation.id),
+        ConfirmedAnnotation.id.not_in(newer),
+    )
+
+
+def _open(session: Session, dataset: Dataset, reason: str, owner: str) -> Round:
+    opened = Round(dataset_id=dataset.id, number=_next_number(session, dataset), reason=reason, owner=owner, metrics={})
+    opened.dataset = dataset
+    session.add(opened)
+    session.flush()
+    taken = [{"confirmed_id": confirmed, "round_id": opened.id} for confirmed in session.scalars(_unused(dataset))]
+    session.execute(insert(RoundAnnotation), taken)
+    message = OutboxMessage(
+        topic="round.requested",
+        key=opened.run_id,
+        payload={"dataset": dataset.name, "number": opened.number, "labels": len(taken)},
+        owner=owner,
+    )
+    tell(session, message)
+    return opened
+
+
+def _next_number(session: Session, dataset: Dataset) -> int:
+    highest = session.scalar(select(func.max(Round.number)).where(Round.dataset_id == dataset.id))
+    return 0 if highest is None else highest + 1

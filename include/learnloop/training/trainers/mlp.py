@@ -1,0 +1,154 @@
+"""A multi-layer perceptron, trained epoch by epoch: warm starts, checkpoints, a stop at the plateau."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from learnloop.training.data import Labels, Rows
+from learnloop.training.trainers.base import Array, Fitted, Progress, Trainer, balanced_weights, fit_scaler
+
+if TYPE_CHECKING:
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import StandardScaler
+
+CHECKPOINT_SECONDS = 5.0
+PROGRESS_EPOCHS = 10
+PLATEAU_EPOCHS = 15  # without 1 % less loss: the end
+CHECKPOINT_TYPES = ["sklearn.neural_network._stochastic_optimizers.AdamOptimizer"]
+
+
+class MLPTrainer(Trainer):
+    """Adam on cross-entropy with all classes weighing the same.
+
+    Given a parent of the same structure it shrinks and perturbs the parent's weights (Ash & Adams, "On Warm-Starting
+    Neural Network Training", NeurIPS 2020): going on from them as they are generalises worse than a cold start.
+    """
+
+    hidden: list[Annotated[int, Field(ge=1, le=8192)]] = Field(default=[32], min_length=1, max_length=10)
+    alpha: float = Field(default=0.01, ge=0)
+    learning_rate: float = Field(default=0.003, gt=0, le=1)
+    max_epochs: int = Field(default=150, ge=1)
+    shrink: float = Field(default=0.5, ge=0, le=1)
+
+    def fit(
+        self,
+        X: Rows,
+        y: Labels,
+        classes: tuple[str, ...],
+        *,
+        parent: Pipeline | None = None,
+        seed: int,
+        progress: Progress,
+        checkpoint_dir: Path,
+    ) -> Fitted:
+        from sklearn.pipeline import Pipeline
+
+        names = np.array(classes)[y]
+        scaler = fit_scaler(X)
+        rows, weights = scaler.transform(X).astype(np.float32), balanced_weights(y)
+        checkpoint = checkpoint_dir / "mlp.skops"
+        if checkpoint.exists():
+            classifier, start = _load(checkpoint), "resumed from a checkpoint"
+        else:
+            classifier = self._new(rows, names, classes, seed)
+            start = "cold: there is no parent" if parent is None else self._start_from(parent, classifier, scaler)
+        saved = time.monotonic()
+        while not self._done(classifier.loss_curve_):
+            epoch = len(classifier.loss_curve_)
+            # An order by seed and epoch alone, so that a resumed fit goes on exactly where it was.
+            order = np.random.default_rng([seed, epoch]).permutation(len(y))
+            classifier.partial_fit(rows[order], names[order], sample_weight=weights[order])
+            epoch += 1
+            if epoch % PROGRESS_EPOCHS == 0:
+                progress(epoch=epoch, max_epochs=self.max_epochs, loss=round(float(classifier.loss_), 6))
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                _save(classifier, checkpoint)
+                saved = time.monotonic()
+        losses = [float(loss) for loss in classifier.loss_curve_]
+        progress(epoch=len(losses), max_epochs=self.max_epochs, loss=round(losses[-1], 6), done=True)
+        _strip(classifier)
+        return Fitted(
+            Pipeline([("scaler", scaler), ("classifier", classifier)]),
+            {"epochs": len(losses), "loss": losses[-1], "start": start},
+        )
+
+    def _new(self, rows: Array, names: Any, classes: tuple[str, ...], seed: int) -> MLPClassifier:
+        """A classifier with fresh weights for all classes, also those that no sample has yet."""
+        from sklearn.neural_network import MLPClassifier
+
+        classifier = MLPClassifier(
+            tuple(self.hidden),
+            alpha=self.alpha,
+            learning_rate_init=self.learning_rate,
+            batch_size=min(len(rows), max(32, min(len(rows) // 16, 256))),
+            shuffle=False,
+            random_state=seed,
+        )
+        # This makes the weight arrays; what it learned is overwritten at once.
+        classifier.partial_fit(rows, names, classes=np.sort(np.array(classes)))
+        generator = np.random.default_rng(seed)
+        for weights, biases in zip(classifier.coefs_, classifier.intercepts_, strict=True):
+            bound = np.sqrt(6 / sum(weights.shape))  # Glorot, as scikit-learn's own
+            weights[...] = generator.uniform(-bound, bound, weights.shape)
+            biases[...] = generator.uniform(-bound, bound, biases.shape)
+        classifier.loss_curve_.clear()
+        del classifier._optimizer
+        return classifier
+
+    def _start_from(self, parent: Pipeline, classifier: MLPClassifier, scaler: StandardScaler) -> str:
+        """Move the weights of ``classifier`` towards the parent's, when it has the same structure; says what was done."""
+        from sklearn.neural_network import MLPClassifier
+        from sklearn.preprocessing import StandardScaler
+
+        old = parent[-1]
+        if not isinstance(old, MLPClassifier) or not isinstance(parent[0], StandardScaler) or len(parent) != 2:
+            return f"cold: the parent is a {type(old).__name__}"
+        if [part.shape for part in old.coefs_] != [part.shape for part in classifier.coefs_]:
+            return "cold: the parent has another structure"
+        if list(old.classes_) != list(classifier.classes_):
+            return "cold: the parent has other classes"
+        coefs, intercepts = _rescaled(old, parent[0], scaler)
+        for fresh, learned in zip(classifier.coefs_ + classifier.intercepts_, coefs + intercepts, strict=True):
+            fresh *= 1 - self.shrink
+            fresh += self.shrink * learned
+        return f"warm: the parent's weights, shrunk to {self.shrink:g}"
+
+    def _done(self, losses: list[float]) -> bool:
+        if len(losses) <= PLATEAU_EPOCHS:
+            return len(losses) >= self.max_epochs
+        return len(losses) >= self.max_epochs or min(losses[-PLATEAU_EPOCHS:]) > 0.99 * min(losses[:-PLATEAU_EPOCHS])
+
+
+def _rescaled(old: MLPClassifier, before: StandardScaler, now: StandardScaler) -> tuple[list[Array], list[Array]]:
+    """The old weights, changed so that behind the new scaler they compute what they did behind the old one."""
+    first = old.coefs_[0] * (now.scale_ / before.scale_)[:, None]
+    bias = old.intercepts_[0] + ((now.mean_ - before.mean_) / before.scale_) @ old.coefs_[0]
+    return [first, *old.coefs_[1:]], [bias, *old.intercepts_[1:]]
+
+
+def _save(classifier: MLPClassifier, path: Path) -> None:
+    import skops.io
+
+    temporary = path.with_suffix(".part")
+    skops.io.dump(classifier, temporary)
+    temporary.replace(path)
+
+
+def _load(path: Path) -> MLPClassifier:
+    import skops.io
+
+    return skops.io.load(path, trusted=CHECKPOINT_TYPES)
+
+
+def _strip(classifier: MLPClassifier) -> None:
+    """Drop what only training needs: Adam's state (not a type that models may hold) and copies of the weights."""
+    del classifier._optimizer
+    for name in ("_best_coefs", "_best_intercepts", "_random_state"):
+        if hasattr(classifier, name):
+            delattr(classifier, name)

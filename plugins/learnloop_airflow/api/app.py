@@ -1,0 +1,28 @@
+"""The application: its routes, its errors, its limits."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from learnloop import __version__
+from learnloop_airflow.api import problems
+from learnloop_airflow.api.routes import datasets, models, session, tasks
+from learnloop_airflow.api.routing import Routes
+
+
+def create_app() -> FastAPI:
+    """Make the application. Without documentation pages: the OpenAPI document is a route like any other, with a right."""
+    app = FastAPI(title="Learnloop", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    problems.install(app)
+    app.add_middleware(problems.LimitBody)
+    for group in (session, datasets, tasks, models):
+        app.include_router(group.routes.router)
+
+    contract = Routes()
+
+    @contract.add("GET", "/openapi.json", "session:read", include_in_schema=False)
+    def openapi() -> dict[str, object]:
+        return app.openapi()
+
+    app.include_router(contract.router)
+    return app

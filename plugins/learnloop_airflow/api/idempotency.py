@@ -1,0 +1,50 @@
+"""``Idempotency-Key``: the same request by the same caller is done once, and answered the same again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Header
+from fastapi.responses import JSONResponse
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from learnloop.database import IdempotentRequest
+from learnloop.errors import InvalidInput
+from learnloop.permissions import Principal
+
+Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+
+
+def once(
+    session: Session,
+    caller: Principal,
+    key: str | None,
+    request: str,
+    body: dict[str, Any],
+    do: Callable[[], Any],
+    status: int,
+) -> JSONResponse:
+    """Run ``do`` and remember its answer under ``key``, in one transaction with what it did.
+
+    Raises:
+        InvalidInput: the key was used for a different request.
+    """
+    if key is None:
+        return JSONResponse(do(), status_code=status)
+    fingerprint = f"{request} {hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()}"
+    # Two copies of one request that arrive together take turns; the second finds the first one's answer.
+    session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"{caller.name} {key}"})
+    found = session.scalars(
+        select(IdempotentRequest).where(IdempotentRequest.owner == caller.name, IdempotentRequest.key == key)
+    ).one_or_none()
+    if found is not None:
+        if found.request != fingerprint:
+            raise InvalidInput("this Idempotency-Key was used for a different request; use a new one for each")
+        return JSONResponse(found.response, status_code=found.status)
+    answer = do()
+    session.add(IdempotentRequest(owner=caller.name, key=key, request=fingerprint, status=status, response=answer))
+    return JSONResponse(answer, status_code=status)

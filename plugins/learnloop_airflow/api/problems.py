@@ -1,0 +1,87 @@
+"""Every error leaves as ``application/problem+json`` (RFC 9457) with a stable ``type``."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from learnloop.errors import InvalidInput, LearnloopError
+
+MAX_BODY_BYTES = 64 * 1024
+
+
+def problem(status: int, type_: str, detail: str, problems: tuple[str, ...] | list[str] = ()) -> JSONResponse:
+    body: dict[str, Any] = {
+        "type": f"urn:learnloop:problem:{type_}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if problems:
+        body["problems"] = list(problems)
+    return JSONResponse(body, status_code=status, media_type="application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Turn every error that leaves ``app`` into a problem document."""
+
+    @app.exception_handler(LearnloopError)
+    async def ours(request: Request, error: LearnloopError) -> JSONResponse:
+        problems = error.problems if isinstance(error, InvalidInput) else ()
+        return problem(error.status, error.type, str(error).split("\n  - ")[0], problems)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        problems = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        return problem(422, "invalid-input", "the request is not valid", problems)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+        answer = problem(error.status_code, kind, str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
+
+
+class LimitBody:
+    """Refuse bodies over ``MAX_BODY_BYTES``, also those that do not say their length."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        too_large = problem(413, "body-too-large", f"a request body may have at most {MAX_BODY_BYTES} bytes")
+        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
+            await too_large(scope, receive, send)
+            return
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return  # the client went away
+            body += message.get("body", b"")
+            if len(body) > MAX_BODY_BYTES:
+                await too_large(scope, receive, send)
+                return
+            more = message.get("more_body", False)
+        replayed = False
+
+        async def replay() -> Message:
+            nonlocal replayed
+            if replayed:
+                return await receive()
+            replayed = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self.app(scope, replay, send)

@@ -1,0 +1,128 @@
+"""Annotation tasks: claim, look, answer, skip."""
+
+from __future__ import annotations
+
+import mimetypes
+from typing import Any
+
+from fastapi import Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from learnloop.annotation import answers, queue
+from learnloop.database import AnnotationTask, session
+from learnloop.datasets.store import Store
+from learnloop.datasets.versions import get_dataset
+from learnloop.errors import NotFound
+from learnloop.permissions import Principal
+from learnloop.settings import settings
+from learnloop_airflow.api.auth import Caller
+from learnloop_airflow.api.idempotency import Key, once
+from learnloop_airflow.api.routing import Routes
+
+routes = Routes()
+
+Text = Field(default="", max_length=2000)
+
+
+class Answer(BaseModel):
+    label: str = Field(min_length=1, max_length=200)
+    seconds: float | None = Field(default=None, ge=0, le=86_400, allow_inf_nan=False)
+    comment: str = Text
+
+
+class Skip(BaseModel):
+    reason: str = Text
+
+
+@routes.add("POST", "/datasets/{name}/tasks/claim", "annotation:claim")
+def claim_task(name: str, caller: Caller) -> Response:
+    """Lease the next task to the caller; 204 when there is none for them."""
+    with session() as db:
+        dataset = get_dataset(db, name)
+        lease = dataset.loop.get("quality", {}).get("lease_seconds", 300)
+        task = queue.claim(db, dataset.id, caller.name, lease_seconds=lease)
+        return Response(status_code=204) if task is None else JSONResponse(_task(task))
+
+
+@routes.add("GET", "/tasks/{task_id}", "annotation:read")
+def show_task(task_id: int, caller: Caller) -> dict[str, Any]:
+    with session() as db:
+        return _task(_visible(queue.get_task(db, task_id), caller))
+
+
+@routes.add("GET", "/tasks/{task_id}/content", "annotation:read")
+def show_content(task_id: int, caller: Caller) -> Response:
+    """The sample's bytes, checked against their checksum."""
+    with session() as db:
+        task = _visible(queue.get_task(db, task_id), caller)
+        path, name = task.path, task.object
+    # A sample is somebody's upload: nothing in it may run in the page's name.
+    headers = {
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Content-Disposition": "inline",
+        "Cache-Control": "private, max-age=3600",
+    }
+    return Response(Store(settings().store).read(name), media_type=_type_of(path), headers=headers)
+
+
+@routes.add("POST", "/tasks/{task_id}/annotation", "annotation:claim", status_code=201)
+def submit_answer(task_id: int, answer: Answer, caller: Caller, key: Key = None) -> JSONResponse:
+    """Answer a task. What becomes of the answer is not said here: a gold task must look like any other."""
+    with session() as db:
+
+        def do() -> dict[str, Any]:
+            made = answers.submit(
+                db, task_id, caller.name, answer.label, seconds=answer.seconds, comment=answer.comment
+            )
+            return {"id": made.id, "task_id": task_id, "received": True}
+
+        return once(db, caller, key, f"POST /tasks/{task_id}/annotation", answer.model_dump(), do, 201)
+
+
+@routes.add("POST", "/tasks/{task_id}/skip", "annotation:claim")
+def skip_task(task_id: int, wanted: Skip, caller: Caller) -> dict[str, Any]:
+    """Give a task back, with a reason; the caller is not asked about it again."""
+    with session() as db:
+        queue.skip(db, task_id, caller.name, wanted.reason)
+        return {"task_id": task_id, "skipped": True}
+
+
+@routes.add("POST", "/tasks/{task_id}/renew", "annotation:claim")
+def renew_lease(task_id: int, caller: Caller) -> dict[str, Any]:
+    """Keep a claimed task for another lease."""
+    with session() as db:
+        task = queue.renew(db, task_id, caller.name)
+        return {"task_id": task_id, "lease_expires_at": _time(task.lease_expires_at)}
+
+
+def _visible(task: AnnotationTask, caller: Principal) -> AnnotationTask:
+    """A task is its claimer's to see, and a reviewer's. To others it does not exist."""
+    if task.claimed_by != caller.name and "annotation:review" not in caller.permissions:
+        raise NotFound(f"there is no task {task.id} that {caller.name} has claimed")
+    return task
+
+
+def _task(task: AnnotationTask) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "dataset": task.dataset.name,
+        "sample_id": task.sample_id,
+        "task_type": task.dataset.task_type,
+        "path": task.path,
+        "content_type": _type_of(task.path),
+        "content_url": f"/learnloop/api/v1/tasks/{task.id}/content",
+        "prediction": task.prediction,
+        "classes": task.dataset.loop.get("classes", []),
+        "chosen_by": task.reason,
+        "lease_expires_at": _time(task.lease_expires_at),
+    }
+
+
+def _type_of(path: str) -> str:
+    return mimetypes.guess_type(path)[0] or "application/octet-stream"
+
+
+def _time(value: Any) -> str | None:
+    return None if value is None else value.isoformat()

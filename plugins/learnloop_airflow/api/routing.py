@@ -1,0 +1,40 @@
+"""The one way to add a route: with the permission it needs. A route without one cannot be written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Depends
+
+from learnloop.permissions import PERMISSIONS, authorize
+from learnloop_airflow.api.auth import Caller
+
+
+class Routes:
+    """A group of routes; each checks its permission before anything else of it runs."""
+
+    def __init__(self) -> None:
+        self.router = APIRouter()
+
+    def add(
+        self, method: str, path: str, permission: str, **options: Any
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        if permission not in PERMISSIONS:
+            raise ValueError(f"{method} {path}: unknown permission {permission!r}")
+
+        def check(caller: Caller) -> None:
+            authorize(caller, permission)
+
+        def register(handler: Callable[..., Any]) -> Callable[..., Any]:
+            self.router.add_api_route(
+                path,
+                handler,
+                methods=[method],
+                dependencies=[Depends(check)],
+                openapi_extra={"x-permission": permission},
+                **options,
+            )
+            return handler
+
+        return register

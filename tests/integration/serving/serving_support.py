@@ -1,0 +1,22 @@
+"""What the tests of serving share."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+
+BROKEN_FILE, BROKEN_WEIGHTS = 8, 9
+"""Versions that no server may ever serve."""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
