@@ -115,18 +115,18 @@ def _kept(desk: Desk) -> None:
         else text("kept.answer", label=kept.answer.label, sample=kept.answer.sample_id)
         for kept in desk.kept.values()
     )
-    problems = "\n\n".join(dict.fromkeys(_plain(kept.problem) for kept in desk.kept.values()))
-    with st.container(key="kept"):
-        st.warning(f"**{_plain(text('kept.heading', answers=answers))}**\n\n{problems}", icon=":material/outbox:")
-        with st.container(horizontal=True):
-            st.button(text("kept.send"), key="kept_send", on_click=desk.send_kept, kwargs={"refused_too": True})
-            st.button(text("kept.discard"), key="kept_discard", on_click=desk.discard_kept, type="tertiary")
+    problems = dict.fromkeys(kept.problem for kept in desk.kept.values())
+    with st.container(horizontal=True, vertical_alignment="center", key="kept"):
+        heading = escape(text("kept.heading", answers=answers))
+        st.html(f"<p><b>{heading}</b></p>" + "".join(f"<p>{escape(problem)}</p>" for problem in problems))
+        st.button(text("kept.send"), key="kept_send", on_click=desk.send_kept, kwargs={"refused_too": True})
+        st.button(text("kept.discard"), key="kept_discard", on_click=desk.discard_kept, type="tertiary")
 
 
 def _paused(desk: Desk) -> None:
     quiet.show(text("paused.heading"), text("paused.body"))
     with st.container(horizontal=True, horizontal_alignment="center"):
-        st.button(text("paused.continue"), key="continue", shortcut=CONTINUE_KEY, on_click=desk.take, type="primary")
+        st.button(text("paused.continue"), key="continue", shortcut=CONTINUE_KEY, on_click=desk.go_on, type="primary")
 
 
 @st.fragment(run_every=quiet.LOOK_AGAIN_SECONDS)
@@ -137,8 +137,10 @@ def _waiting(desk: Desk) -> None:
         st.rerun()
     if desk.problem is None:
         quiet.show(text("empty.heading"), text("empty.body", dataset=desk.dataset))
+    elif desk.offline:
+        quiet.show(text("offline.heading"), text("offline.body"), desk.problem)
     else:
-        quiet.show(text("offline.heading"), f"{desk.problem}. {text('offline.body')}")
+        quiet.show(text("trouble.heading"), desk.problem)
 
 
 def _plain(words: str) -> str:

@@ -88,6 +88,10 @@ class Desk:
         self._asked_at = self.clock()
         return self.task is not None
 
+    def go_on(self) -> None:
+        """Somebody is there after all."""
+        self.take()
+
     def look_again(self) -> bool:
         """``take``, unless the API was asked just now and there was nothing to be had."""
         if self.task is None and self.clock() - self._asked_at < AGAIN_SECONDS:

@@ -13,14 +13,15 @@ from learnloop.errors import LearnloopError
 LOOK_AGAIN_SECONDS = 3
 
 
-def show(heading: str, body: str) -> None:
-    st.html(f'<div class="ll-quiet"><h2>{escape(heading)}</h2><p>{escape(body)}</p></div>')
+def show(heading: str, body: str, detail: str = "") -> None:
+    more = f'<p class="ll-muted">{escape(detail)}</p>' if detail else ""
+    st.html(f'<div class="ll-quiet"><h2>{escape(heading)}</h2><p>{escape(body)}</p>{more}</div>')
 
 
 @st.fragment(run_every=LOOK_AGAIN_SECONDS)
 def offline(problem: LearnloopError, again: Callable[[], object]) -> None:
     """Say that the API does not answer, and do ``again`` every few seconds until it does."""
-    show(text("offline.heading"), f"{problem}. {text('offline.body')}")
+    show(text("offline.heading"), text("offline.body"), str(problem))
     try:
         again()
     except LearnloopError:

@@ -67,6 +67,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "leave it open, and new samples appear by themselves.",
         "offline.heading": "Learnloop does not answer",
         "offline.body": "The page tries again every few seconds and goes on by itself. Nothing you answered is lost.",
+        "trouble.heading": "No task can be taken now",
         "paused.heading": "Still there?",
         "paused.body": "The sample went back to the queue, so that somebody else can answer it.",
         "paused.continue": "Go on",

@@ -42,7 +42,7 @@ A failed run can be cleared and goes on where it stopped: the merge and the trai
         evaluated=evaluate.output,
         trigger_rule="none_failed",
     )
-    close_round = CloseRoundOperator(task_id="close_round").as_teardown(setups=merge)
+    close_round = CloseRoundOperator(task_id="close_round").as_teardown()
     consider_structure = TriggerDagRunOperator(
         task_id="consider_structure",
         trigger_dag_id="structure_optimization",

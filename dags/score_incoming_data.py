@@ -45,6 +45,6 @@ on the annotation page.
     shards = ShardOperator(task_id="shards", pin=register.output)
     predict = PredictOperator.partial(task_id="predict").expand(shard=shards.output)
     choose = ChooseOperator(task_id="choose", pin=register.output)
-    release = ReleaseModelOperator(task_id="release_model", pin=register.output).as_teardown(setups=register)
+    release = ReleaseModelOperator(task_id="release_model", pin=register.output).as_teardown()
 
     predict >> choose >> release

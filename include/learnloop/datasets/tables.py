@@ -94,13 +94,13 @@ def check_key(table: pa.Table, where: str) -> None:
     keys = table.column(KEY)
     if keys.null_count or pc.any(pc.equal(keys, "")).as_py():
         rows = [str(row) for row, key in enumerate(keys.to_pylist()) if not key]
-        raise InvalidDataset(f"{where}: {KEY} is empty in row {_some(rows)}; every sample needs one")
+        raise InvalidDataset(f"{where}: {KEY} is empty in row {some(rows)}; every sample needs one")
     counts = pc.value_counts(keys)
     repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
     if repeated:
-        raise InvalidDataset(f"{where}: {KEY} must be unique; more than once: {_some(sorted(repeated))}")
+        raise InvalidDataset(f"{where}: {KEY} must be unique; more than once: {some(sorted(repeated))}")
     if long := [key[:40] + "..." for key in keys.to_pylist() if len(key) > MAX_KEY]:
-        raise InvalidDataset(f"{where}: {KEY} is longer than {MAX_KEY} characters: {_some(long)}")
+        raise InvalidDataset(f"{where}: {KEY} is longer than {MAX_KEY} characters: {some(long)}")
 
 
 def write_table(table: pa.Table) -> bytes:
@@ -146,6 +146,7 @@ def _is_list(given: pa.DataType) -> bool:
     return bool(pa.types.is_list(given) or pa.types.is_large_list(given) or pa.types.is_fixed_size_list(given))
 
 
-def _some(values: Sequence[str], most: int = 10) -> str:
+def some(values: Sequence[str], most: int = 10) -> str:
+    """The first ``most`` values, and how many more there are."""
     shown = ", ".join(values[:most])
     return shown if len(values) <= most else f"{shown} and {len(values) - most} more"

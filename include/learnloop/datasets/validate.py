@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from learnloop.datasets.files import Files, FolderFiles
 from learnloop.datasets.images import decode
 from learnloop.datasets.samples import sample_table
 from learnloop.datasets.schema import DatasetConfig, read_config
-from learnloop.datasets.tables import ANNOTATIONS_FILE
+from learnloop.datasets.tables import ANNOTATIONS_FILE, some
 from learnloop.errors import InvalidDataset
 
 SPLITS = ("train", "test")
@@ -75,10 +74,10 @@ def _wrong_values(table: pa.Table, config: DatasetConfig) -> list[str]:
             labels[row["label"]].append(row["sample_id"])
         if row["split"] is not None and row["split"] not in SPLITS:
             splits[row["split"]].append(row["sample_id"])
-    known = _some(config.classes)
+    known = some(config.classes)
     return [
-        *(f"label {label!r} of {_some(found)} is not one of the classes: {known}" for label, found in labels.items()),
-        *(f"split {split!r} of {_some(found)} is neither train nor test" for split, found in splits.items()),
+        *(f"label {label!r} of {some(found)} is not one of the classes: {known}" for label, found in labels.items()),
+        *(f"split {split!r} of {some(found)} is neither train nor test" for split, found in splits.items()),
     ]
 
 
@@ -100,8 +99,3 @@ def _wrong_files(table: pa.Table, files: Files) -> list[str]:
             except InvalidDataset as error:
                 problems.append(f"sample {sample!r}: {error}")
     return problems
-
-
-def _some(values: Sequence[str], most: int = 10) -> str:
-    shown = ", ".join(values[:most])
-    return shown if len(values) <= most else f"{shown} and {len(values) - most} more"

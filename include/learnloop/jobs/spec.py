@@ -86,7 +86,7 @@ class JobSpec(_Part):
     or folders, as ``results/...`` or ``models/...``, that the job promises to declare when it finishes.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     image: str | None = None
     module: str | None = Field(default=None, pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
     command: tuple[str, ...] = ()

@@ -59,6 +59,13 @@ def mark_served(session: Session, round_id: int, served_at: datetime) -> None:
     session.get_one(Round, round_id, with_for_update=True).served_at = served_at
 
 
+def adopt_structure(session: Session, dataset_name: str, trainer: dict[str, Any]) -> None:
+    """Make ``trainer`` (its name and parameters) what the dataset's next rounds train with."""
+    dataset = session.scalars(select(Dataset).where(Dataset.name == dataset_name).with_for_update()).one()
+    kept = {name: value for name, value in trainer.items() if name in ("name", "hidden")}
+    dataset.loop = {**dataset.loop, "trainer": {**dataset.loop.get("trainer", {}), **kept}}
+
+
 def structure_facts(session: Session, dataset: Dataset) -> StructureFacts:
     """What `learnloop.training.structure` judges by.
 

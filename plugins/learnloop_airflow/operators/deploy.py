@@ -33,7 +33,7 @@ class DeployOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from learnloop.database import session
         from learnloop.datasets.versions import get_dataset
-        from learnloop.loop.rounds import mark_served
+        from learnloop.loop.decisions import adopt_structure, mark_served
         from learnloop.models import registry
         from learnloop.models.deployment import deploy, wait_until_served
 
@@ -51,6 +51,9 @@ class DeployOperator(BaseOperator):
             registry.set_alias(name, alias, version)
             self.log.info("%s:%s is version %d, served since %s", name, alias, version, served_at.isoformat())
         with session() as db:
+            if self.gate.get("structure"):
+                # The rounds that follow go on with the structure that is served now.
+                adopt_structure(db, self.gate["dataset"], self.gate["structure"])
             if self.gate.get("round_id") is not None:
                 mark_served(db, self.gate["round_id"], served_at)
         return {"model_name": name, "alias": self.alias, "model_version": version, "served_at": served_at.isoformat()}

@@ -87,4 +87,5 @@ class GateOperator(BaseOperator):
             "model_version": version,
             "dataset": self.pin["dataset"],
             "round_id": self.pin.get("round_id"),
+            "structure": self.trained["result"]["params"] if self.kind == "structure" else None,
         }

@@ -29,11 +29,15 @@ def make_dataset(db: Session) -> Callable[..., Dataset]:
         batch = Batch(dataset_id=dataset.id, name="b", tree="0" * 32 + ".dir", samples=tasks, owner="ada")
         db.add(batch)
         db.flush()
-        common = {"dataset_id": dataset.id, "path": "x.png", "object": "0" * 32, "prediction": PREDICTION, "owner": "ada"}
+        common = {
+            "dataset_id": dataset.id,
+            "path": "x.png",
+            "object": "0" * 32,
+            "prediction": PREDICTION,
+            "owner": "ada",
+        }
         reason = {"strategy": "random", "rank": 0}
-        db.add_all(
-            AnnotationTask(batch_id=batch.id, sample_id=f"s{n}", reason=reason, **common) for n in range(tasks)
-        )
+        db.add_all(AnnotationTask(batch_id=batch.id, sample_id=f"s{n}", reason=reason, **common) for n in range(tasks))
         db.add_all(GoldQuestion(sample_id=f"g{n}", label="cat", **common) for n in range(gold))
         db.commit()
         return dataset

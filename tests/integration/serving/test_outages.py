@@ -10,26 +10,17 @@ import sys
 from functools import partial
 
 import httpx
+import numpy as np
 import orjson
 import pytest
 from serving_support import free_port, wait_until
 from sqlalchemy import create_engine, make_url, text
 
 from learnloop.database import ServerReplica, session
-from learnloop.errors import Unavailable
 from learnloop.models.deployment import wait_until_served
+from learnloop.models.registry import register
 from learnloop.serving.client import ModelClient
-
-SERVER = """
-import sys
-from pathlib import Path
-from learnloop.serving.server import ModelServer
-from learnloop.training.models import load
-
-port, url, registry = sys.argv[1:]
-source_of = lambda name, version: Path(registry, name, str(version))
-ModelServer(host="127.0.0.1", port=int(port), database_url=url, source_of=source_of, load=load).run()
-"""
+from learnloop.settings import settings
 
 
 @pytest.fixture
@@ -76,20 +67,30 @@ def test_lost_connections_are_made_again(serve, deploy_digits, database_url, mai
             assert client.infer("digits", rows).model_version == version
 
 
-def test_sigterm_drains_and_signs_off(deploy_digits, database_url, registry, rows, db):
+@pytest.fixture
+def environment(database_url, registry, tmp_path, monkeypatch):
+    """Settings of a stack whose MLflow registry has digits version 1."""
+    monkeypatch.setenv("LEARNLOOP_HOME", str(tmp_path))
+    monkeypatch.setenv("LEARNLOOP_DATABASE_URL", database_url)
+    monkeypatch.setenv("LEARNLOOP_MLFLOW_URL", f"sqlite:///{tmp_path}/mlflow.db")
+    settings.cache_clear()
+    register("digits", registry / "digits" / "1", models_root=tmp_path, tags={}, metrics={}, idempotency_key="1")
+    yield dict(os.environ)
+    settings.cache_clear()
+
+
+def test_the_command_serves_from_the_registry_drains_on_sigterm_and_signs_off(
+    environment, deploy_digits, rows, expected, db
+):
     deploy_digits(1)
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-c", SERVER, str(port), database_url, str(registry)], env=os.environ)
+    command = [sys.executable, "-m", "learnloop.serving", "--port", str(port)]
+    process = subprocess.Popen(command, env=environment)
     try:
-        client = ModelClient(f"http://127.0.0.1:{port}")
-        wait_until(client.ready, seconds=30)
-        body = orjson.dumps(
-            {
-                "inputs": [
-                    {"name": "features", "datatype": "FP32", "shape": [10, 64], "data": rows.ravel().tolist()},
-                ]
-            }
-        )
+        with ModelClient(f"http://127.0.0.1:{port}") as client:
+            wait_until(client.ready, seconds=60)
+        tensor = {"name": "features", "datatype": "FP32", "shape": [10, 64], "data": rows.tolist()}
+        body = orjson.dumps({"inputs": [tensor]})
         # A request whose body is half there when the signal comes is still answered.
         with socket.create_connection(("127.0.0.1", port)) as connection:
             head = f"POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -100,22 +101,21 @@ def test_sigterm_drains_and_signs_off(deploy_digits, database_url, registry, row
             connection.sendall(body[100:])
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
         assert answer.startswith(b"HTTP/1.1 200")
-        assert orjson.loads(answer.partition(b"\r\n\r\n")[2])["model_version"] == "1"
+        probabilities = orjson.loads(answer.partition(b"\r\n\r\n")[2])["outputs"][0]["data"]
+        np.testing.assert_allclose(probabilities, expected[1].ravel(), atol=1e-6)
         process.wait(timeout=20)
         assert db.query(ServerReplica).all() == []
-        with pytest.raises(Unavailable, match=f"127.0.0.1:{port} does not answer"):
-            client.infer("digits", rows)
-        client.close()
     finally:
         process.kill()
         process.wait()
 
 
-def test_a_busy_port_ends_the_server_and_signs_it_off(serve, database_url, registry, db):
+def test_a_busy_port_ends_the_server_and_signs_it_off(serve, environment, db):
     server = serve()
-    port = server.url.rpartition(":")[2]
-    command = [sys.executable, "-c", SERVER, port, database_url, str(registry)]
-    assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode != 0
+    command = [sys.executable, "-m", "learnloop.serving", "--port", server.url.rpartition(":")[2]]
+    ended = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert b"address already in use" in ended.stderr
     assert [replica.name for replica in db.query(ServerReplica)] == [server.replica]
 
 

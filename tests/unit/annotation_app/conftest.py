@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from PIL import Image
+from sklearn.datasets import load_digits
 from streamlit.testing.v1 import AppTest
 
 from learnloop.errors import (
@@ -251,10 +253,9 @@ def build(double: Double) -> FastAPI:
     return app
 
 
+@cache
 def digit(number: int) -> bytes:
     """An 8 x 8 grey picture of the number's last digit, as PNG bytes."""
-    from sklearn.datasets import load_digits
-
     digits = load_digits()
     index = int((digits.target == number % 10).nonzero()[0][number % 7])
     written = io.BytesIO()

@@ -24,7 +24,7 @@ class AirflowClient:
             base_url=f"{base_url}/api/v2", headers={"Authorization": f"Bearer {token}"}, timeout=30
         )
 
-    def wait_for_dag(self, dag_id: str, seconds: float = 60) -> None:
+    def wait_for_dag(self, dag_id: str, seconds: float = 120) -> None:
         """Wait until Airflow has parsed the DAG file: right after the first start it may not have."""
         deadline = time.monotonic() + seconds
         while self._http.get(f"/dags/{dag_id}").status_code != 200:

@@ -1,0 +1,73 @@
+"""The training job: ``python -m learnloop.training.train``.
+
+Reads ``DATA_DIR/dataset`` and, for a warm start, ``DATA_DIR/parent``; writes the model to ``MODELS_DIR/model``. The
+params are ``name`` (the trainer), the trainer's own, ``seed``, and ``from_scratch`` (true: no warm start).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+
+from learnloop.errors import LearnloopError
+from learnloop.jobs.contract import Job
+from learnloop.training import data, models
+from learnloop.training.trainers import trainer
+
+
+def train(job: Job) -> None:
+    started = time.monotonic()
+    chosen = trainer(job.params)
+    dataset = data.read(job.places.data / "dataset")
+    X, y = dataset.training()
+    folder = job.places.data / "parent"
+    from_scratch = bool(job.params.get("from_scratch"))
+    parent = models.load(folder).estimator if folder.exists() and not from_scratch else None
+
+    fitting = time.monotonic()
+    fitted = chosen.fit(
+        X,
+        y,
+        dataset.classes,
+        parent=parent,
+        seed=int(job.params.get("seed", 0)),
+        progress=job.progress,
+        checkpoint_dir=job.checkpoint_dir,
+    )
+    fit_seconds = time.monotonic() - fitting
+
+    from learnloop.training.saving import save
+
+    saved = save(fitted.pipeline, job.places.models / "model", dataset.classes, X[:32])
+    right = saved.predict_proba(X).argmax(axis=1) == y
+    absent = [name for index, name in enumerate(dataset.classes) if not np.any(y == index)]
+    metrics = {**fitted.metrics, "training_accuracy": float(right.mean())}
+    print(f"trained {job.params.get('name', 'mlp')} on {len(y)} labels in {fit_seconds:.2f} s: {metrics}")  # noqa: T201
+    job.finish(
+        {
+            "labels": len(y),
+            "labels_by_class": {name: int(np.sum(y == index)) for index, name in enumerate(dataset.classes)},
+            "classes_without_labels": absent,
+            "metrics": metrics,
+            "params": {"name": job.params.get("name", "mlp"), **chosen.model_dump()},
+            "fit_seconds": fit_seconds,
+            "seconds": time.monotonic() - started,
+            "model_bytes": saved.size,
+        },
+        [job.places.models / "model"],
+    )
+
+
+def main() -> int:
+    try:
+        train(Job.current())
+    except LearnloopError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

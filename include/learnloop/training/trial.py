@@ -1,0 +1,97 @@
+"""A trial of one structure: ``python -m learnloop.training.trial``.
+
+Cross-validates the trainer and parameters in the params on the training split of ``DATA_DIR/dataset``; the test split
+is never looked at. The folds depend on the data and the seed alone, so trials of different structures can be compared
+fold by fold.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from learnloop.errors import InvalidDataset, LearnloopError
+from learnloop.jobs.contract import Job
+from learnloop.training import data, models
+from learnloop.training.data import Labels, Rows
+from learnloop.training.evaluate import latency_ms
+from learnloop.training.trainers import Trainer, trainer
+
+FOLDS = 5
+REPEATS = 2
+
+
+def cross_validate(
+    chosen: Trainer, X: Rows, y: Labels, classes: tuple[str, ...], *, seed: int, job: Job
+) -> list[float]:
+    """Accuracies of all folds of all repeats.
+
+    Raises:
+        InvalidDataset: there are too few samples for the folds.
+    """
+    from sklearn.model_selection import RepeatedKFold
+
+    if len(y) < 2 * FOLDS:
+        raise InvalidDataset(f"{len(y)} labelled training samples are too few for {FOLDS} folds; label at least {2 * FOLDS}")
+    accuracies = []
+    for fold, (train, held_out) in enumerate(
+        RepeatedKFold(n_splits=FOLDS, n_repeats=REPEATS, random_state=seed).split(X)
+    ):
+        with tempfile.TemporaryDirectory(dir=job.places.cache) as scratch:
+            fitted = chosen.fit(
+                X[train], y[train], classes, seed=seed + fold, progress=lambda **fields: None, checkpoint_dir=Path(scratch)
+            )
+        predict = models.probabilities(fitted.pipeline, classes)
+        accuracies.append(float((predict(X[held_out]).argmax(axis=1) == y[held_out]).mean()))
+        job.progress(fold=fold + 1, folds=FOLDS * REPEATS, accuracy=accuracies[-1])
+    return accuracies
+
+
+def run(job: Job) -> None:
+    chosen = trainer(job.params)
+    dataset = data.read(job.places.data / "dataset")
+    X, y = dataset.training()
+    seed = int(job.params.get("seed", 0))
+    accuracies = cross_validate(chosen, X, y, dataset.classes, seed=seed, job=job)
+    fitted = chosen.fit(
+        X, y, dataset.classes, seed=seed, progress=lambda **fields: None, checkpoint_dir=job.checkpoint_dir
+    )
+
+    import skops.io
+
+    from learnloop.training.models import Model
+
+    size = len(skops.io.dumps(fitted.pipeline))
+    model = Model(
+        dataset.classes, X.shape[1], fitted.pipeline, size, models.probabilities(fitted.pipeline, dataset.classes)
+    )
+    result: dict[str, Any] = {
+        "name": job.params.get("name", "mlp"),
+        "hidden": list(getattr(chosen, "hidden", [])),
+        "accuracy": float(np.mean(accuracies)),
+        "accuracy_std": float(np.std(accuracies, ddof=1)),
+        "accuracies": accuracies,
+        "folds": FOLDS,
+        "labels": len(y),
+        "latency_ms": latency_ms(model, X),
+        "model_bytes": size,
+    }
+    print(f"{result['hidden']}: {result['accuracy']:.4f} +- {result['accuracy_std']:.4f}")  # noqa: T201
+    job.finish(result)
+
+
+def main() -> int:
+    try:
+        run(Job.current())
+    except LearnloopError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
