@@ -12,9 +12,14 @@ import pytest
 
 from learnloop.client import LearnloopClient
 
-pytestmark = [pytest.mark.browser, pytest.mark.live]
-
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.live,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; Debian: apt-get install chromium"),
+]
+
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-background-networking",
@@ -29,8 +34,6 @@ PATIENCE_MS = 30_000
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium found: install it (Debian: apt-get install chromium) to test the page in a browser")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -206,7 +206,9 @@ from learnloop.jobs.spec import JobSpec
 spec = JobSpec(command=(sys.executable, "-c", {FAMILY!r}, {str(tmp_path)!r}), user="ann", idempotency_key="k")
 LocalRunner(Path({str(tmp_path)!r}) / "n", grace_seconds=0.3).run(spec, stage=lambda data: None, log=print)
 """
-    with subprocess.Popen([sys.executable, "-uc", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-uc", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"started\n"
         (guardian,) = [pid for pid in processes_naming("guardian.py") if pid in processes_naming(str(tmp_path))]

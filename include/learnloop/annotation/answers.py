@@ -30,7 +30,7 @@ def submit(
 
     Raises:
         InvalidInput: the label is not a class of the dataset.
-        PermissionDenied: somebody else holds the task.
+        PermissionDenied: the person does not hold the task.
         Conflict: this person answered differently before, or the task needs no answer any more.
         NotFound: there is no such task.
     """
@@ -51,6 +51,8 @@ def submit(
         raise Conflict(f"{annotator} has answered task {task_id} already; the first answer stands")
     if task.state == "claimed" and task.claimed_by != annotator:
         raise PermissionDenied(f"task {task_id} is {task.claimed_by}'s: claim a task of your own")
+    if task.state == "open" and task.claimed_by != annotator:  # the last holder of a lapsed lease is let through
+        raise PermissionDenied(f"task {task_id} is in the queue and not {annotator}'s: claim a task first")
     if task.state not in ("claimed", "open"):
         raise Conflict(f"task {task_id} is {task.state}: it needs no answer any more")
     answer = Annotation(

@@ -1,6 +1,8 @@
 """Handing out tasks: a claim leases one task to one person.
 
-The lease is part of the task's row and all times are the database's, so two people cannot hold one task.
+The lease is part of the task's row and all times are the database's, so two people cannot hold one task. A task whose
+lease lapsed is open again but keeps its last holder in ``claimed_by``: until somebody else claims it, their late answer
+counts. A gold task is one person's and never lapses: it waits for them.
 """
 
 from __future__ import annotations
@@ -35,6 +37,10 @@ def claim(session: Session, dataset_id: int, annotator: str, *, lease_seconds: i
     """Lease the next task to ``annotator``: the one they hold already, else a gold task when one is due, else the first
     open one; None when there is nothing for them.
     """
+    # Two claims of one person at the same moment (two tabs, a repeated request) take turns, and get the same task.
+    session.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"claim {dataset_id} {annotator}"}
+    )
     held = _held(session, dataset_id, annotator)
     if held is not None:
         held.lease_expires_at = _in(session, lease_seconds)
@@ -108,11 +114,12 @@ def release_lapsed(session: Session) -> int:
 
 
 def _return_lapsed(session: Session, dataset_id: int) -> int:
-    """Open again what lapsed. Gold tasks are one person's: theirs are cancelled, and another is made when due."""
+    """Open again what lapsed; returns how many."""
     lapsed = (
         select(AnnotationTask.id)
         .where(
             AnnotationTask.dataset_id == dataset_id,
+            AnnotationTask.kind == "label",
             AnnotationTask.state == "claimed",
             AnnotationTask.lease_expires_at < func.now(),
         )
@@ -120,12 +127,9 @@ def _return_lapsed(session: Session, dataset_id: int) -> int:
     )
     ids = list(session.scalars(lapsed))
     if ids:
-        for kind, state in (("label", "open"), ("gold", "cancelled")):
-            session.execute(
-                update(AnnotationTask)
-                .where(AnnotationTask.id.in_(ids), AnnotationTask.kind == kind)
-                .values(state=state, claimed_by=None, lease_expires_at=None)
-            )
+        session.execute(
+            update(AnnotationTask).where(AnnotationTask.id.in_(ids)).values(state="open", lease_expires_at=None)
+        )
     return len(ids)
 
 
@@ -136,7 +140,7 @@ def _held(session: Session, dataset_id: int, annotator: str) -> AnnotationTask |
             AnnotationTask.dataset_id == dataset_id,
             AnnotationTask.state == "claimed",
             AnnotationTask.claimed_by == annotator,
-            AnnotationTask.lease_expires_at >= func.now(),
+            (AnnotationTask.lease_expires_at >= func.now()) | (AnnotationTask.kind == "gold"),
         )
         .order_by(AnnotationTask.id)
         .limit(1)
@@ -186,7 +190,7 @@ def _claim_gold(session: Session, dataset_id: int, annotator: str, lease_seconds
         path=question.path,
         object=question.object,
         prediction=question.prediction,
-        reason=_disguise(session, dataset_id),
+        reason=_disguise(session, question),
         gold_label=question.label,
         state="claimed",
         claimed_by=annotator,
@@ -198,15 +202,18 @@ def _claim_gold(session: Session, dataset_id: int, annotator: str, lease_seconds
     return task
 
 
-def _disguise(session: Session, dataset_id: int) -> dict[str, object]:
-    """A reason like those of the newest ordinary task: a gold task must look like any other."""
+def _disguise(session: Session, question: GoldQuestion) -> dict[str, object]:
+    """A reason like those of the newest ordinary task, fitting the gold prediction: it must look like any other."""
     newest = session.scalars(
         select(AnnotationTask.reason)
-        .where(AnnotationTask.dataset_id == dataset_id, AnnotationTask.kind == "label")
+        .where(AnnotationTask.dataset_id == question.dataset_id, AnnotationTask.kind == "label")
         .order_by(AnnotationTask.id.desc())
         .limit(1)
     ).first()
-    return dict(newest or {})
+    reason: dict[str, object] = dict(newest or {})
+    if "margin" in reason:
+        reason["margin"] = 1 - float(question.prediction["uncertainty"])
+    return reason
 
 
 def _in(session: Session, seconds: int) -> datetime:

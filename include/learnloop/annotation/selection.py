@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from learnloop.annotation import strategies
-from learnloop.database import AnnotationTask, Batch, ConfirmedAnnotation, Dataset, GoldQuestion, ScoringRun
+from learnloop.database import Annotation, AnnotationTask, Batch, ConfirmedAnnotation, Dataset, GoldQuestion, ScoringRun
 from learnloop.errors import InvalidInput, NotFound
+from learnloop.loop.rounds import lock
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def choose_tasks(
         NotFound: there are no predictions.
         InvalidInput: predictions that do not fit the classes.
     """
-    session.get_one(Dataset, dataset.id, with_for_update=True)
+    lock(session, dataset)
     done = session.scalars(select(ScoringRun).where(ScoringRun.run_id == run_id)).one_or_none()
     if done is not None:
         return done
@@ -148,7 +149,8 @@ def _cancel_untaken(session: Session, dataset: Dataset) -> None:
             AnnotationTask.dataset_id == dataset.id,
             AnnotationTask.kind == "label",
             AnnotationTask.state == "open",
-            AnnotationTask.priority == 0,  # a raised priority asks for a second opinion: somebody has answered
+            # What somebody has answered or skipped goes on to others, and never back to that person as a new task.
+            ~exists().where(Annotation.task_id == AnnotationTask.id),
         )
         .values(state="cancelled")
     )

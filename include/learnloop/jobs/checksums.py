@@ -63,10 +63,14 @@ def check_manifest(folder: Path) -> None:
     try:
         listed: dict[str, str] = json.loads((folder / MANIFEST).read_text())["files"]
     except (ValueError, KeyError, TypeError) as error:
-        raise Corrupted(f"{folder / MANIFEST} is not a manifest: {error}; take the folder from its source again") from error
+        raise Corrupted(
+            f"{folder / MANIFEST} is not a manifest: {error}; take the folder from its source again"
+        ) from error
     for name, digest in listed.items():
         path = folder / name
         if not path.is_file():
-            raise Corrupted(f"{path} is missing, but the folder's manifest lists it; take the folder from its source again")
+            raise Corrupted(
+                f"{path} is missing, but the folder's manifest lists it; take the folder from its source again"
+            )
         if sha256(path) != digest:
             raise Corrupted(f"{path} does not match its checksum in {MANIFEST}; take the folder from its source again")

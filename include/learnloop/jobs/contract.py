@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from learnloop.errors import Corrupted, InvalidInput, NotFound
+from learnloop.errors import Corrupted, InvalidInput, LearnloopError, NotFound
 from learnloop.jobs.checksums import files_below, fsync_file, fsync_folder, sha256, write_json
 from learnloop.jobs.spec import JobSpec
 
@@ -155,6 +156,14 @@ class Job:
         return sha256(path)
 
 
+def run(work: Callable[[Job], None]) -> None:
+    """Do ``work`` as this process's job. An error of Learnloop's ends it with its message and no traceback."""
+    try:
+        work(Job.current())
+    except LearnloopError as error:
+        sys.exit(f"{error.type}: {error}")
+
+
 def prepare(places: Places, spec: JobSpec) -> None:
     """Make the folders for a new attempt: empty but for the checkpoint of an earlier attempt at the same work."""
     work = spec.default_key()
@@ -166,7 +175,9 @@ def prepare(places: Places, spec: JobSpec) -> None:
                 continue
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     write_json(places.results / "params.json", {**spec.params, "seed": spec.seed})
-    write_json(places.results / "job.json", {"determinants": work, "spec": spec.model_dump(mode="json", exclude={"secrets"})})
+    write_json(
+        places.results / "job.json", {"determinants": work, "spec": spec.model_dump(mode="json", exclude={"secrets"})}
+    )
 
 
 def read_result(places: Places) -> JobResult | None:

@@ -84,7 +84,7 @@ def _kill_descendants(job: int) -> int:
 
 def _descendants(root: int) -> list[int]:
     children: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
+    for entry in os.listdir("/proc"):  # noqa: PTH208  (as below)
         if not entry.isdigit():
             continue
         try:

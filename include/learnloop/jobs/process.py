@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -89,10 +90,8 @@ class GuardedProcess:
         if self._guardian.returncode is None:
             # WNOWAIT keeps the guardian's id, and so its group's, from being reused until the group is killed.
             os.waitid(os.P_PID, self._guardian.pid, os.WEXITED | os.WNOWAIT)
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(self._guardian.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         code = self._guardian.wait()
         return code if code >= 0 else 128 - code
 

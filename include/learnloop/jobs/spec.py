@@ -15,7 +15,9 @@ from learnloop.jobs.namespace import key_folder, user_folder
 SCHEMA_VERSION = 1
 
 # The runner sets these; a spec that sets them too would break the contract or reach past it.
-RESERVED = re.compile(r"(DATA_DIR|CACHE_DIR|RESULTS_DIR|MODELS_DIR|HOME|PATH|LD_\w+|LEARNLOOP_\w*|AIRFLOW_\w*|_AIRFLOW_\w*)")
+RESERVED = re.compile(
+    r"(DATA_DIR|CACHE_DIR|RESULTS_DIR|MODELS_DIR|HOME|PATH|LD_\w+|LEARNLOOP_\w*|AIRFLOW_\w*|_AIRFLOW_\w*)"
+)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
@@ -115,7 +117,10 @@ class JobSpec(_Part):
         both = sorted(self.env.keys() & self.secrets.keys())
         if both:
             raise ValueError(f"{', '.join(both)} stands in env and in secrets; leave it in one")
-        for group, values in (("mount name", [m.name for m in self.mounts]), ("mount path", [m.path for m in self.mounts])):
+        for group, values in (
+            ("mount name", [m.name for m in self.mounts]),
+            ("mount path", [m.path for m in self.mounts]),
+        ):
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
                 raise ValueError(f"{group} {', '.join(twice)} is used twice; each must be unique")
@@ -135,7 +140,18 @@ class JobSpec(_Part):
         """A stable hash of what determines the result; where, when and for whom it runs is not part of it."""
         determining = self.model_dump(
             mode="json",
-            include={"schema_version", "image", "module", "command", "params", "env", "inputs", "outputs", "seed", "pins"},
+            include={
+                "schema_version",
+                "image",
+                "module",
+                "command",
+                "params",
+                "env",
+                "inputs",
+                "outputs",
+                "seed",
+                "pins",
+            },
         )
         text = json.dumps(determining, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
         return "job-" + hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -77,12 +77,15 @@ def open_base_round(session: Session, version: DatasetVersion, *, run_id: str, o
     """
     dataset = version.dataset
     lock(session, dataset)
+    mine: Round | None = None
     for found in session.scalars(select(Round).where(Round.dataset_id == dataset.id)):
         if found.metrics.get("run_id") == run_id:
-            found.state = "running"
-            return found
-        if found.state in OPEN:
+            mine = found
+        elif found.state in OPEN:
             raise Conflict(f"round {found.number} of {dataset.name} is {found.state}: wait until it has ended")
+    if mine is not None:
+        mine.state = "running"
+        return mine
     opened = Round(
         dataset_id=dataset.id,
         number=_next_number(session, dataset),
@@ -171,7 +174,7 @@ def find(session: Session, run_id: str) -> Round:
     """The round of a DAG run, by the run's id."""
     dataset, _, number = run_id.removeprefix("round-").rpartition("-")
     wanted = select(Round).join(Round.dataset)
-    if run_id.startswith("round-") and number.isdigit():
+    if run_id.startswith("round-") and number.isdecimal() and len(number) < 10:
         wanted = wanted.where(Dataset.name == dataset, Round.number == int(number))
     else:
         wanted = wanted.where(Round.metrics["run_id"].as_string() == run_id)
@@ -187,8 +190,12 @@ def waiting(session: Session, dataset: Dataset) -> int:
 
 
 def lock(session: Session, dataset: Dataset) -> None:
-    """Take the dataset's row until the transaction ends: whoever opens or closes rounds takes turns here."""
-    session.get_one(Dataset, dataset.id, with_for_update=True)
+    """Take the dataset's row until the transaction ends: whoever opens or closes rounds takes turns here.
+
+    NO KEY UPDATE, for rows that refer to the dataset are written meanwhile (a claim makes a gold task): their foreign key
+    would wait for a plain FOR UPDATE, and with the task's row held that is a deadlock.
+    """
+    session.get_one(Dataset, dataset.id, with_for_update={"key_share": True}, populate_existing=True)
 
 
 def _unused(dataset: Dataset) -> Any:

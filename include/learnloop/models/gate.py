@@ -68,7 +68,8 @@ def _against(
             dropped.append(f"{name!r} {_points(difference)} ({lost} of {support} samples)")
     if dropped:
         return GateDecision(
-            False, f"rejected: {said}, but classes fell by more than {max_class_drop * 100:g} points: {', '.join(dropped)}"
+            False,
+            f"rejected: {said}, but classes fell by more than {max_class_drop * 100:g} points: {', '.join(dropped)}",
         )
     worst = candidate["worst_class"]
     return GateDecision(

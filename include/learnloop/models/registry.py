@@ -193,7 +193,11 @@ def _create(
     made = client.create_model_version(
         name,
         str(source),
-        tags={**tags, **{METRIC_PREFIX + metric: repr(float(value)) for metric, value in metrics.items()}, KEY_TAG: key},
+        tags={
+            **tags,
+            **{METRIC_PREFIX + metric: repr(float(value)) for metric, value in metrics.items()},
+            KEY_TAG: key,
+        },
     )
     return int(made.version)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def read(folder: Path) -> Data:
     problems = [
         *_faults("label {1!r} of sample {0} is not one of the dataset's classes", _bad(ids, labels, set(known))),
         *_faults("split {1!r} of labelled sample {0} must be train or test", _bad(ids, splits, {"train", "test"})),
-        *_faults("sample {0} is there twice", [(name,) for name, after in zip(ids, ids[1:], strict=False) if name == after]),
+        *_faults("sample {0} is there twice", [(name,) for name, after in pairwise(ids) if name == after]),
     ]
     if problems:
         raise InvalidDataset(f"{folder / 'annotations.parquet'} cannot be trained on", problems)
@@ -124,7 +125,9 @@ def _table(path: Path, columns: tuple[str, ...]) -> pa.Table:
 def _matrix(features: pa.Table, ids: list[str], path: Path) -> Rows:
     """The feature rows of ``ids``, in that order."""
     row_of = {name: row for row, name in enumerate(features["sample_id"].to_pylist())}
-    problems = _faults("sample {0} has no features; preprocess the dataset again", [(n,) for n in ids if n not in row_of])
+    problems = _faults(
+        "sample {0} has no features; preprocess the dataset again", [(n,) for n in ids if n not in row_of]
+    )
     if problems:
         raise InvalidDataset(f"{path} does not fit annotations.parquet", problems)
     if not ids:
@@ -138,7 +141,9 @@ def _matrix(features: pa.Table, ids: list[str], path: Path) -> Rows:
     values = pc.list_flatten(chosen).combine_chunks().to_numpy(zero_copy_only=False)
     X = np.ascontiguousarray(values, dtype=np.float32).reshape(len(ids), size)
     finite = np.isfinite(X).all(axis=1)
-    problems = _faults("sample {0} has a feature that is NaN or infinite", [(ids[row],) for row in np.flatnonzero(~finite)])
+    problems = _faults(
+        "sample {0} has a feature that is NaN or infinite", [(ids[row],) for row in np.flatnonzero(~finite)]
+    )
     if problems:
         raise InvalidDataset(f"{path} holds values that are no numbers", problems)
     return X

@@ -6,15 +6,14 @@ The result is ``{"candidate": scores, "current": scores | null, "comparison": ..
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from learnloop.errors import InvalidInput, LearnloopError
-from learnloop.jobs.contract import Job
+from learnloop.errors import InvalidInput
+from learnloop.jobs.contract import Job, run
 from learnloop.training import data, models
 from learnloop.training.data import Labels, Rows
 
@@ -129,14 +128,5 @@ def evaluate(job: Job) -> None:
     job.finish(result)
 
 
-def main() -> int:
-    try:
-        evaluate(Job.current())
-    except LearnloopError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run(evaluate)

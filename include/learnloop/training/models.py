@@ -69,7 +69,9 @@ def load(folder: Path) -> Model:
     path = _model_file(folder, description)
     estimator = _read_skops(path)
     if not hasattr(estimator, "predict_proba") or not hasattr(estimator, "classes_"):
-        raise InvalidInput(f"{path} holds a {type(estimator).__name__}; a fitted classifier with predict_proba is needed")
+        raise InvalidInput(
+            f"{path} holds a {type(estimator).__name__}; a fitted classifier with predict_proba is needed"
+        )
     classes = _classes(folder, description, estimator)
     input_size = _input_size(folder, description, estimator)
     return Model(classes, input_size, estimator, path.stat().st_size, probabilities(estimator, classes))
@@ -107,7 +109,11 @@ def _direct(estimator: Any) -> Callable[[Floats], Floats]:
     scaler, classifier = estimator[0], estimator[-1]
     if len(classifier.classes_) < 3 or scaler.mean_ is None or scaler.scale_ is None:
         return general
-    if type(classifier) is MLPClassifier and classifier.activation == "relu" and classifier.out_activation_ == "softmax":
+    if (
+        type(classifier) is MLPClassifier
+        and classifier.activation == "relu"
+        and classifier.out_activation_ == "softmax"
+    ):
         weights = [np.asarray(part, dtype=np.float64) for part in classifier.coefs_]
         biases = [np.asarray(part, dtype=np.float64) for part in classifier.intercepts_]
     elif type(classifier) is LogisticRegression:
@@ -146,7 +152,9 @@ def _model_file(folder: Path, description: dict[str, Any]) -> Path:
     flavors = description.get("flavors")
     flavor = flavors.get("sklearn") if isinstance(flavors, dict) else None
     if not isinstance(flavor, dict):
-        raise InvalidInput(f"the model at {folder} has no sklearn flavor; only scikit-learn models saved as skops load here")
+        raise InvalidInput(
+            f"the model at {folder} has no sklearn flavor; only scikit-learn models saved as skops load here"
+        )
     form = flavor.get("serialization_format")
     if form != "skops":
         raise InvalidInput(
@@ -180,7 +188,7 @@ def _read_skops(path: Path) -> Any:
         )
     try:
         return skops.io.load(path, trusted=sorted(ALLOWED_TYPES))
-    except Exception as error:  # noqa: BLE001  (skops builds whatever the file describes: any error means a bad file)
+    except Exception as error:
         raise Corrupted(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
@@ -193,7 +201,9 @@ def _classes(folder: Path, description: dict[str, Any], estimator: Any) -> tuple
     classes = tuple(str(label) for label in listed)
     strange = sorted(set(known) - set(classes))
     if strange:
-        raise InvalidInput(f"the model at {folder} predicts {', '.join(strange)}, which its metadata's classes do not list")
+        raise InvalidInput(
+            f"the model at {folder} predicts {', '.join(strange)}, which its metadata's classes do not list"
+        )
     return classes
 
 

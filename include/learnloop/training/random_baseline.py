@@ -8,20 +8,17 @@ the pool, those of a smaller count among them. The result is ``{"accuracy": {cou
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from learnloop.errors import InvalidInput, LearnloopError
-from learnloop.jobs.contract import Job
+from learnloop.errors import InvalidInput
+from learnloop.jobs.contract import Job, run
 from learnloop.training import data, models
 from learnloop.training.trainers import trainer
 
 
-def run(job: Job) -> None:
+def random_baseline(job: Job) -> None:
     params = dict(job.params)
     counts, seeds = _counts(params.pop("counts", None)), int(params.pop("seeds", 10))
     if seeds < 1:
@@ -36,15 +33,7 @@ def run(job: Job) -> None:
         order = np.random.default_rng([int(params.get("seed", 0)), seed]).permutation(len(y))
         for column, count in enumerate(counts):
             drawn = order[:count]
-            with tempfile.TemporaryDirectory(dir=job.places.cache) as scratch:
-                fitted = chosen.fit(
-                    X[drawn],
-                    y[drawn],
-                    dataset.classes,
-                    seed=seed,
-                    progress=lambda **fields: None,
-                    checkpoint_dir=Path(scratch),
-                )
+            fitted = chosen.fit(X[drawn], y[drawn], dataset.classes, seed=seed)
             predict = models.probabilities(fitted.pipeline, dataset.classes)
             accuracies[seed, column] = (predict(X_test).argmax(axis=1) == y_test).mean()
         job.progress(seed=seed + 1, seeds=seeds)
@@ -64,14 +53,5 @@ def _counts(given: object) -> list[int]:
     return sorted(set(given))
 
 
-def main() -> int:
-    try:
-        run(Job.current())
-    except LearnloopError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run(random_baseline)

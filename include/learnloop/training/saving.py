@@ -27,11 +27,11 @@ def save(pipeline: Pipeline, folder: Path, classes: tuple[str, ...], example: Ro
         InvalidInput: the pipeline holds types that may not be loaded.
         RuntimeError: the loaded model predicts otherwise than the fitted one.
     """
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
     import mlflow.sklearn
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
+    logging.getLogger("mlflow").setLevel(logging.ERROR)  # it warns of a missing pip, which a model does not need
     shutil.rmtree(folder, ignore_errors=True)
     mlflow.sklearn.save_model(
         pipeline,

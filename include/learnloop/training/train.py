@@ -6,13 +6,11 @@ params are ``name`` (the trainer), the trainer's own, ``seed``, and ``from_scrat
 
 from __future__ import annotations
 
-import sys
 import time
 
 import numpy as np
 
-from learnloop.errors import LearnloopError
-from learnloop.jobs.contract import Job
+from learnloop.jobs.contract import Job, run
 from learnloop.training import data, models
 from learnloop.training.trainers import trainer
 
@@ -60,14 +58,5 @@ def train(job: Job) -> None:
     )
 
 
-def main() -> int:
-    try:
-        train(Job.current())
-    except LearnloopError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run(train)

@@ -7,15 +7,12 @@ fold by fold.
 
 from __future__ import annotations
 
-import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from learnloop.errors import InvalidDataset, LearnloopError
-from learnloop.jobs.contract import Job
+from learnloop.errors import InvalidDataset
+from learnloop.jobs.contract import Job, run
 from learnloop.training import data, models
 from learnloop.training.data import Labels, Rows
 from learnloop.training.evaluate import latency_ms
@@ -36,30 +33,27 @@ def cross_validate(
     from sklearn.model_selection import RepeatedKFold
 
     if len(y) < 2 * FOLDS:
-        raise InvalidDataset(f"{len(y)} labelled training samples are too few for {FOLDS} folds; label at least {2 * FOLDS}")
+        raise InvalidDataset(
+            f"{len(y)} labelled training samples are too few for {FOLDS} folds; label at least {2 * FOLDS}"
+        )
     accuracies = []
     for fold, (train, held_out) in enumerate(
         RepeatedKFold(n_splits=FOLDS, n_repeats=REPEATS, random_state=seed).split(X)
     ):
-        with tempfile.TemporaryDirectory(dir=job.places.cache) as scratch:
-            fitted = chosen.fit(
-                X[train], y[train], classes, seed=seed + fold, progress=lambda **fields: None, checkpoint_dir=Path(scratch)
-            )
+        fitted = chosen.fit(X[train], y[train], classes, seed=seed + fold)
         predict = models.probabilities(fitted.pipeline, classes)
         accuracies.append(float((predict(X[held_out]).argmax(axis=1) == y[held_out]).mean()))
         job.progress(fold=fold + 1, folds=FOLDS * REPEATS, accuracy=accuracies[-1])
     return accuracies
 
 
-def run(job: Job) -> None:
+def trial(job: Job) -> None:
     chosen = trainer(job.params)
     dataset = data.read(job.places.data / "dataset")
     X, y = dataset.training()
     seed = int(job.params.get("seed", 0))
     accuracies = cross_validate(chosen, X, y, dataset.classes, seed=seed, job=job)
-    fitted = chosen.fit(
-        X, y, dataset.classes, seed=seed, progress=lambda **fields: None, checkpoint_dir=job.checkpoint_dir
-    )
+    fitted = chosen.fit(X, y, dataset.classes, seed=seed)
 
     import skops.io
 
@@ -84,14 +78,5 @@ def run(job: Job) -> None:
     job.finish(result)
 
 
-def main() -> int:
-    try:
-        run(Job.current())
-    except LearnloopError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run(trial)

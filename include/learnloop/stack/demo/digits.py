@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ def write(folder: Path, name: str, budget: int, seed: int = 0) -> Digits:
     start = rest[chosen]
     pool = np.setdiff1d(rest, start)
 
+    shutil.rmtree(folder, ignore_errors=True)  # what a demo that was interrupted here left
     dataset = folder / "dataset"
     (dataset / "images").mkdir(parents=True)
     (folder / "pool").mkdir()

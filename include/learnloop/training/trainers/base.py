@@ -6,21 +6,23 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from learnloop.errors import InvalidInput
 from learnloop.training.data import Labels, Rows
 
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import StandardScaler
-
 Progress = Callable[..., None]
 Array = NDArray[np.floating[Any]]
+
+
+def no_progress(**fields: Any) -> None:
+    """For fits that nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ class Trainer(BaseModel):
         *,
         parent: Pipeline | None = None,
         seed: int,
-        progress: Progress,
-        checkpoint_dir: Path,
+        progress: Progress = no_progress,
+        checkpoint_dir: Path | None = None,
     ) -> Fitted:
         """Fit on all labelled samples, old and new (so that learning the new does not forget the old).
 
@@ -66,7 +68,7 @@ class Trainer(BaseModel):
             y: indices into ``classes``, at least two of them; others may be absent.
             parent: the model to start from. One that does not fit is not used, and the metrics say why.
             progress: called with fields to report.
-            checkpoint_dir: empty, or what a killed fit of the same arguments left.
+            checkpoint_dir: empty, or what a killed fit of the same arguments left; None: keep no checkpoint.
         """
 
 
@@ -76,8 +78,6 @@ def fit_scaler(X: Rows) -> StandardScaler:
     Pixels share a unit. A scale for each would blow up border pixels that hardly vary into noise: on digits it
     costs half to two points of accuracy at 60 to 220 labels.
     """
-    from sklearn.preprocessing import StandardScaler
-
     scaler = StandardScaler().fit(X)
     scaler.var_ = np.full(X.shape[1], max(float(np.mean(scaler.var_)), np.finfo(np.float32).tiny))
     scaler.scale_ = np.sqrt(scaler.var_)

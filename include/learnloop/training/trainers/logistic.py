@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
 
 from learnloop.training.data import Labels, Rows
-from learnloop.training.trainers.base import Fitted, Progress, Trainer, fit_scaler
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
+from learnloop.training.trainers.base import Fitted, Progress, Trainer, fit_scaler, no_progress
 
 
 class LogisticTrainer(Trainer):
@@ -20,7 +18,7 @@ class LogisticTrainer(Trainer):
     max_iterations: int = Field(default=500, ge=1)
 
     # A dataset's trainer section has widths; a linear model has no use for them.
-    hidden: list[int] = []
+    hidden: list[int] = Field(default=[])
 
     def fit(
         self,
@@ -30,12 +28,9 @@ class LogisticTrainer(Trainer):
         *,
         parent: Pipeline | None = None,
         seed: int,
-        progress: Progress,
-        checkpoint_dir: Path,
+        progress: Progress = no_progress,
+        checkpoint_dir: Path | None = None,
     ) -> Fitted:
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import Pipeline
-
         scaler = fit_scaler(X)
         names = np.array(classes)[y]
         classifier = LogisticRegression(
@@ -53,13 +48,13 @@ class LogisticTrainer(Trainer):
         )
 
 
-def _start_from(classifier: object, parent: Pipeline, X: Rows, names: np.ndarray[tuple[int], np.dtype[np.str_]]) -> str:
-    from sklearn.linear_model import LogisticRegression
-
+def _start_from(
+    classifier: LogisticRegression, parent: Pipeline, X: Rows, names: np.ndarray[tuple[int], np.dtype[np.str_]]
+) -> str:
     old = parent[-1]
     if not isinstance(old, LogisticRegression):
         return f"cold: the parent is a {type(old).__name__}"
     if old.n_features_in_ != X.shape[1] or list(old.classes_) != sorted(set(names)):
         return "cold: the parent has other features or classes"
-    classifier.coef_, classifier.intercept_ = old.coef_.copy(), old.intercept_.copy()  # type: ignore[attr-defined]
+    classifier.coef_, classifier.intercept_ = old.coef_.copy(), old.intercept_.copy()
     return "warm: from the parent's coefficients"

