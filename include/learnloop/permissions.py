@@ -70,6 +70,8 @@ def authorize(principal: Principal, permission: str, *, owner: str | None = None
         raise ValueError(f"unknown permission {permission!r}")
     if permission not in principal.permissions:
         roles = ", ".join(sorted(principal.roles)) or "none"
-        raise PermissionDenied(f"{principal.name} may not {permission}: it needs a role that grants it (roles: {roles})")
+        raise PermissionDenied(
+            f"{principal.name} may not {permission}: it needs a role that grants it (roles: {roles})"
+        )
     if owner is not None and owner != principal.name and not principal.roles & {"admin", "Admin", "service"}:
         raise PermissionDenied(f"{principal.name} may not {permission} here: it belongs to {owner}")

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from sqlalchemy import exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from learnloop.annotation import strategies
+from learnloop.annotation.shards import Shards, matrix
 from learnloop.database import Annotation, AnnotationTask, Batch, ConfirmedAnnotation, Dataset, GoldQuestion, ScoringRun
-from learnloop.errors import InvalidInput, NotFound
+from learnloop.errors import InvalidInput
 from learnloop.loop.rounds import lock
 
 
@@ -53,26 +52,27 @@ def choose_tasks(
     Samples that have a task which somebody works on, or a confirmed label, are left out. Tasks of earlier scoring runs
     that nobody has taken are cancelled: an older model chose them. That nothing is left to ask is no error.
 
+    Of a batch of ``n`` samples, ids and probabilities are in memory (``n x k`` float32), and no more: paths, objects and
+    features are read for those that may be chosen.
+
     Args:
-        predictions: a folder of ``batch-*.parquet`` with the columns ``sample_id, path, object, probabilities, features``.
+        predictions: a folder of ``batch-*.parquet`` with the columns ``sample_id``, ``path``, ``object``,
+            ``probabilities`` and ``features``.
 
     Raises:
         NotFound: there are no predictions.
-        InvalidInput: predictions that do not fit the classes.
+        InvalidInput: predictions that are no Parquet, name a sample twice, or do not fit the classes.
     """
     lock(session, dataset)
     done = session.scalars(select(ScoringRun).where(ScoringRun.run_id == run_id)).one_or_none()
     if done is not None:
         return done
-    table = _read(predictions)
-    probabilities = _matrix(table["probabilities"], len(classes), "probabilities")
+    shards = Shards(predictions, classes) if batch.samples else Shards.none(classes)
+    _offer_gold(session, dataset, gold, classes, model_version, owner)
     _cancel_untaken(session, dataset)
-    asked = _asked(session, dataset)
-    ids = table["sample_id"].to_pylist()
-    free = np.asarray([index for index, sample in enumerate(ids) if sample not in asked], dtype=np.intp)
-    features = _matrix(table["features"].take(pa.array(free)), None, "features") if len(free) else None
-    picked = strategies.choose(strategy, probabilities[free], features, budget, np.random.default_rng(seed))
-    confidence = strategies.confidence(probabilities) if len(ids) else np.zeros(0)
+    free = shards.not_among(_asked(session, dataset))
+    picked = _pick(shards, free, strategy, budget, np.random.default_rng(seed))
+    confidence = strategies.confidence(shards.probabilities)
     run = ScoringRun(
         dataset_id=dataset.id,
         batch_id=batch.id,
@@ -81,35 +81,49 @@ def choose_tasks(
         model_version=model_version,
         predictions=str(predictions),
         strategy=strategy,
-        scored=len(ids),
+        scored=len(shards),
         chosen=len(picked),
         summary={
-            "mean_confidence": float(confidence.mean()) if len(ids) else None,
-            "already_asked": len(ids) - len(free),
+            "mean_confidence": float(confidence.mean()) if len(shards) else None,
+            "already_asked": len(shards) - len(free),
         },
         owner=owner,
     )
     session.add(run)
     session.flush()
-    paths, objects = table["path"].to_pylist(), table["object"].to_pylist()
-    for rank, index in enumerate(free[picked]):
-        row = probabilities[index]
+    samples = shards.rows(picked, ["sample_id", "path", "object"]).to_pylist()
+    for rank, (sample, row) in enumerate(zip(samples, shards.probabilities[picked], strict=True)):
         session.add(
             AnnotationTask(
                 dataset_id=dataset.id,
                 batch_id=batch.id,
                 scoring_run_id=run.id,
-                sample_id=ids[index],
-                path=paths[index],
-                object=objects[index],
+                **sample,
                 prediction=prediction(row, classes, model_version),
-                reason={"strategy": strategy, "rank": rank, "margin": float(strategies.margin(row[None])[0])},
+                reason={
+                    "strategy": strategy,
+                    "rank": rank,
+                    "margin": float(strategies.margin(row[None])[0]),
+                    "model_version": model_version,
+                },
                 owner=owner,
             )
         )
-    _offer_gold(session, dataset, gold, classes, model_version, owner)
     session.flush()
     return run
+
+
+def _pick(
+    shards: Shards, free: strategies.Indices, strategy: str, budget: int, random: np.random.Generator
+) -> strategies.Indices:
+    """Rows of the shards that ``strategy`` chooses among ``free`` ones, the most wanted first."""
+    features = None
+    if strategy in strategies.NEED_FEATURES and len(free):
+        if not np.isfinite(shards.probabilities).all():
+            raise InvalidInput(f"{shards.folder}: probabilities must be finite numbers")
+        free = free[strategies.candidates(shards.probabilities[free], budget, random)]
+        features = matrix(shards.rows(free, ["features"])["features"], None, f"{shards.folder}: features")
+    return free[strategies.choose(strategy, shards.probabilities[free], features, budget, random)]
 
 
 def prediction(row: Any, classes: Sequence[str], model_version: int) -> dict[str, Any]:
@@ -122,24 +136,6 @@ def prediction(row: Any, classes: Sequence[str], model_version: int) -> dict[str
         "probabilities": {name: float(value) for name, value in zip(classes, row, strict=True)},
         "model_version": model_version,
     }
-
-
-def _read(folder: Path) -> pa.Table:
-    files = sorted(folder.glob("batch-*.parquet"))
-    if not files:
-        raise NotFound(f"{folder} has no predictions (batch-*.parquet): has the batch been predicted?")
-    return pa.concat_tables([pq.read_table(file) for file in files])
-
-
-def _matrix(column: Any, width: int | None, what: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """A list column as a matrix; every row must have the same length."""
-    combined = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    lengths = np.unique(np.diff(combined.offsets.to_numpy())) if len(combined) else np.asarray([width or 0])
-    if len(lengths) != 1 or (width is not None and lengths[0] != width):
-        wanted = f"{width} numbers each" if width is not None else "equally many numbers each"
-        raise InvalidInput(f"{what}: rows must have {wanted}, found {sorted(map(int, lengths))}")
-    flat = combined.flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat, dtype=np.float64).reshape(len(combined), int(lengths[0]))
 
 
 def _cancel_untaken(session: Session, dataset: Dataset) -> None:
@@ -175,6 +171,11 @@ def _offer_gold(
     for candidate in gold:
         if candidate.label not in classes:
             raise InvalidInput(f"gold sample {candidate.sample_id!r} has the unknown label {candidate.label!r}")
+        if len(candidate.probabilities) != len(classes):
+            raise InvalidInput(
+                f"gold sample {candidate.sample_id!r} has {len(candidate.probabilities)} probabilities"
+                f" for {len(classes)} classes"
+            )
         values = {
             "path": candidate.path,
             "object": candidate.object,

@@ -25,6 +25,9 @@ Strategy = Callable[[Floats, Floats | None, int, np.random.Generator], Indices]
 
 STRATEGIES: dict[str, Strategy] = {}
 
+NEED_FEATURES = frozenset({"diverse_mini_batch"})
+"""Strategies that look at features: at those of ``candidates`` only."""
+
 # Zhdanov 2019 narrows the pool to beta * B candidates before clustering; 5 was best of {2, 5, 10} on digits, 50 seeds.
 DIVERSITY = 5
 
@@ -45,9 +48,9 @@ def choose(
     """
     if name not in STRATEGIES:
         raise InvalidInput(f"there is no query strategy {name!r}; there are: {', '.join(sorted(STRATEGIES))}")
-    if probabilities.ndim != 2 or not np.isfinite(probabilities).all():
+    if probabilities.ndim != 2 or probabilities.shape[1] == 0 or not np.isfinite(probabilities).all():
         raise InvalidInput(
-            f"probabilities must be finite numbers [samples, classes], not of shape {probabilities.shape}"
+            f"probabilities must be finite numbers [samples, classes]; their shape is {probabilities.shape}"
         )
     if features is not None and (len(features) != len(probabilities) or not np.isfinite(features).all()):
         raise InvalidInput(f"features must be finite, one row for each of {len(probabilities)} samples")
@@ -110,19 +113,30 @@ def diverse_mini_batch(
     Of the ``5 x size`` samples with the smallest margins, k-means weighted by ``1 - margin`` makes ``size`` clusters;
     the sample nearest to each centre is chosen.
     """
-    margins = margin(probabilities)
-    candidates = _smallest(margins, min(DIVERSITY * size, len(margins)), random)
-    if features is None or len(candidates) <= size:
-        return candidates[:size]
-    weights = np.maximum(1.0 - margins[candidates], 1e-6)
-    chosen = candidates[_central(features[candidates], size, random, weights)]
-    return chosen[np.argsort(margins[chosen], kind="stable")]
+    nearest = candidates(probabilities, size, random)
+    if features is None or len(nearest) <= size:
+        return nearest[:size]
+    margins = margin(probabilities[nearest])
+    weights = np.maximum(1.0 - margins, 1e-6)
+    chosen = _central(features[nearest], size, random, weights)
+    return np.asarray(nearest[chosen[np.argsort(margins[chosen], kind="stable")]])
+
+
+def candidates(probabilities: Floats, size: int, random: np.random.Generator) -> Indices:
+    """The ``5 x size`` samples with the smallest margins, ascending: no other's features matter."""
+    return _smallest(margin(probabilities), min(DIVERSITY * size, len(probabilities)), random)
 
 
 def first_pool(features: Floats, size: int, random: np.random.Generator) -> Indices:
     """The first samples to label, before there is a model: the nearest to each of ``size`` k-means centres."""
+    if size < 0 or features.ndim != 2 or not np.isfinite(features).all():
+        raise InvalidInput(
+            f"cannot choose {size} samples by features of shape {features.shape}: finite [n, d] is needed"
+        )
     if size >= len(features):
         return np.arange(len(features))
+    if size == 0:
+        return np.zeros(0, dtype=np.intp)
     return np.sort(_central(features, size, random, None))
 
 

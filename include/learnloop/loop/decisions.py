@@ -82,7 +82,7 @@ def structure_facts(session: Session, dataset: Dataset) -> StructureFacts:
         .where(
             Decision.dataset_id == dataset.id,
             Decision.kind == "structure",
-            Decision.comparison.has_key("trials") | Decision.accepted,
+            Decision.comparison["trials"].as_string().is_not(None) | Decision.accepted,
         )
         .order_by(Decision.id.desc())
         .limit(1)

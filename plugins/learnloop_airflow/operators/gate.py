@@ -33,13 +33,12 @@ class GateOperator(BaseOperator):
         self.kind = kind
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from learnloop.models.gate import decide
-
         from learnloop.database import session
         from learnloop.datasets.schema import loop_config
         from learnloop.datasets.versions import get_dataset
         from learnloop.loop.decisions import record_decision
         from learnloop.models import registry
+        from learnloop.models.gate import decide
         from learnloop.settings import settings
 
         comparison = self.evaluated["result"]

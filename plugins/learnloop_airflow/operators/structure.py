@@ -32,11 +32,10 @@ class StructureNeededOperator(BaseOperator):
         self.dataset = dataset
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from learnloop.training.structure import structure_needed
-
         from learnloop.database import session
         from learnloop.datasets.versions import get_dataset
         from learnloop.loop.decisions import record_decision, structure_facts
+        from learnloop.training.structure import structure_needed
 
         with session() as db:
             dataset = get_dataset(db, self.dataset)
@@ -69,11 +68,10 @@ class CandidatesOperator(BaseOperator):
         self.pin = pin
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        from learnloop.training.structure import candidates
-
         from learnloop.database import session
         from learnloop.datasets.versions import get_dataset
         from learnloop.loop.decisions import structure_facts
+        from learnloop.training.structure import candidates
 
         with session() as db:
             dataset = get_dataset(db, self.pin["dataset"])
@@ -111,10 +109,9 @@ class ChooseStructureOperator(BaseOperator):
         self.trials = trials
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from learnloop.training.structure import choose
-
         from learnloop.database import session
         from learnloop.loop.decisions import record_decision
+        from learnloop.training.structure import choose
 
         candidates, results = list(self.candidates), [trial["result"] for trial in self.trials]
         choice = choose(results[0], results[1:])
