@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel
@@ -90,11 +91,14 @@ class LearnloopClient:
 
         Raises:
             NotAuthenticated: wrong name or password.
+        Unavailable: nothing answers there, or what answers is not well.
         """
         with cls(base_url) as anonymous:
-            answer = anonymous._send("POST", "/auth/token", json={"username": username, "password": password})
-        if answer.status_code not in (200, 201):
-            raise NotAuthenticated("the user name or the password is wrong")
+            credentials = {"username": username, "password": password}
+            try:
+                answer = anonymous._checked("POST", "/auth/token", retry=True, json=credentials)
+            except NotAuthenticated as error:
+                raise NotAuthenticated("the user name or the password is wrong") from error
         return cls(base_url, answer.json()["access_token"])
 
     def __enter__(self) -> Self:
@@ -108,7 +112,7 @@ class LearnloopClient:
 
     def logout(self) -> None:
         """Have Airflow revoke the token: nobody can use it any more."""
-        self._send("GET", "/api/v2/auth/logout")
+        self._checked("GET", "/api/v2/auth/logout", retry=True)
         self.close()
 
     def session(self) -> SessionInfo:
@@ -118,20 +122,23 @@ class LearnloopClient:
         return [DatasetInfo.model_validate(item) for item in self._all("/datasets")]
 
     def versions(self, dataset: str) -> list[dict[str, Any]]:
-        return self._all(f"/datasets/{dataset}/versions")
+        return self._all(f"/datasets/{_part(dataset)}/versions")
+
+    def batches(self, dataset: str) -> list[dict[str, Any]]:
+        return self._all(f"/datasets/{_part(dataset)}/batches")
 
     def rounds(self, dataset: str) -> list[dict[str, Any]]:
-        return self._all(f"/datasets/{dataset}/rounds")
+        return self._all(f"/datasets/{_part(dataset)}/rounds")
 
     def start_round(self, dataset: str, reason: str = "") -> dict[str, Any]:
-        return dict(self._write(f"/datasets/{dataset}/rounds", {"reason": reason}).json())
+        return dict(self._write(f"/datasets/{_part(dataset)}/rounds", {"reason": reason}).json())
 
     def progress(self, dataset: str) -> ProgressInfo:
-        return ProgressInfo.model_validate(self._get(f"/datasets/{dataset}/progress"))
+        return ProgressInfo.model_validate(self._get(f"/datasets/{_part(dataset)}/progress"))
 
     def claim(self, dataset: str) -> Task | None:
-        """Lease the next task; None when there is none. Claiming again gives the task one holds, so it may be retried."""
-        answer = self._checked("POST", f"{API}/datasets/{dataset}/tasks/claim", retry=True)
+        """Lease the next task; None when there is none. Claiming again gives the task one holds: it may be retried."""
+        answer = self._checked("POST", f"{API}/datasets/{_part(dataset)}/tasks/claim", retry=True)
         return None if answer.status_code == 204 else Task.model_validate(answer.json())
 
     def task(self, task_id: int) -> Task:
@@ -148,14 +155,20 @@ class LearnloopClient:
         body = {"label": label, "seconds": seconds, "comment": comment}
         self._write(f"/tasks/{task_id}/annotation", body, key)
 
-    def skip(self, task_id: int, reason: str = "") -> None:
-        self._checked("POST", f"{API}/tasks/{task_id}/skip", retry=False, json={"reason": reason})
+    def skip(self, task_id: int, reason: str = "", *, key: str | None = None) -> None:
+        """Give a task back; the same ``key`` again (or a retry) counts once."""
+        self._write(f"/tasks/{task_id}/skip", {"reason": reason}, key)
 
     def renew(self, task_id: int) -> None:
+        """Keep a task for another lease."""
         self._checked("POST", f"{API}/tasks/{task_id}/renew", retry=True)
 
     def deployments(self) -> list[dict[str, Any]]:
         return self._all("/deployments")
+
+    def decisions(self, model: str) -> list[dict[str, Any]]:
+        """What the gate and structure optimisation decided about a model, newest first."""
+        return self._all(f"/models/{_part(model)}/decisions")
 
     def _get(self, path: str, **params: Any) -> Any:
         return self._checked("GET", API + path, retry=True, params=params).json()
@@ -205,16 +218,22 @@ _BY_TYPE: dict[str, type[LearnloopError]] = {
 }
 
 
+def _part(name: str) -> str:
+    """A name as one part of a path: whatever it holds, it cannot lead to another route."""
+    return quote(name, safe="") if name.strip(".") else "%2E" * len(name)
+
+
 def _error(answer: httpx.Response) -> LearnloopError:
-    """The exception that a problem document stands for."""
+    """The exception that a problem document (or another error answer) stands for."""
     try:
         body = answer.json()
-        detail = str(body.get("detail") or answer.reason_phrase)
-        kind = _BY_TYPE.get(str(body.get("type", "")).removeprefix("urn:learnloop:problem:"))
-        problems = body.get("problems", ())
     except ValueError:
-        detail, kind, problems = f"{answer.status_code} {answer.reason_phrase}", None, ()
+        body = None
+    if not isinstance(body, dict):  # not ours: a proxy, or Airflow before it has started
+        body = {}
+    detail = str(body.get("detail") or f"{answer.url.path}: {answer.status_code} {answer.reason_phrase}")
+    kind = _BY_TYPE.get(str(body.get("type", "")).removeprefix("urn:learnloop:problem:"))
     if kind is None:
         known = {401: NotAuthenticated, 403: PermissionDenied, 404: errors.NotFound, 422: InvalidInput}
         kind = known.get(answer.status_code, Unavailable if answer.status_code >= 500 else LearnloopError)
-    return kind(detail, problems) if issubclass(kind, InvalidInput) else kind(detail)
+    return kind(detail, body.get("problems", ())) if issubclass(kind, InvalidInput) else kind(detail)

@@ -111,6 +111,8 @@ class JobSpec(_Part):
     def _consistent(self) -> JobSpec:
         if bool(self.module) == bool(self.command):
             raise ValueError("give either a module (python -m ...) or a command, not both and not neither")
+        if "seed" in self.params:
+            raise ValueError("params hold a seed; use the seed field, which params.json then shows as seed")
         for name in [*self.env, *self.secrets]:
             if RESERVED.fullmatch(name):
                 raise ValueError(f"environment variable {name} is the runner's to set; choose another name")

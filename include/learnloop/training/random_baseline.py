@@ -20,9 +20,9 @@ from learnloop.training.trainers import trainer
 
 def random_baseline(job: Job) -> None:
     params = dict(job.params)
-    counts, seeds = _counts(params.pop("counts", None)), int(params.pop("seeds", 10))
-    if seeds < 1:
-        raise InvalidInput(f"seeds is {seeds}; at least one draw is needed")
+    counts, seeds = _counts(params.pop("counts", None)), params.pop("seeds", 10)
+    if not isinstance(seeds, int) or seeds < 1:
+        raise InvalidInput(f"seeds is {seeds!r}; it must be a number of draws, at least 1")
     chosen = trainer(params)
     dataset = data.read(job.places.data / "dataset")
     (X, y), (X_test, y_test) = dataset.training(), dataset.test()

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import skops.io
+from sklearn.model_selection import RepeatedKFold
 
 from learnloop.errors import InvalidDataset
 from learnloop.jobs.contract import Job, run
@@ -30,8 +32,6 @@ def cross_validate(
     Raises:
         InvalidDataset: there are too few samples for the folds.
     """
-    from sklearn.model_selection import RepeatedKFold
-
     if len(y) < 2 * FOLDS:
         raise InvalidDataset(
             f"{len(y)} labelled training samples are too few for {FOLDS} folds; label at least {2 * FOLDS}"
@@ -55,12 +55,8 @@ def trial(job: Job) -> None:
     accuracies = cross_validate(chosen, X, y, dataset.classes, seed=seed, job=job)
     fitted = chosen.fit(X, y, dataset.classes, seed=seed)
 
-    import skops.io
-
-    from learnloop.training.models import Model
-
     size = len(skops.io.dumps(fitted.pipeline))
-    model = Model(
+    model = models.Model(
         dataset.classes, X.shape[1], fitted.pipeline, size, models.probabilities(fitted.pipeline, dataset.classes)
     )
     result: dict[str, Any] = {

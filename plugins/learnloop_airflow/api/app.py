@@ -11,8 +11,15 @@ from learnloop_airflow.api.routing import Routes
 
 
 def create_app() -> FastAPI:
-    """Make the application. Without documentation pages: the OpenAPI document is a route like any other, with a right."""
-    app = FastAPI(title="Learnloop", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    """Make the application. No documentation pages: the OpenAPI document is a route like any other, with a right."""
+    app = FastAPI(
+        title="Learnloop",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # a redirect is an answer, and nobody has asked yet who is calling
+    )
     problems.install(app)
     app.add_middleware(problems.LimitBody)
     for group in (session, datasets, tasks, models):

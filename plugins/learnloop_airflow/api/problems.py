@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from learnloop.errors import InvalidInput, LearnloopError
 
 MAX_BODY_BYTES = 64 * 1024
+
+_log = logging.getLogger(__name__)
 
 
 def problem(status: int, type_: str, detail: str, problems: tuple[str, ...] | list[str] = ()) -> JSONResponse:
@@ -47,6 +51,16 @@ def install(app: FastAPI) -> None:
         answer = problem(error.status_code, kind, str(error.detail))
         answer.headers.update(error.headers or {})
         return answer
+
+    @app.exception_handler(OperationalError)
+    async def no_database(request: Request, error: OperationalError) -> JSONResponse:
+        _log.error("%s %s: %s", request.method, request.url.path, error)
+        return problem(503, "unavailable", "Learnloop's database does not answer; try again in a moment")
+
+    # Starlette logs the traceback of what comes here; the caller learns nothing of our insides.
+    @app.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+        return problem(500, "internal", "something went wrong here; the API server's log says what")
 
 
 class LimitBody:

@@ -56,7 +56,7 @@ class Trainer(BaseModel):
         y: Labels,
         classes: tuple[str, ...],
         *,
-        parent: Pipeline | None = None,
+        parent: Any = None,
         seed: int,
         progress: Progress = no_progress,
         checkpoint_dir: Path | None = None,
@@ -66,7 +66,7 @@ class Trainer(BaseModel):
         Args:
             X: (n, d). All features are in one unit, as pixels are.
             y: indices into ``classes``, at least two of them; others may be absent.
-            parent: the model to start from. One that does not fit is not used, and the metrics say why.
+            parent: the scikit-learn model to start from. One that does not fit is not used, and the metrics say why.
             progress: called with fields to report.
             checkpoint_dir: empty, or what a killed fit of the same arguments left; None: keep no checkpoint.
         """
@@ -82,6 +82,14 @@ def fit_scaler(X: Rows) -> StandardScaler:
     scaler.var_ = np.full(X.shape[1], max(float(np.mean(scaler.var_)), np.finfo(np.float32).tiny))
     scaler.scale_ = np.sqrt(scaler.var_)
     return scaler
+
+
+def scaler_and_classifier(parent: Any) -> tuple[StandardScaler, Any] | None:
+    """The parts of a model that one of our trainers made; None when somebody else's made it."""
+    if type(parent) is not Pipeline or len(parent) != 2 or type(parent[0]) is not StandardScaler:
+        return None
+    scaler, classifier = parent[0], parent[1]
+    return None if scaler.mean_ is None or scaler.scale_ is None else (scaler, classifier)
 
 
 def balanced_weights(y: Labels) -> NDArray[np.float64]:

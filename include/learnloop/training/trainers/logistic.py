@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -10,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from learnloop.training.data import Labels, Rows
-from learnloop.training.trainers.base import Fitted, Progress, Trainer, fit_scaler, no_progress
+from learnloop.training.trainers.base import Fitted, Progress, Trainer, fit_scaler, no_progress, scaler_and_classifier
 
 
 class LogisticTrainer(Trainer):
@@ -26,7 +27,7 @@ class LogisticTrainer(Trainer):
         y: Labels,
         classes: tuple[str, ...],
         *,
-        parent: Pipeline | None = None,
+        parent: Any = None,
         seed: int,
         progress: Progress = no_progress,
         checkpoint_dir: Path | None = None,
@@ -49,11 +50,12 @@ class LogisticTrainer(Trainer):
 
 
 def _start_from(
-    classifier: LogisticRegression, parent: Pipeline, X: Rows, names: np.ndarray[tuple[int], np.dtype[np.str_]]
+    classifier: LogisticRegression, parent: Any, X: Rows, names: np.ndarray[tuple[int], np.dtype[np.str_]]
 ) -> str:
-    old = parent[-1]
-    if not isinstance(old, LogisticRegression):
-        return f"cold: the parent is a {type(old).__name__}"
+    parts = scaler_and_classifier(parent)
+    if parts is None or type(parts[1]) is not LogisticRegression:
+        return "cold: the parent is no logistic regression of this trainer's"
+    old = parts[1]
     if old.n_features_in_ != X.shape[1] or list(old.classes_) != sorted(set(names)):
         return "cold: the parent has other features or classes"
     classifier.coef_, classifier.intercept_ = old.coef_.copy(), old.intercept_.copy()

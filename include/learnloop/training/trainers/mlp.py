@@ -13,8 +13,18 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from learnloop.jobs.checksums import fsync_file
 from learnloop.training.data import Labels, Rows
-from learnloop.training.trainers.base import Array, Fitted, Progress, Trainer, balanced_weights, fit_scaler, no_progress
+from learnloop.training.trainers.base import (
+    Array,
+    Fitted,
+    Progress,
+    Trainer,
+    balanced_weights,
+    fit_scaler,
+    no_progress,
+    scaler_and_classifier,
+)
 
 CHECKPOINT_SECONDS = 5.0
 PROGRESS_EPOCHS = 10
@@ -43,7 +53,7 @@ class MLPTrainer(Trainer):
         y: Labels,
         classes: tuple[str, ...],
         *,
-        parent: Pipeline | None = None,
+        parent: Any = None,
         seed: int,
         progress: Progress = no_progress,
         checkpoint_dir: Path | None = None,
@@ -98,16 +108,17 @@ class MLPTrainer(Trainer):
         del classifier._optimizer
         return classifier
 
-    def _start_from(self, parent: Pipeline, classifier: MLPClassifier, scaler: StandardScaler) -> str:
+    def _start_from(self, parent: Any, classifier: MLPClassifier, scaler: StandardScaler) -> str:
         """Move the weights of ``classifier`` towards the parent's, when it has the same structure; says what was done."""
-        old = parent[-1]
-        if not isinstance(old, MLPClassifier) or not isinstance(parent[0], StandardScaler) or len(parent) != 2:
-            return f"cold: the parent is a {type(old).__name__}"
+        parts = scaler_and_classifier(parent)
+        if parts is None or type(parts[1]) is not MLPClassifier:
+            return "cold: the parent is no perceptron of this trainer's"
+        before, old = parts
         if [part.shape for part in old.coefs_] != [part.shape for part in classifier.coefs_]:
             return "cold: the parent has another structure"
         if list(old.classes_) != list(classifier.classes_):
             return "cold: the parent has other classes"
-        coefs, intercepts = _rescaled(old, parent[0], scaler)
+        coefs, intercepts = _rescaled(old, before, scaler)
         for fresh, learned in zip(classifier.coefs_ + classifier.intercepts_, coefs + intercepts, strict=True):
             fresh *= 1 - SHRINK
             fresh += SHRINK * learned
@@ -129,6 +140,7 @@ def _rescaled(old: MLPClassifier, before: StandardScaler, now: StandardScaler) -
 def _save(classifier: MLPClassifier, path: Path) -> None:
     temporary = path.with_suffix(".part")
     skops.io.dump(classifier, temporary)
+    fsync_file(temporary)
     temporary.replace(path)
 
 

@@ -82,11 +82,15 @@ def submit_answer(task_id: int, answer: Answer, caller: Caller, key: Key = None)
 
 
 @routes.add("POST", "/tasks/{task_id}/skip", "annotation:claim")
-def skip_task(task_id: int, wanted: Skip, caller: Caller) -> dict[str, Any]:
+def skip_task(task_id: int, wanted: Skip, caller: Caller, key: Key = None) -> JSONResponse:
     """Give a task back, with a reason; the caller is not asked about it again."""
     with session() as db:
-        queue.skip(db, task_id, caller.name, wanted.reason)
-        return {"task_id": task_id, "skipped": True}
+
+        def do() -> dict[str, Any]:
+            queue.skip(db, task_id, caller.name, wanted.reason)
+            return {"task_id": task_id, "skipped": True}
+
+        return once(db, caller, key, f"POST /tasks/{task_id}/skip", wanted.model_dump(), do, 200)
 
 
 @routes.add("POST", "/tasks/{task_id}/renew", "annotation:claim")
