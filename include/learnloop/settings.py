@@ -28,7 +28,7 @@ class Settings:
     database_url: str
     """SQLAlchemy URL of Learnloop's own database."""
     mlflow_url: str
-    """SQLAlchemy URL of MLflow's database, or the HTTP address of an MLflow server."""
+    """SQLAlchemy URL of MLflow's database."""
     store: Path
     """The object store that jobs and workspaces read, in DVC's layout (``files/md5/xx/...``)."""
     remote: str

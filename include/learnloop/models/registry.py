@@ -9,7 +9,6 @@ one SQL statement on MLflow's tables, so that model servers and pages never impo
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import re
 import shutil
@@ -28,6 +27,7 @@ from learnloop.errors import InvalidInput, NotFound
 from learnloop.jobs.checksums import files_below, fsync_file, fsync_folder, write_manifest
 from learnloop.jobs.namespace import key_folder
 from learnloop.settings import settings
+from learnloop.training.quiet import quieten_mlflow
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -181,9 +181,9 @@ def _find(name: str, idempotency_key: str, url: str | None) -> int | None:
 def _create(
     name: str, source: Path, tags: Mapping[str, str], metrics: Mapping[str, float], key: str, url: str | None
 ) -> int:
+    client = _client(url)
     from mlflow.exceptions import MlflowException
 
-    client = _client(url)
     try:
         client.create_registered_model(name)
     except MlflowException as error:
@@ -230,10 +230,10 @@ def _only_writer_of(folder: Path) -> Iterator[None]:
 
 
 def _client(url: str | None) -> MlflowClient:
+    quieten_mlflow()
     from mlflow.tracking import MlflowClient
 
-    for logger in ("mlflow", "alembic"):
-        logging.getLogger(logger).setLevel(logging.WARNING)
+    quieten_mlflow()  # again: importing MLflow sets its own log level
     return MlflowClient(tracking_uri=_url(url), registry_uri=_url(url))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from learnloop.training.data import Rows
 from learnloop.training.models import Model, load
+from learnloop.training.quiet import quieten_mlflow
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -27,11 +27,13 @@ def save(pipeline: Pipeline, folder: Path, classes: tuple[str, ...], example: Ro
         InvalidInput: the pipeline holds types that may not be loaded.
         RuntimeError: the loaded model predicts otherwise than the fitted one.
     """
+    quieten_mlflow()
     import mlflow.sklearn
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    logging.getLogger("mlflow").setLevel(logging.ERROR)  # it warns of a missing pip, which a model does not need
+    quieten_mlflow()  # again: importing MLflow sets its own log level
+
     shutil.rmtree(folder, ignore_errors=True)
     mlflow.sklearn.save_model(
         pipeline,

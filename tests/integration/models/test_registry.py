@@ -41,7 +41,7 @@ def register(url: str, folder: Path, key: str, name: str = "digits") -> int:
         name,
         folder,
         models_root=folder.parent / "models",
-        tags={"round": "1", "gate": "accepted"},
+        tags={"round": "1", "gate": "accepted", "parent_model": ""},
         metrics={"accuracy": 0.95},
         idempotency_key=key,
         url=url,
@@ -56,7 +56,7 @@ def test_a_retried_registration_makes_one_version(url: str, folder: Path) -> Non
     newest, oldest = registry.list_versions("once", url)
     assert (newest.version, oldest.version) == (2, 1)
     assert oldest.metrics == {"accuracy": 0.95}
-    assert oldest.tags == {"round": "1", "gate": "accepted", "idempotency_key": "round/1"}
+    assert oldest.tags == {"round": "1", "gate": "accepted", "parent_model": "", "idempotency_key": "round/1"}
     source = registry.source_of("once", 1, url)
     assert (source / "model.skops").read_text() == "weights"
     assert source.is_relative_to(folder.parent / "models" / "once")

@@ -38,8 +38,8 @@ class MLPTrainer(Trainer):
 
     Given a parent of the same structure it starts half way between fresh weights and the parent's: shrink and perturb
     (Ash & Adams, "On Warm-Starting Neural Network Training", NeurIPS 2020), since weights that were fitted round
-    after round may generalise worse than fresh ones. On digits (12 seeds, 60 to 220 labels) half is as good
-    as all of the parent's weights, and both are half a point better than a cold start.
+    after round may generalise worse than fresh ones. On digits (12 seeds, 60 to 220 labels) it is no worse than a
+    cold start, and with 32 hidden units half a point better.
     """
 
     hidden: list[Annotated[int, Field(ge=1, le=8192)]] = Field(default=[32], min_length=1, max_length=10)
