@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     title = f"{text('page')} · {text('title')}"
-    st.set_page_config(page_title=title, page_icon=":material/all_inclusive:", layout="wide")
+    st.set_page_config(page_title=title, page_icon=HERE / "icon.svg", layout="wide")
     st.html(HERE / "style.css")
     st.html(HERE / "keyboard.html", unsafe_allow_javascript=True)
     try:

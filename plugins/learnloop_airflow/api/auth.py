@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi import Depends, HTTPException, Request
+from fastapi.security import HTTPAuthorizationCredentials
 
 from learnloop.errors import NotAuthenticated, PermissionDenied
 from learnloop.permissions import Principal
@@ -25,15 +26,13 @@ async def principal(request: Request) -> Principal:
     scheme, _, token = authorization.partition(" ")
     bearer = None
     if scheme.lower() == "bearer" and token:
-        from fastapi.security import HTTPAuthorizationCredentials
-
         bearer = HTTPAuthorizationCredentials(scheme=scheme, credentials=token)
-    elif request.method not in SAFE:
-        _refuse_other_sites(request)
     try:
         user = await get_user(request, None, bearer)
     except HTTPException as error:
         raise NotAuthenticated(f"{error.detail}: log in again (POST /auth/token gives a token)") from error
+    if bearer is None and request.method not in SAFE:
+        _refuse_other_sites(request)
     return Principal(user.get_name(), _roles(user))
 
 
