@@ -2,7 +2,7 @@
 
 A setting comes from the environment (``LEARNLOOP_<NAME>``), else from ``stack.json`` in the state
 directory (written by ``make up``, so that a command typed by hand finds the running stack), else from
-its default. Nothing else in the project reads ``LEARNLOOP_*``.
+its default. Nothing else in the project reads ``LEARNLOOP_*``, but for `faultpoints`, which only tests use.
 """
 
 from __future__ import annotations
