@@ -71,7 +71,7 @@ def run(places: Places) -> None:
     say(started, "step 1: base model (base_model_training)")
     airflow.run("base_model_training", {"path": str(data.dataset), "message": "digits from scikit-learn"})
 
-    first = ScriptedAnnotator(clients["demo-annotator"], data.truth, digits.CLASSES, ERROR_RATE, seed=7)
+    first = ScriptedAnnotator(clients["demo-annotator"], data.truth, digits.CLASSES, ERROR_RATE, seed=41)
     second = ScriptedAnnotator(clients["demo-second"], data.truth, digits.CLASSES, 0.0, seed=8)
     for number in range(1, ROUNDS + 1):
         one_round(number, name, data, airflow, (first, second), started)

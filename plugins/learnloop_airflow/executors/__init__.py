@@ -1,0 +1,1 @@
+"""Executors: how Airflow starts task processes."""
