@@ -39,6 +39,8 @@ class Settings:
     """Where registered model files are kept."""
     job_runner: str
     """``local`` (a process on the worker) or ``kubernetes`` (a pod)."""
+    fork_server: str
+    """The fork server of ``local`` jobs (see `learnloop.jobs.forkserver`); empty: none, each job starts anew."""
     job_image: str
     """The container image that ``kubernetes`` jobs use when their spec names none."""
     api_url: str
@@ -67,6 +69,7 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "namespaces": home / "namespaces",
         "models": home / "models",
         "job_runner": "local",
+        "fork_server": "",
         "job_image": "learnloop/training:0.1.0",
         "api_url": "http://127.0.0.1:8080",
         "serving_url": "http://127.0.0.1:8090",
