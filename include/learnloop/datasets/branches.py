@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import Integer, Select, func, literal, select
 from sqlalchemy.orm import Session
 
 from learnloop.database import Dataset, DatasetBranch, DatasetVersion, DatasetVersionParent, Lock
@@ -142,14 +142,18 @@ def open_branches(session: Session, dataset: Dataset) -> list[DatasetBranch]:
 
 def unmerged_branches(session: Session, dataset: Dataset) -> list[DatasetBranch]:
     """Branches whose version the head does not descend from, oldest first."""
-    line = select(Dataset.head_id.label("id")).where(Dataset.id == dataset.id).cte("line", recursive=True)
-    line = line.union(select(DatasetVersionParent.parent_id).join(line, line.c.id == DatasetVersionParent.version_id))
-    apart = select(DatasetBranch).where(
-        DatasetBranch.dataset_id == dataset.id,
-        DatasetBranch.version_id.is_not(None),
-        DatasetBranch.version_id.not_in(select(line.c.id).where(line.c.id.is_not(None))),
-    )
+    apart = select(DatasetBranch).where(DatasetBranch.dataset_id == dataset.id, DatasetBranch.version_id.is_not(None))
+    head_id = session.scalar(select(Dataset.head_id).where(Dataset.id == dataset.id))
+    if head_id is not None:
+        apart = apart.where(DatasetBranch.version_id.not_in(ancestors(head_id)))
     return list(session.scalars(apart.order_by(DatasetBranch.id)))
+
+
+def ancestors(version_id: int) -> Select[int]:
+    """The statement for the ids of a version and all it descends from."""
+    line = select(literal(version_id, Integer).label("id")).cte("line", recursive=True)
+    line = line.union(select(DatasetVersionParent.parent_id).join(line, line.c.id == DatasetVersionParent.version_id))
+    return select(line.c.id)
 
 
 def _of_work(session: Session, dataset: Dataset, owner: str, key: str | None) -> DatasetBranch | None:
