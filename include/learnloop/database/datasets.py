@@ -55,7 +55,7 @@ class DatasetVersion(Owned, Base):
     files: Mapped[int]
     bytes: Mapped[int] = mapped_column(BigInteger)
     message: Mapped[str] = mapped_column(Text, default="")
-    # What made it: {"kind": "snapshot" | "preprocess" | "merge" | "restore" | "result", "run_id": ..., ...}
+    # What made it: {"kind": "snapshot" | "preprocess" | "merge" | "revert" | "result", "run_id": ..., ...}
     provenance: Mapped[Json] = mapped_column(default=dict)
     # A retried commit with the same key returns the version the first try made.
     idempotency_key: Mapped[str | None] = mapped_column(String(250), unique=True)
