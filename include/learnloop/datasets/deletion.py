@@ -4,8 +4,9 @@ Deleting removes the row and leaves a note in its place, in one transaction. The
 which alone knows what else may need them.
 
 What refers to a version is found in two ways. Every foreign key to ``dataset_versions`` counts, so that a new table
-protects the versions it names without anybody remembering to say so; and ``referrer`` registers a function that says
-it in better words, or finds what no foreign key shows.
+protects the versions it names without anybody remembering to say so, unless it declares what becomes of its rows
+(``ON DELETE CASCADE`` or ``SET NULL``). And ``referrer`` registers a function that says it in better words, or finds
+what no foreign key shows.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ from learnloop.faultpoints import reach
 Referrer = Callable[[Session, DatasetVersion], Iterable[str]]
 
 _REFERRERS: list[Referrer] = []
-# Columns whose rows a registered function tells of; those of a branch and of the parents table go with the version.
-_TOLD = {"dataset_version_parents.version_id"}
+# Columns whose rows a registered function tells of.
+_TOLD: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -175,10 +176,10 @@ def _rounds(session: Session, version: DatasetVersion) -> Iterator[str]:
 
 
 def _foreign_keys() -> Iterator[Column[Any]]:
-    """Every column of the schema that refers to a version."""
+    """Every column of the schema that refers to a version and keeps it."""
     for table in Base.metadata.sorted_tables:
         for key in sorted(table.foreign_keys, key=lambda key: key.parent.name):
-            if key.target_fullname == "dataset_versions.id":
+            if key.target_fullname == "dataset_versions.id" and key.ondelete is None:
                 yield key.parent
 
 
