@@ -184,6 +184,7 @@ with ForkedProcess("family_job", server={name!r}, environment={{"MARKER": {str(t
         if victim == "guardian":
             os.kill(guardian, signal.SIGKILL)
             assert runner.stdout.readline() == "code 137\n"
+            runner.wait(20)
             eventually(lambda: not alive(job))
             for left in marked(str(tmp_path)):  # only what left the group, as with a started job
                 assert os.getsid(left) == left
