@@ -14,6 +14,7 @@ from learnloop.database.locks import LOCKS_CHANNEL, DatasetBranch, DeletedVersio
 from learnloop.database.outbox import IdempotentRequest, OutboxMessage
 from learnloop.database.rounds import Decision, PolicyEvaluation, Round, RoundAnnotation
 from learnloop.database.serving import Deployment, DeploymentStatus, ModelLease, ServerReplica
+from learnloop.database.workspaces import Workspace
 
 __all__ = [
     "LOCKS_CHANNEL",
@@ -41,6 +42,7 @@ __all__ = [
     "RoundAnnotation",
     "ScoringRun",
     "ServerReplica",
+    "Workspace",
     "engine",
     "session",
     "tell",
