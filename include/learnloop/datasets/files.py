@@ -1,25 +1,27 @@
 """Files by their posix path, be they in a folder or in the store.
 
-``list_files`` follows DVC's rules for what belongs to a tracked folder, so that our tree of a folder is the one
+``scan_folder`` follows DVC's rules for what belongs to a tracked folder, so that our tree of a folder is the one
 that ``dvc add`` makes.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from learnloop.datasets.index import Seen
 from learnloop.datasets.tree import Tree
-from learnloop.errors import InvalidDataset
+from learnloop.errors import Conflict, InvalidDataset
 
 if TYPE_CHECKING:
     from learnloop.datasets.store import Store
 
-_NEVER_TRACKED_FOLDERS = (".git", ".hg", ".dvc")
-_NEVER_TRACKED_FILES = (".git",)
+NEVER_TRACKED_FOLDERS = (".git", ".hg", ".dvc")
+NEVER_TRACKED_FILES = (".git",)
+REFUSED_FILE = ".dvcignore"
 
 
 class Files(Protocol):
@@ -65,45 +67,86 @@ class TreeFiles:
 
 
 def list_files(folder: Path) -> list[str]:
-    """Relative posix paths of the files in ``folder``, sorted.
+    """Relative posix paths of the files in ``folder``, sorted; see ``scan_folder``."""
+    return sorted(scan_folder(folder))
+
+
+def scan_folder(folder: Path) -> dict[str, Seen]:
+    """Relative posix path -> what the filesystem says of the file, for all files in ``folder``.
 
     As DVC does: ``.git``, ``.hg``, ``.dvc`` and nested DVC repositories are left out, a link to a file counts as
-    the file, a link to a folder is not followed.
+    the file, a link to a folder is not followed. Names may hold anything but bytes that are not UTF-8.
 
     Raises:
-        InvalidDataset: not a folder; a dangling link, a device or a pipe; a ``.dvcignore``; a name that is not UTF-8.
+        InvalidDataset: not a folder; a folder that cannot be listed; a dangling link, a device or a pipe; a
+            ``.dvcignore``; a name that is not UTF-8.
+        Conflict: a file or folder went away meanwhile.
     """
     if not folder.is_dir():
         raise InvalidDataset(f"{folder} is not a folder")
-    return sorted(_walk(str(folder)))
-
-
-def _walk(root: str) -> Iterator[str]:
-    for parent, folders, names in os.walk(root, onerror=_raise):
-        if parent != root and ".dvc" in folders:
-            folders.clear()
+    found: dict[str, Seen] = {}
+    folders = [("", str(folder))]
+    while folders:
+        prefix, parent = folders.pop()
+        if prefix and Path(parent, ".dvc").is_dir():
             continue
-        folders[:] = [name for name in folders if name not in _NEVER_TRACKED_FOLDERS]
-        for name in names:
-            path = f"{parent}/{name}"
-            if name in _NEVER_TRACKED_FILES:
-                continue
-            if name == ".dvcignore":
-                raise InvalidDataset(f"{path}: a tracked folder must not hold a .dvcignore; take it out")
-            _check_regular(path)
-            relative = path[len(root) :].lstrip("/")
-            if not _is_text(relative):
-                raise InvalidDataset(f"{os.fsencode(path)!r}: a file name must be UTF-8; rename it")
-            yield relative
+        inner = _scan_one(prefix, parent, found)
+        folders += [(f"{prefix}{name}/", f"{parent}/{name}") for name in inner if name not in NEVER_TRACKED_FOLDERS]
+    return found
 
 
-def _check_regular(path: str) -> None:
+def seen_of(state: os.stat_result) -> Seen:
+    """What a file's state says; any write to the file makes it say something else."""
+    stamp = f"{state.st_ino} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
+    return Seen(state.st_size, stamp, max(state.st_mtime_ns, state.st_ctime_ns))
+
+
+def _scan_one(prefix: str, parent: str, found: dict[str, Seen]) -> list[str]:
+    """Put the files of one folder into ``found``, and return the names of the folders in it."""
+    folders = []
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - called for every file; a Path each would double the time
+        with os.scandir(parent) as entries:
+            for entry in entries:
+                name = entry.name
+                if entry.is_dir():  # follows links, as DVC does: a link to a folder is a folder, and left out
+                    if not entry.is_symlink():
+                        folders.append(name)
+                elif name not in NEVER_TRACKED_FILES:
+                    state = _state_of(entry)
+                    path = prefix + name
+                    if name == REFUSED_FILE or not path.isascii():
+                        _refuse_name(path, entry.path)
+                    found[path] = seen_of(state)
     except FileNotFoundError as error:
-        raise InvalidDataset(f"{path} is a link to a file that does not exist") from error
-    if not stat.S_ISREG(mode):
-        raise InvalidDataset(f"{path} is neither a file nor a folder (a pipe, a socket or a device); take it out")
+        raise Conflict(
+            f"{error.filename} went away while {parent} was listed; run it again when it is at rest"
+        ) from error
+    except PermissionError as error:
+        raise InvalidDataset(f"{error.filename or parent} cannot be read: {error.strerror}") from error
+    return folders
+
+
+def _state_of(entry: os.DirEntry[str]) -> os.stat_result:
+    try:
+        state = entry.stat()
+    except FileNotFoundError as error:
+        if entry.is_symlink():
+            raise InvalidDataset(f"{entry.path} is a link to a file that does not exist") from error
+        raise
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InvalidDataset(f"{entry.path} is a link that leads to itself") from error
+        raise
+    if not stat.S_ISREG(state.st_mode):
+        raise InvalidDataset(f"{entry.path} is neither a file nor a folder (a pipe, a socket or a device); take it out")
+    return state
+
+
+def _refuse_name(path: str, place: str) -> None:
+    if path.rpartition("/")[2] == REFUSED_FILE:
+        raise InvalidDataset(f"{place}: a tracked folder must not hold a {REFUSED_FILE}; take it out")
+    if not _is_text(path):
+        raise InvalidDataset(f"{os.fsencode(place)!r}: a file name must be UTF-8; rename it")
 
 
 def _is_text(name: str) -> bool:
@@ -112,7 +155,3 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _raise(error: OSError) -> None:
-    raise error

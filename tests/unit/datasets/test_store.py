@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from learnloop.datasets import store as store_module
-from learnloop.datasets.files import list_files
+from learnloop.datasets import adding, sources
+from learnloop.datasets.files import list_files, scan_folder
 from learnloop.datasets.store import Store
 from learnloop.datasets.tree import Tree, dumps, tree_hash
+from learnloop.datasets.writing import Group
 from learnloop.errors import Conflict, Corrupted, InvalidDataset, InvalidInput, NotFound
 
 FORK = multiprocessing.get_context("fork")
@@ -115,7 +116,7 @@ def test_objects_are_read_only_and_stored_once(store, tmp_path):
 
 
 def test_large_files_are_streamed(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "_IN_MEMORY", 10)
+    monkeypatch.setattr(sources, "IN_MEMORY", 10)
     data = os.urandom(3_000_000)
     (tmp_path / "large").write_bytes(data)
     md5 = store.add_file(tmp_path / "large")
@@ -125,7 +126,7 @@ def test_large_files_are_streamed(store, tmp_path, monkeypatch):
 
 
 def test_many_files_take_several_groups(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "_GROUP", 20)
+    monkeypatch.setattr(adding, "_GROUP", 20)
     (tmp_path / "many").mkdir()
     for number in range(50):
         (tmp_path / "many" / f"{number}").write_text(f"{number // 2}")
@@ -137,32 +138,32 @@ def test_many_files_take_several_groups(store, tmp_path, monkeypatch):
 @pytest.mark.parametrize("in_memory", [10, 1 << 20])
 @pytest.mark.parametrize("change", ["append", "replace", "delete"])
 def test_a_file_that_changes_while_it_is_read_is_noticed(store, tmp_path, monkeypatch, change, in_memory):
-    monkeypatch.setattr(store_module, "_IN_MEMORY", in_memory)
+    monkeypatch.setattr(sources, "IN_MEMORY", in_memory)
     path = tmp_path / "file"
     path.write_bytes(b"first content")
-    known = Store._known
+    has = Group.has
 
-    def changing(self, md5, size, pending):  # runs between the first read and the last look at the file
+    def changing(self, name, size):  # runs between the first read and the last look at the file
         if change == "append":
             with path.open("ab") as file:
                 file.write(b"more")
         elif change == "delete":
-            path.unlink()
+            path.unlink(missing_ok=True)
         else:
             (tmp_path / "other").write_bytes(b"other content")
             (tmp_path / "other").rename(path)
-        return known(self, md5, size, pending)
+        return has(self, name, size)
 
-    monkeypatch.setattr(Store, "_known", changing)
-    with pytest.raises(Conflict, match="changed while it was read"):
+    monkeypatch.setattr(Group, "has", changing)
+    with pytest.raises(Conflict, match=r"changed while it was read|not there"):
         store.add_file(path)
     assert objects(store) == {}
     assert not any((store.root / "tmp").glob("*"))
 
 
 def test_a_folder_that_changes_while_it_is_read_is_noticed(store, folder, monkeypatch):
-    seen = list_files(folder)
-    monkeypatch.setattr(store_module, "list_files", lambda _: seen)
+    seen = scan_folder(folder)
+    monkeypatch.setattr(sources, "scan_folder", lambda _: seen)
     (folder / "plain.txt").unlink()
     with pytest.raises(Conflict, match=r"plain\.txt is not there"):
         store.add_folder(folder)
