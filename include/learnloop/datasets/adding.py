@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Told how many of how many are done."""
 
-_GROUP = 1000  # files made durable together
+_GROUP = 10_000  # files made durable together
 _GROUP_BYTES = 1 << 30
 
 

@@ -16,7 +16,7 @@ _FEW = 16
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
-def sync(paths: Collection[Path]) -> None:
+def sync(paths: Collection[str | Path]) -> None:
     """Make files, or renames into folders, durable. All ``paths`` are on one filesystem."""
     if len(paths) > _FEW:
         sync_filesystem(next(iter(paths)))  # for some thousand files, ten times faster than one by one
@@ -29,7 +29,7 @@ def sync(paths: Collection[Path]) -> None:
             os.close(descriptor)
 
 
-def sync_filesystem(path: Path) -> None:
+def sync_filesystem(path: str | Path) -> None:
     """Make everything that was written to the filesystem of ``path`` durable."""
     if not hasattr(_libc, "syncfs"):
         os.sync()

@@ -97,8 +97,9 @@ def scan_folder(folder: Path) -> dict[str, Seen]:
 
 def seen_of(state: os.stat_result) -> Seen:
     """What a file's state says; any write to the file makes it say something else."""
-    stamp = f"{state.st_ino} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
-    return Seen(state.st_size, stamp, max(state.st_mtime_ns, state.st_ctime_ns))
+    size, modified, changed = state.st_size, state.st_mtime_ns, state.st_ctime_ns
+    stamp = f"{state.st_ino} {size} {modified} {changed}"
+    return Seen(size, stamp, modified if modified > changed else changed)
 
 
 def _scan_one(prefix: str, parent: str, found: dict[str, Seen]) -> list[str]:
@@ -108,38 +109,36 @@ def _scan_one(prefix: str, parent: str, found: dict[str, Seen]) -> list[str]:
         with os.scandir(parent) as entries:
             for entry in entries:
                 name = entry.name
-                if entry.is_dir():  # follows links, as DVC does: a link to a folder is a folder, and left out
-                    if not entry.is_symlink():
-                        folders.append(name)
-                elif name not in NEVER_TRACKED_FILES:
-                    state = _state_of(entry)
-                    path = prefix + name
-                    if name == REFUSED_FILE or not path.isascii():
-                        _refuse_name(path, entry.path)
-                    found[path] = seen_of(state)
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(name)
+                    continue
+                if name in NEVER_TRACKED_FILES or (entry.is_symlink() and _leads_to_folder(entry)):
+                    continue
+                path = prefix + name
+                if not path.isascii() or name == REFUSED_FILE:
+                    _refuse_name(path, entry.path)
+                state = entry.stat()
+                if not stat.S_ISREG(state.st_mode):
+                    raise InvalidDataset(
+                        f"{entry.path} is neither a file nor a folder (a pipe, a socket or a device); take it out"
+                    )
+                found[path] = seen_of(state)
     except FileNotFoundError as error:
-        raise Conflict(
-            f"{error.filename} went away while {parent} was listed; run it again when it is at rest"
-        ) from error
+        raise Conflict(f"{error.filename} went away while its folder was listed; run it again at rest") from error
     except PermissionError as error:
         raise InvalidDataset(f"{error.filename or parent} cannot be read: {error.strerror}") from error
     return folders
 
 
-def _state_of(entry: os.DirEntry[str]) -> os.stat_result:
+def _leads_to_folder(link: os.DirEntry[str]) -> bool:
     try:
-        state = entry.stat()
+        return stat.S_ISDIR(link.stat().st_mode)
     except FileNotFoundError as error:
-        if entry.is_symlink():
-            raise InvalidDataset(f"{entry.path} is a link to a file that does not exist") from error
-        raise
+        raise InvalidDataset(f"{link.path} is a link to a file that does not exist") from error
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise InvalidDataset(f"{entry.path} is a link that leads to itself") from error
+            raise InvalidDataset(f"{link.path} is a link that leads to itself") from error
         raise
-    if not stat.S_ISREG(state.st_mode):
-        raise InvalidDataset(f"{entry.path} is neither a file nor a folder (a pipe, a socket or a device); take it out")
-    return state
 
 
 def _refuse_name(path: str, place: str) -> None:

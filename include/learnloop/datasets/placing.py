@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from learnloop.datasets import copies
 from learnloop.datasets.verified import fact
+from learnloop.datasets.writing import md5_of_bytes
 
 if TYPE_CHECKING:
     from learnloop.datasets.adding import Progress
@@ -38,9 +39,9 @@ def place_files(
                 done += len(names)
                 if progress is not None:
                     progress(done, len(wanted))
+            placer.finish()
         finally:
             pool.shutdown(cancel_futures=True)
-    placer.finish()
 
 
 class _Placer:
@@ -52,7 +53,7 @@ class _Placer:
         self.can_link = not writable
         self.can_clone = True
         self.new_facts: list[bytes] = []
-        self.waiting: list[Future[None]] = []  # copies of large files
+        self.waiting: list[Future[bool]] = []  # copies of large files
 
     def place_shard(self, names: list[tuple[str, str]], pool: ThreadPoolExecutor) -> None:
         """Place objects, given as (name, path), that are in one folder of the store."""
@@ -62,35 +63,31 @@ class _Placer:
         facts = self.store.verified.of(first[:2])
         with _opened(self.store.path_of(first).parent) as source, _opened(self.folder) as target:
             for name, path in names:
-                state = self._state(name, source)
+                try:
+                    state = os.stat(name[2:], dir_fd=source)
+                except FileNotFoundError as error:
+                    raise self.store.missing(name) from error
+                new = fact(name, state)
                 if self.can_link:
-                    self._check(name, state, facts)
+                    if new not in facts:
+                        # `new` is from before the reading: a write after it makes it untrue, so it is read again.
+                        self.store.verify(name)
+                        facts.add(new)
+                        self.new_facts.append(new)
                     if self._link(name, path, source, target):
                         continue
-                known = fact(name, state) in facts
-                if state.st_size >= _LARGE:
-                    self.waiting.append(pool.submit(self._copy, name, path, known))
+                if self.can_clone:
+                    self.can_clone = self._copy(name, path, clone=True, known=new in facts)
+                elif state.st_size >= _LARGE:
+                    self.waiting.append(pool.submit(self._copy, name, path, clone=False))
                 else:
-                    self._copy(name, path, known)
+                    self._copy_small(name, path, source, target)
 
     def finish(self) -> None:
+        """Wait for the copies of large files, and keep what was found of the objects."""
         for future in self.waiting:
             future.result()
         self.store.verified.add(self.new_facts)
-
-    def _state(self, name: str, shard: int) -> os.stat_result:
-        try:
-            return os.stat(name[2:], dir_fd=shard)
-        except FileNotFoundError as error:
-            raise self.store.missing(name) from error
-
-    def _check(self, name: str, state: os.stat_result, facts: set[bytes]) -> None:
-        # `state` is from before the reading: a write after it makes the fact untrue, so it will be read again.
-        new = fact(name, state)
-        if new not in facts:
-            self.store.verify(name)
-            facts.add(new)
-            self.new_facts.append(new)
 
     def _link(self, name: str, path: str, source: int, target: int) -> bool:
         try:
@@ -102,12 +99,33 @@ class _Placer:
             return False
         return True
 
-    def _copy(self, name: str, path: str, known: bool) -> None:
-        target = self.folder / path
-        cloned = self.store.copy_to(name, target, clone=self.can_clone, known=known)
-        self.can_clone = self.can_clone and cloned
+    def _copy(self, name: str, path: str, *, clone: bool, known: bool = False) -> bool:
+        cloned = self.store.copy_to(name, self.folder / path, clone=clone, known=known)
         if not self.writable:
-            target.chmod(0o444)
+            (self.folder / path).chmod(0o444)
+        return cloned
+
+    def _copy_small(self, name: str, path: str, source: int, target: int) -> None:
+        data = _read(os.open(name[2:], os.O_RDONLY, dir_fd=source))
+        if md5_of_bytes(data) != name[:32]:
+            raise self.store.corrupted(name)
+        mode = 0o666 if self.writable else 0o444
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode, dir_fd=target)
+        try:
+            while data:
+                data = data[os.write(descriptor, data) :]
+        finally:
+            os.close(descriptor)
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        parts = []
+        while part := os.read(descriptor, _LARGE):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
 
 
 def _by_shard(wanted: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:

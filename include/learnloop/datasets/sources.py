@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from learnloop.datasets import copies
 from learnloop.datasets.files import scan_folder, seen_of
@@ -86,21 +86,27 @@ def take_file_at_rest(path: str, group: Group) -> str:
 
 
 def _take_file(path: str, size: int, group: Group) -> str:
-    with _open(path) as file:
+    descriptor = _open(path)
+    try:
         if size <= IN_MEMORY:
-            data = file.read(size + 1)
+            data = os.read(descriptor, size + 1)
+            while 0 < len(data) < size and (more := os.read(descriptor, size + 1 - len(data))):
+                data += more  # network filesystems may give less than they were asked for
             if len(data) != size:
                 raise _changed(path)
             md5 = md5_of_bytes(data)
             if not group.has(md5, size):
                 group.put_bytes(md5, data)
             return md5
-        md5 = copies.md5_of(file)
-        if not group.has(md5, size):
-            file.seek(0)
-            if group.put_file(file) != md5:
-                raise _changed(path)
-        return md5
+        with open(descriptor, "rb", buffering=0, closefd=False) as file:
+            md5 = copies.md5_of(file)
+            if not group.has(md5, size):
+                file.seek(0)
+                if group.put_file(file) != md5:
+                    raise _changed(path)
+            return md5
+    finally:
+        os.close(descriptor)
 
 
 def refuse_changes(source: Source, before: Mapping[str, Seen], now: Mapping[str, Seen]) -> None:
@@ -116,9 +122,9 @@ def refuse_changes(source: Source, before: Mapping[str, Seen], now: Mapping[str,
     raise Conflict(f"{source.describe(path)} came while the rest was read; run it again when it is at rest")
 
 
-def _open(path: str) -> BinaryIO:
+def _open(path: str) -> int:
     try:
-        return open(path, "rb", buffering=0)  # noqa: PTH123 - for every file
+        return os.open(path, os.O_RDONLY)
     except FileNotFoundError as error:
         raise Conflict(f"{path} is not there (any more)") from error
     except (PermissionError, IsADirectoryError) as error:

@@ -148,19 +148,19 @@ class Store:
 
     def absent(self, names: Iterable[str]) -> set[str]:
         """Those of ``names`` that are not in the store."""
-        shards: dict[str, set[str]] = {}
-        for name in names:
-            shards.setdefault(name[:2], set()).add(name)
+        shards: dict[str, list[str]] = {}
+        for name in set(names):
+            shards.setdefault(name[:2], []).append(name[2:])
         absent: set[str] = set()
         asked = listed = 0
         for shard, wanted in shards.items():
-            # To list a folder costs a quarter of asking for each file in it, unless it is far larger than the question.
+            # To list a folder costs a quarter of asking for each file, unless it is far larger than the question.
             if listed > 4 * asked:
-                absent.update(name for name in wanted if not self.has(name))
+                absent.update(shard + rest for rest in wanted if not self.has(shard + rest))
                 continue
-            there = {shard + rest for rest in self._listed(shard)}
+            there = self._listed(shard)
             asked, listed = asked + len(wanted), listed + len(there)
-            absent.update(wanted - there)
+            absent.update([shard + rest for rest in set(wanted).difference(there)])
         return absent
 
     def remove(self, name: str) -> int:
@@ -216,7 +216,7 @@ class Store:
         except FileNotFoundError as error:
             raise self.missing(name) from error
         if md5_of_bytes(data) != name[:32]:
-            raise self._corrupted(name)
+            raise self.corrupted(name)
         return data
 
     def read_tree(self, name: str) -> Tree:
@@ -233,7 +233,7 @@ class Store:
         except FileNotFoundError as error:
             raise self.missing(name) from error
         if md5 != name[:32]:
-            raise self._corrupted(name)
+            raise self.corrupted(name)
 
     def copy_to(self, name: str, target: Path, *, clone: bool = True, known: bool = False) -> bool:
         """Write an object's bytes to the new file ``target``; raises as ``read`` does.
@@ -256,7 +256,7 @@ class Store:
                 raise self.missing(name) from error
             raise
         if md5 != name[:32]:
-            raise self._corrupted(name)
+            raise self.corrupted(name)
         return cloned
 
     def checkout(
@@ -292,6 +292,7 @@ class Store:
         """The error that says so of an object."""
         return NotFound(f"object {name} is not in the store {self.root}")
 
-    def _corrupted(self, name: str) -> Corrupted:
-        self.verified.forget(name)  # so that no checkout trusts it
+    def corrupted(self, name: str) -> Corrupted:
+        """The error that says so of an object, which from now on no checkout trusts unread."""
+        self.verified.forget(name)
         return Corrupted(f"object {name} ({self.path_of(name)}) does not hold the bytes it is named by")

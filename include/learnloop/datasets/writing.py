@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
+import stat
 import uuid
 from pathlib import Path
 
@@ -28,6 +30,8 @@ class Group:
         self.facts: list[bytes] = []
         self._temporary = temporary
         self._pending: dict[str, str] = {}
+        self._name = uuid.uuid4().hex
+        self._numbers = itertools.count()
         objects.mkdir(parents=True, exist_ok=True)
         temporary.mkdir(parents=True, exist_ok=True)
 
@@ -35,23 +39,28 @@ class Group:
         """Whether the object is there or on its way. One of another size is damaged, and does not count."""
         if name in self._pending:
             return True
+        place = f"{self.objects}/{name[:2]}/{name[2:]}"
+        if not os.access(place, os.F_OK):  # a third of the time of a stat that fails
+            return False
         try:
-            return os.stat(f"{self.objects}/{name[:2]}/{name[2:]}").st_size == size  # noqa: PTH116 - for every file
+            return os.stat(place).st_size == size  # noqa: PTH116 - for every file
         except FileNotFoundError:
             return False
 
     def put_bytes(self, name: str, data: bytes) -> None:
         """Add an object of these bytes, whose md5 the caller has found to be ``name``."""
         temporary = self._new_temporary()
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
         try:
-            with open(temporary, "xb", buffering=0, opener=_create) as file:
-                left = memoryview(data)
-                while left:
-                    left = left[file.write(left) :]
-                self._finish(name, temporary, file.fileno())
+            written = os.write(descriptor, data)
+            while written < len(data):
+                written += os.write(descriptor, data[written:])
+            self._finish(name, temporary, descriptor)
         except BaseException:
             _unlink(temporary)
             raise
+        finally:
+            os.close(descriptor)
 
     def put_file(self, source: copies.Readable) -> str:
         """Add an object of the rest of ``source``, unless the store has it, and return its md5."""
@@ -95,15 +104,14 @@ class Group:
         """Make all durable at once and give them their names."""
         if not self._pending:
             return
-        pending, folders = self._pending, set()
-        durable.sync([Path(temporary) for temporary in pending.values()])
-        for name, temporary in pending.items():
-            folder = f"{self.objects}/{name[:2]}"
-            if folder not in folders:
+        durable.sync(self._pending.values())
+        folders = {f"{self.objects}/{name[:2]}" for name in self._pending}
+        for folder in folders:
+            if not os.path.isdir(folder):  # noqa: PTH112
                 Path(folder).mkdir(exist_ok=True)
-                folders.add(folder)
-            os.rename(temporary, f"{folder}/{name[2:]}")  # noqa: PTH104 - for every file
-        durable.sync([Path(folder) for folder in folders] + [self.objects])
+        for name, temporary in self._pending.items():
+            os.rename(temporary, f"{self.objects}/{name[:2]}/{name[2:]}")  # noqa: PTH104 - for every file
+        durable.sync([*folders, str(self.objects)])
         self._pending = {}
         reach("store.objects-published")
 
@@ -113,11 +121,14 @@ class Group:
             _unlink(temporary)
 
     def _new_temporary(self) -> str:
-        return f"{self._temporary}/{uuid.uuid4().hex}"
+        return f"{self._temporary}/{self._name}-{next(self._numbers)}"
 
     def _finish(self, name: str, temporary: str, descriptor: int) -> None:
-        os.fchmod(descriptor, 0o444)
-        self.facts.append(fact(name, os.fstat(descriptor)))
+        state = os.fstat(descriptor)
+        if stat.S_IMODE(state.st_mode) != 0o444:  # a umask that keeps others from reading
+            os.fchmod(descriptor, 0o444)
+            state = os.fstat(descriptor)
+        self.facts.append(fact(name, state))
         if self._pending.setdefault(name, temporary) != temporary:
             _unlink(temporary)  # another thread had the same content
         reach("store.temporary-written")
