@@ -23,6 +23,7 @@ from learnloop.datasets import copies
 from learnloop.datasets.adding import Added, Progress, add_source
 from learnloop.datasets.checkout import checkout_files
 from learnloop.datasets.durable import telling_of_a_full_disk
+from learnloop.datasets.remote_source import RemoteSource
 from learnloop.datasets.sources import FolderSource, Source, take_file_at_rest
 from learnloop.datasets.tree import Tree, dumps, loads
 from learnloop.datasets.verified import Verified
@@ -81,11 +82,9 @@ class Store:
             storage_options: what fsspec's filesystem takes: key, secret, endpoint_url and so on.
 
         Raises:
-            Unavailable: the storage does not answer, or refuses.
+            NotFound, PermissionDenied, Unavailable: there is nothing, or the storage refuses or does not answer.
             Corrupted: what arrived is not what the storage's own checksum says.
         """
-        from learnloop.datasets.remote_source import RemoteSource
-
         added = add_source(self, RemoteSource(url, storage_options or {}), progress)
         return added.tree, added.bytes
 

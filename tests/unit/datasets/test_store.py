@@ -39,6 +39,10 @@ def folder(tmp_path):
         "a/b/c/d/e/f/deep": b"deep",
         "a b": b"sorts between a and a/",
         'quote"and\\backslash': b"quoted",
+        "line\nbreak\ttab\x01control\x7f": b"control",
+        "-leading dash": b"dash",
+        "large": bytes(range(256)) * 40_000,
+        f"{'x' * 200}/{'y' * 200}": b"long",
         "same": b"plain",
         ".hidden": b"hidden",
         ".hg": b"a file, not a repository",
@@ -173,6 +177,7 @@ def test_a_folder_that_changes_while_it_is_read_is_noticed(store, folder, monkey
     ("spoil", "problem"),
     [
         (lambda root: (root / "dangling").symlink_to("nowhere"), "link to a file that does not exist"),
+        (lambda root: (root / "loop").symlink_to("loop"), "leads to itself"),
         (lambda root: os.mkfifo(root / "pipe"), "neither a file nor a folder"),
         (lambda root: (root / "a" / ".dvcignore").write_text("*"), ".dvcignore"),
         (lambda root: (root / os.fsdecode(b"\xff")).touch(), "UTF-8"),
@@ -183,6 +188,23 @@ def test_what_cannot_be_tracked_is_refused(store, folder, spoil, problem):
     with pytest.raises(InvalidDataset, match=problem):
         store.add_folder(folder)
     assert objects(store) == {}
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root reads everything")
+@pytest.mark.parametrize("place", ["plain.txt", "a"])
+def test_what_cannot_be_read_is_named(tmp_path, folder, place):
+    """In a process of an ordinary user, since root reads everything."""
+    (folder / place).chmod(0)
+    script = f"from learnloop.datasets.store import *; Store(Path({str(tmp_path / 'open')!r})).add_folder(Path({str(folder)!r}))"
+    (tmp_path / "open").mkdir(mode=0o777)
+    (tmp_path / "open").chmod(0o777)
+    for parent in [tmp_path, *tmp_path.parents][:3]:
+        parent.chmod(0o755)
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    done = subprocess.run([*user, sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    (folder / place).chmod(0o755)
+    assert f"{folder / place} cannot be read: Permission denied" in done.stderr
+    assert not any(path.is_file() for path in (tmp_path / "open").rglob("*"))
 
 
 def test_a_flipped_byte_is_found_at_every_read(store, tmp_path):
