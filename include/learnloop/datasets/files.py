@@ -88,7 +88,7 @@ def scan_folder(folder: Path) -> dict[str, Seen]:
     folders = [("", str(folder))]
     while folders:
         prefix, parent = folders.pop()
-        if prefix and Path(parent, ".dvc").is_dir():
+        if prefix and os.path.isdir(f"{parent}/.dvc"):  # noqa: PTH112 - Path's raises where this may not be asked
             continue
         inner = _scan_one(prefix, parent, found)
         folders += [(f"{prefix}{name}/", f"{parent}/{name}") for name in inner if name not in NEVER_TRACKED_FOLDERS]

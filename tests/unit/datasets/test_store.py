@@ -195,13 +195,16 @@ def test_what_cannot_be_tracked_is_refused(store, folder, spoil, problem):
 def test_what_cannot_be_read_is_named(tmp_path, folder, place):
     """In a process of an ordinary user, since root reads everything."""
     (folder / place).chmod(0)
-    script = f"from learnloop.datasets.store import *; Store(Path({str(tmp_path / 'open')!r})).add_folder(Path({str(folder)!r}))"
-    (tmp_path / "open").mkdir(mode=0o777)
+    script = (
+        "import sys; from learnloop.datasets.store import *; Store(Path(sys.argv[1])).add_folder(Path(sys.argv[2]))"
+    )
+    (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     for parent in [tmp_path, *tmp_path.parents][:3]:
         parent.chmod(0o755)
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
-    done = subprocess.run([*user, sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    command = [*user, sys.executable, "-c", script, str(tmp_path / "open"), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     (folder / place).chmod(0o755)
     assert f"{folder / place} cannot be read: Permission denied" in done.stderr
     assert not any(path.is_file() for path in (tmp_path / "open").rglob("*"))
