@@ -63,7 +63,7 @@ def s3_server() -> Iterator[str]:
                 "-ip=127.0.0.1",
                 "-ip.bind=127.0.0.1",
                 f"-dir={folder}",
-                "-volume.max=50",
+                "-volume.max=1000",
                 "-master.volumeSizeLimitMB=64",
                 "-filer",
                 "-s3",

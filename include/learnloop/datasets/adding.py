@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from learnloop.datasets.durable import telling_of_a_full_disk
-from learnloop.datasets.index import Index, Seen, index_file, read_index, write_index
+from learnloop.datasets.index import Index, Seen, index_file, read_index, size_in, write_index
 from learnloop.datasets.sources import Source, refuse_changes
 from learnloop.datasets.tree import Tree
 from learnloop.datasets.writing import Group
@@ -72,20 +72,20 @@ def add_source(store: Store, source: Source, progress: Progress | None = None) -
         refuse_changes(source, seen, source.scan())
         store.verified.add(facts)
     tree = _tree(source, entries)
-    if to_read or len(index.entries) != len(entries):
-        found = {path: (seen[path].stamp, md5) for path, md5 in tree.items()}
+    if to_read or seen != index.stamps:
+        settled = {path: stamp for path, stamp in seen.items() if source.is_settled(stamp, started)}
         with telling_of_a_full_disk(store.root):
-            write_index(file, store.new_temporary(), Index(started, found))
+            write_index(file, store.new_temporary(), Index(settled, tree))
         reach("snapshot.index-written")
-    return Added(tree, sum(size for size, _, _ in seen.values()), len(to_read))
+    return Added(tree, sum(map(size_in, seen.values())), len(to_read))
 
 
-def _groups(paths: Sequence[str], seen: dict[str, Seen]) -> Iterator[list[str]]:
+def _groups(paths: Sequence[str], seen: Seen) -> Iterator[list[str]]:
     group: list[str] = []
     size = 0
     for path in paths:
         group.append(path)
-        size += seen[path].size
+        size += size_in(seen[path])
         if len(group) == _GROUP or size >= _GROUP_BYTES:
             yield group
             group, size = [], 0
@@ -93,7 +93,7 @@ def _groups(paths: Sequence[str], seen: dict[str, Seen]) -> Iterator[list[str]]:
         yield group
 
 
-def _take(source: Source, paths: list[str], seen: dict[str, Seen], group: Group) -> dict[str, str]:
+def _take(source: Source, paths: list[str], seen: Seen, group: Group) -> dict[str, str]:
     threaded = [path for path in paths if source.worth_a_thread(seen[path])] if source.workers > 1 else []
     if len(threaded) < 2:
         return {path: source.take(path, seen[path], group) for path in paths}

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 NEVER_TRACKED_FOLDERS = (".git", ".hg", ".dvc")
 NEVER_TRACKED_FILES = (".git",)
 REFUSED_FILE = ".dvcignore"
+_TICK = 20_000_000  # ns; a kernel's clock for files advances every 1 to 10 ms
+_COARSE_TICK = 2_000_000_000  # ns; filesystems that keep whole seconds, FAT even ones
 
 
 class Files(Protocol):
@@ -71,8 +73,8 @@ def list_files(folder: Path) -> list[str]:
     return sorted(scan_folder(folder))
 
 
-def scan_folder(folder: Path) -> dict[str, Seen]:
-    """Relative posix path -> what the filesystem says of the file, for all files in ``folder``.
+def scan_folder(folder: Path) -> Seen:
+    """Relative posix path -> stamp (``stamp_of``) of all files in ``folder``.
 
     As DVC does: ``.git``, ``.hg``, ``.dvc`` and nested DVC repositories are left out, a link to a file counts as
     the file, a link to a folder is not followed. Names may hold anything but bytes that are not UTF-8.
@@ -84,7 +86,7 @@ def scan_folder(folder: Path) -> dict[str, Seen]:
     """
     if not folder.is_dir():
         raise InvalidDataset(f"{folder} is not a folder")
-    found: dict[str, Seen] = {}
+    found: Seen = {}
     folders = [("", str(folder))]
     while folders:
         prefix, parent = folders.pop()
@@ -95,14 +97,22 @@ def scan_folder(folder: Path) -> dict[str, Seen]:
     return found
 
 
-def seen_of(state: os.stat_result) -> Seen:
-    """What a file's state says; any write to the file makes it say something else."""
-    size, modified, changed = state.st_size, state.st_mtime_ns, state.st_ctime_ns
-    stamp = f"{state.st_ino} {size} {modified} {changed}"
-    return Seen(size, stamp, modified if modified > changed else changed)
+def stamp_of(state: os.stat_result) -> str:
+    """Size, inode, mtime and ctime: any write to the file makes it another (but see ``is_settled``)."""
+    return f"{state.st_size} {state.st_ino} {state.st_mtime_ns} {state.st_ctime_ns}"
 
 
-def _scan_one(prefix: str, parent: str, found: dict[str, Seen]) -> list[str]:
+def is_settled(stamp: str, started: int) -> bool:
+    """Whether a write after ``started`` (ns since 1970) would surely change a file's stamp.
+
+    One within the same tick of the filesystem's clock would not: as in git, a file that is not older than the
+    reading itself is read again the next time.
+    """
+    newest = max(map(int, stamp.split(" ")[2:]))
+    return newest < started - (_TICK if newest % 1_000_000_000 else _COARSE_TICK)
+
+
+def _scan_one(prefix: str, parent: str, found: Seen) -> list[str]:
     """Put the files of one folder into ``found``, and return the names of the folders in it."""
     folders = []
     try:
@@ -122,7 +132,7 @@ def _scan_one(prefix: str, parent: str, found: dict[str, Seen]) -> list[str]:
                     raise InvalidDataset(
                         f"{entry.path} is neither a file nor a folder (a pipe, a socket or a device); take it out"
                     )
-                found[path] = seen_of(state)
+                found[path] = stamp_of(state)
     except FileNotFoundError as error:
         raise Conflict(f"{error.filename} went away while its folder was listed; run it again at rest") from error
     except PermissionError as error:

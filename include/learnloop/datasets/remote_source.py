@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from learnloop.datasets.files import NEVER_TRACKED_FILES, NEVER_TRACKED_FOLDERS, REFUSED_FILE
-from learnloop.datasets.index import Seen
+from learnloop.datasets.index import Seen, size_in
 from learnloop.datasets.writing import IN_MEMORY, Group, md5_of_bytes
 from learnloop.errors import Conflict, Corrupted, InvalidDataset, InvalidInput, NotFound, PermissionDenied, Unavailable
 
@@ -40,10 +40,9 @@ class RemoteSource:
         except (ValueError, ImportError) as error:
             raise InvalidInput(f"{url} is of a storage that is not known here: {error}") from error
         self._root = self._filesystem._strip_protocol(self.name).rstrip("/")
-        self._etags: dict[str, str] = {}
 
-    def scan(self) -> dict[str, Seen]:
-        found = {}
+    def scan(self) -> Seen:
+        found: Seen = {}
         objects = self._asking("", lambda: self._filesystem.find(self._root, detail=True, refresh=True))
         for place, details in objects.items():
             path = place[len(self._root) + 1 :]
@@ -58,8 +57,7 @@ class RemoteSource:
                 )
             size, etag = int(details["size"]), str(details.get("ETag") or details.get("etag") or "").strip('"')
             time = details.get("LastModified") or details.get("mtime") or ""
-            self._etags[path] = etag
-            found[path] = Seen(size, f"{etag} {size} {time}" if etag else "", 0)
+            found[path] = f"{size} {etag} {time}"
         if not found:
             raise NotFound(f"{self.name}: there is no object below it")
         return found
@@ -76,30 +74,33 @@ class RemoteSource:
             raise NotFound(f"{self.describe(path)} does not exist") from error
         return data
 
-    def worth_a_thread(self, seen: Seen) -> bool:
+    def is_settled(self, stamp: str, started: int) -> bool:
+        return stamp.split(" ")[1] != ""  # an ETag is made of the content
+
+    def worth_a_thread(self, stamp: str) -> bool:
         return True
 
-    def take(self, path: str, seen: Seen, group: Group) -> str:
+    def take(self, path: str, stamp: str, group: Group) -> str:
         place = f"{self._root}/{path}"
-        if seen.size <= IN_MEMORY:
+        if size_in(stamp) <= IN_MEMORY:
             data = self._asking(path, lambda: self._filesystem.cat_file(place))
             md5, size = md5_of_bytes(data), len(data)
-            self._check(path, seen, md5, size)
+            self._check(path, stamp, md5, size)
             if not group.has(md5, size):
                 group.put_bytes(md5, data)
             return md5
         with self._asking(path, lambda: self._filesystem.open(place, "rb")) as file:
             md5 = group.put_file(_Reader(lambda amount: self._asking(path, lambda: file.read(amount))))
-            self._check(path, seen, md5, file.tell())
+            self._check(path, stamp, md5, file.tell())
         return md5
 
     def describe(self, path: str) -> str:
         return f"{self.name}/{path}"
 
-    def _check(self, path: str, seen: Seen, md5: str, size: int) -> None:
-        if size != seen.size:
+    def _check(self, path: str, stamp: str, md5: str, size: int) -> None:
+        if size != size_in(stamp):
             raise Conflict(f"{self.describe(path)} changed while it was read; run it again when nobody writes to it")
-        etag = self._etags[path]
+        etag = stamp.split(" ")[1]
         # The ETag of an object that came in one part is its md5, unless it is encrypted with a key of its own.
         if _MD5.fullmatch(etag) and etag != md5 and not self._has_own_key(path):
             raise Corrupted(f"{self.describe(path)}: what arrived has the md5 {md5}, the storage says {etag}")

@@ -6,13 +6,12 @@ A source can say what it holds without reading it (`scan`), and put one file int
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from learnloop.datasets import copies
-from learnloop.datasets.files import scan_folder, seen_of
-from learnloop.datasets.index import Seen
+from learnloop.datasets.files import is_settled, scan_folder, stamp_of
+from learnloop.datasets.index import Seen, size_in
 from learnloop.datasets.writing import IN_MEMORY, Group, md5_of_bytes
 from learnloop.errors import Conflict, InvalidInput
 
@@ -27,19 +26,23 @@ class Source(Protocol):
     workers: int
     """How many files may be taken at once."""
 
-    def scan(self) -> dict[str, Seen]:
+    def scan(self) -> Seen:
         """All files, as they are now, unread."""
         ...
 
-    def worth_a_thread(self, seen: Seen) -> bool:
+    def is_settled(self, stamp: str, started: int) -> bool:
+        """Whether any change after ``started`` (ns since 1970) will give the file another stamp."""
+        ...
+
+    def worth_a_thread(self, stamp: str) -> bool:
         """Whether taking such a file beside others saves time."""
         ...
 
-    def take(self, path: str, seen: Seen, group: Group) -> str:
+    def take(self, path: str, stamp: str, group: Group) -> str:
         """Read one file, add it to ``group`` unless the store has it, and return its md5.
 
         Raises:
-            Conflict: the file is not what ``seen`` says.
+            Conflict: the file is not what its stamp says.
         """
         ...
 
@@ -56,14 +59,17 @@ class FolderSource:
         self.name = str(folder.resolve())
         self.workers = min(os.cpu_count() or 1, 8)
 
-    def scan(self) -> dict[str, Seen]:
+    def scan(self) -> Seen:
         return scan_folder(self.folder)
 
-    def worth_a_thread(self, seen: Seen) -> bool:
-        return seen.size >= _LARGE
+    def is_settled(self, stamp: str, started: int) -> bool:
+        return is_settled(stamp, started)
 
-    def take(self, path: str, seen: Seen, group: Group) -> str:
-        return _take_file(self.describe(path), seen.size, group)
+    def worth_a_thread(self, stamp: str) -> bool:
+        return size_in(stamp) >= _LARGE
+
+    def take(self, path: str, stamp: str, group: Group) -> str:
+        return _take_file(self.describe(path), size_in(stamp), group)
 
     def describe(self, path: str) -> str:
         return f"{self.folder}/{path}"
@@ -72,15 +78,15 @@ class FolderSource:
 def take_file_at_rest(path: str, group: Group) -> str:
     """As ``FolderSource.take``, of one file that is looked at before and after."""
 
-    def look() -> Seen:
+    def look() -> str:
         try:
-            return seen_of(Path(path).stat())
+            return stamp_of(Path(path).stat())
         except FileNotFoundError as error:
             raise Conflict(f"{path} is not there (any more)") from error
 
-    seen = look()
-    md5 = _take_file(path, seen.size, group)
-    if look() != seen:
+    stamp = look()
+    md5 = _take_file(path, size_in(stamp), group)
+    if look() != stamp:
         raise _changed(path)
     return md5
 
@@ -109,14 +115,14 @@ def _take_file(path: str, size: int, group: Group) -> str:
         os.close(descriptor)
 
 
-def refuse_changes(source: Source, before: Mapping[str, Seen], now: Mapping[str, Seen]) -> None:
+def refuse_changes(source: Source, before: Seen, now: Seen) -> None:
     """Raises Conflict, naming the first file, when a source is not as it was."""
     if before == now:
         return
-    for path, seen in before.items():
+    for path, stamp in before.items():
         if path not in now:
             raise Conflict(f"{source.describe(path)} went away while it was read; run it again when it is at rest")
-        if now[path] != seen:
+        if now[path] != stamp:
             raise _changed(source.describe(path))
     path = min(now.keys() - before.keys())
     raise Conflict(f"{source.describe(path)} came while the rest was read; run it again when it is at rest")

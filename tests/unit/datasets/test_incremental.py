@@ -7,9 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from learnloop.datasets import index as index_module
-from learnloop.datasets.files import scan_folder
-from learnloop.datasets.index import Index, Seen, index_file, read_index
+from learnloop.datasets.files import is_settled, scan_folder
+from learnloop.datasets.index import Index, index_file, read_index
 from learnloop.datasets.sources import FolderSource
 from learnloop.datasets.store import Store
 from learnloop.datasets.tree import Tree
@@ -34,8 +33,8 @@ def folder(tmp_path):
 
 def until_older(root):
     """Wait until a snapshot that starts now can tell these files from ones written while it reads."""
-    newest = max(seen.newest for seen in scan_folder(root).values())
-    while time.time_ns() - newest <= index_module._TICK:
+    stamps = scan_folder(root).values()
+    while not all(is_settled(stamp, time.time_ns()) for stamp in stamps):
         time.sleep(0.001)
 
 
@@ -78,7 +77,7 @@ def test_a_change_in_place_of_the_same_size_and_time_is_noticed(store, folder):
 
 
 @pytest.mark.parametrize(
-    ("newest", "known"),
+    ("newest", "settled"),
     [
         (10_000_000_001, True),  # long ago
         (99_979_999_999, True),  # just before the tick
@@ -86,17 +85,24 @@ def test_a_change_in_place_of_the_same_size_and_time_is_noticed(store, folder):
         (100_000_000_001, False),  # after
         (99_000_000_000, False),  # a whole second: the filesystem may keep no finer time
         (97_000_000_000, True),
-        (0, True),  # a stamp made of the content
     ],
 )
-def test_a_file_as_young_as_the_index_counts_as_changed(newest, known):
-    index = Index(100_000_000_000, {"file": ("stamp", "0" * 32)})
-    assert bool(index.unchanged({"file": Seen(1, "stamp", newest)})) is known
-    assert not index.unchanged({"file": Seen(1, "other", newest), "another": Seen(1, "stamp", 0)})
+def test_a_file_as_young_as_its_reading_is_read_again(newest, settled):
+    for times in ((newest, 5), (5, newest)):
+        assert is_settled(f"1 77 {times[0]} {times[1]}", 100_000_000_000) is settled
 
 
-def test_without_a_stamp_a_file_is_always_read():
-    assert not Index(100, {"file": ("", "0" * 32)}).unchanged({"file": Seen(1, "", 0)})
+def test_a_young_file_is_left_out_of_the_index(store, folder):
+    (folder / "young").write_text("young")
+    os.utime(folder / "young", (time.time() + 3600,) * 2)  # younger than any reading for an hour
+    assert [add(store, folder).read for _ in range(3)] == [31, 1, 1]
+
+
+def test_another_stamp_is_a_change():
+    index = Index({"file": "1 a", "gone": "1 b"}, {"file": "0" * 32, "gone": "1" * 32})
+    assert index.unchanged({"file": "1 a", "new": "1 c"}) == {"file": "0" * 32}
+    assert index.unchanged({"file": "1 A", "gone": "1 b"}) == {"gone": "1" * 32}
+    assert index.unchanged(index.stamps) == index.hashes
 
 
 @pytest.mark.parametrize("spoil", ["remove", "empty", "cut", "flip", "other"])
