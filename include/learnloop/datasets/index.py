@@ -30,7 +30,7 @@ class Index:
     """Path -> stamp, and path -> md5, of the same files: those which any later change gives another stamp."""
 
     # Two plain dictionaries of text, not one of tuples: Python's garbage collector does not walk them, and
-    # they compare without running Python's own code. At 50,000 files that is half of the time.
+    # they compare without running Python's own code.
     stamps: Seen = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)
 
