@@ -11,7 +11,7 @@ Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 _BLOCK = 1 << 16  # rows of a list column that are compared at once: bounds the memory
-_NARROW, _WIDE = 64, 1 << 14  # keys compared at once after a difference, and at most
+_RUN = 32  # neighbouring keys that are looked up together
 
 
 def differs(left: pa.ChunkedArray, right: pa.ChunkedArray) -> Mask:
@@ -36,47 +36,30 @@ def differs(left: pa.ChunkedArray, right: pa.ChunkedArray) -> Mask:
 def rows_in(base: pa.Array, side: pa.Array) -> Rows:
     """For each key of ``side`` its row in ``base``, -1 where it is not there. Both are sorted and unique.
 
-    Walks both together and compares keys by the thousand. That is fast where they are nearly the same; where many
-    come and go, the rest is looked up by hash instead.
+    Each run of ``_RUN`` keys is looked up by its first; where nothing came or went in it, the others follow. Only keys
+    that do not are looked up one by one.
     """
-    rows = np.full(len(side), -1, np.int64)
-    at_base = at_side = edits = 0
-    width = _WIDE
-    most = 1000 + len(side) // 100
-    while at_base < len(base) and at_side < len(side):
-        if edits > most:
-            rest = pc.index_in(side[at_side:], value_set=base[at_base:]).fill_null(-1 - at_base)
-            rows[at_side:] = rest.to_numpy().astype(np.int64) + at_base
-            break
-        width = min(width, len(base) - at_base, len(side) - at_side)
-        same = pc.equal(base[at_base : at_base + width], side[at_side : at_side + width])
-        run = pc.index(same, False).as_py()
-        count = width if run < 0 else run
-        rows[at_side : at_side + count] = np.arange(at_base, at_base + count)
-        at_base, at_side = at_base + count, at_side + count
-        if run < 0:
-            width = min(width * 4, _WIDE)
-            width = max(width, _NARROW)
-            continue
-        edits += 1
-        width = _NARROW
-        if pc.less(base[at_base], side[at_side]).as_py():
-            at_base += 1
-        else:
-            at_side += 1
+    if not len(base) or not len(side):
+        return np.full(len(side), -1, np.int64)
+    every = np.arange(len(side))
+    starts = places_for(base, side.take(pa.array(every[::_RUN])))
+    rows = np.minimum(np.repeat(starts, _RUN)[: len(side)] + every % _RUN, len(base) - 1)
+    found = _equal(base.take(pa.array(rows)), side)
+    left = np.flatnonzero(~found)
+    keys = side.take(pa.array(left))
+    rows[left] = np.minimum(places_for(base, keys), len(base) - 1)
+    found[left] = _equal(base.take(pa.array(rows[left])), keys)
+    rows[~found] = -1
     return rows
 
 
 def places_for(keys: pa.Array, new: pa.Array) -> Rows:
     """Where each of the ``new`` keys belongs among the sorted ``keys``: the number of keys before it."""
-    low, high = np.zeros(len(new), np.int64), np.full(len(new), len(keys), np.int64)
-    while len(keys) and (low < high).any():
-        middle = (low + high) // 2
-        probe = keys.take(pa.array(np.minimum(middle, len(keys) - 1)))
-        after = pc.less(probe, new).to_numpy(zero_copy_only=False) & (low < high)
-        low = np.where(after, middle + 1, low)
-        high = np.where(after, high, np.minimum(middle, high))
-    return low
+    return np.asarray(pc.search_sorted(keys, new).to_numpy(), dtype=np.int64)
+
+
+def _equal(left: pa.Array, right: pa.Array) -> Mask:
+    return np.asarray(pc.equal(left, right).to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
