@@ -32,7 +32,7 @@ class MergeRequest(Owned, Base):
     base_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_versions.id"))  # None: nothing is shared
     ours_id: Mapped[int] = mapped_column(ForeignKey("dataset_versions.id"))
     theirs_id: Mapped[int] = mapped_column(ForeignKey("dataset_versions.id"))
-    version_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_versions.id"), unique=True)
+    version_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_versions.id"))
     state: Mapped[str] = mapped_column(String(10), default="open")
     message: Mapped[str] = mapped_column(Text, default="")
     # {"notes": [what was decided that nobody was asked about]}

@@ -51,8 +51,16 @@ class Advisor:
                 label = (theirs if choice == "theirs" else ours).get("label")
                 return Advice(choice, f"{len(more)} gave {label!r} ({', '.join(sorted(more))}), {len(fewer)} the other")
             why = f"{len(mine)} people gave each label" if mine else "nobody is named for either label"
-        else:
-            why = "no labels to count votes for"
+            return self.fallback(ours, theirs, why)
+        return self.fallback(ours, theirs)
+
+    def fallback(
+        self,
+        ours: Mapping[str, Any] | None = None,
+        theirs: Mapping[str, Any] | None = None,
+        why: str = "no votes to count here",
+    ) -> Advice:
+        """What `most_agreed` chooses where votes do not tell: the newest."""
         newest = self.newest(ours, theirs)
         return Advice(newest.choice, f"{why}, so the newest: {newest.reason}")
 

@@ -19,7 +19,9 @@ def differs(left: pa.ChunkedArray, right: pa.ChunkedArray) -> Mask:
     kind = left.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         starts = range(0, len(left), _BLOCK)
-        blocks = [_lists_differ(_one(left[start : start + _BLOCK]), _one(right[start : start + _BLOCK])) for start in starts]
+        blocks = [
+            _lists_differ(_one(left[start : start + _BLOCK]), _one(right[start : start + _BLOCK])) for start in starts
+        ]
         return np.concatenate(blocks) if blocks else np.zeros(0, bool)
     if pa.types.is_nested(kind) or pa.types.is_dictionary(kind) or pa.types.is_null(kind):
         pairs = zip(left.to_pylist(), right.to_pylist(), strict=True)

@@ -235,7 +235,10 @@ def _by_field(
             columns[name] = pc.if_else(pa.array(from_base), base.column(name), column)
     merged = pa.table([columns[name] for name in ours.column_names], schema=ours.schema)
     rows = sorted({row for row, _ in found})
-    whole = [dict(zip(rows, table.take(pa.array(rows, pa.int64())).to_pylist(), strict=True)) for table in (base, ours, theirs)]
+    whole = [
+        dict(zip(rows, table.take(pa.array(rows, pa.int64())).to_pylist(), strict=True))
+        for table in (base, ours, theirs)
+    ]
     conflicts = [
         RecordConflict(keys[row], unit, whole[0][row] if known[row] else None, whole[1][row], whole[2][row])
         for row, unit in found
