@@ -21,8 +21,8 @@ from learnloop.datasets.tables import (
     ANNOTATIONS_FILE,
     FEATURES,
     FEATURES_FILE,
-    upsert_records,
     read_table,
+    upsert_records,
     write_table,
 )
 from learnloop.datasets.tree import Tree

@@ -9,8 +9,8 @@ from learnloop.datasets.tables import (
     ANNOTATIONS,
     FEATURES,
     features_table,
-    upsert_records,
     read_table,
+    upsert_records,
     write_table,
 )
 from learnloop.errors import InvalidDataset

@@ -36,20 +36,21 @@ class Advisor:
         """The later annotation of two records; where times do not tell, the later version."""
         mine, other = ((record or {}).get("annotated_at") for record in (ours, theirs))
         if isinstance(mine, datetime) and isinstance(other, datetime) and mine != other:
-            choice, later, earlier = ("theirs", other, mine) if other > mine else ("ours", mine, other)
-            return Advice(choice, f"annotated later: {later:{_WHEN}}, the other {earlier:{_WHEN}}")
+            later, earlier = max(mine, other), min(mine, other)
+            reason = f"annotated later: {later:{_WHEN}}, the other {earlier:{_WHEN}}"
+            return Advice("theirs" if later is other else "ours", reason)
         later_side = max(self.ours, self.theirs, key=lambda side: (side.made_at, side.number))
-        choice = "theirs" if later_side is self.theirs else "ours"
-        return Advice(choice, f"the later version: {later_side.name}, made {later_side.made_at:{_WHEN}}")
+        reason = f"the later version: {later_side.name}, made {later_side.made_at:{_WHEN}}"
+        return Advice("theirs" if later_side is self.theirs else "ours", reason)
 
     def most_agreed(self, sample: str, ours: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None) -> Advice:
         """The label that more people gave, each counted once; where that does not tell, the newest."""
         if ours is not None and theirs is not None and ours.get("label") != theirs.get("label"):
             mine, other = self._voters(sample, ours), self._voters(sample, theirs)
             if len(mine) != len(other):
-                choice, more, fewer = ("theirs", other, mine) if len(other) > len(mine) else ("ours", mine, other)
-                label = (theirs if choice == "theirs" else ours).get("label")
-                return Advice(choice, f"{len(more)} gave {label!r} ({', '.join(sorted(more))}), {len(fewer)} the other")
+                more, fewer, record = (other, mine, theirs) if len(other) > len(mine) else (mine, other, ours)
+                reason = f"{len(more)} gave {record['label']!r} ({', '.join(sorted(more))}), {len(fewer)} the other"
+                return Advice("theirs" if record is theirs else "ours", reason)
             why = f"{len(mine)} people gave each label" if mine else "nobody is named for either label"
             return self.fallback(ours, theirs, why)
         return self.fallback(ours, theirs)

@@ -52,7 +52,7 @@ def rows_in(base: pa.Array, side: pa.Array) -> Rows:
     rows[left] = np.minimum(places_for(base, keys), len(base) - 1)
     found[left] = _equal(base.take(pa.array(rows[left])), keys)
     rows[~found] = -1
-    return rows
+    return np.asarray(rows, dtype=np.int64)
 
 
 def places_for(keys: pa.Array, new: pa.Array) -> Rows:

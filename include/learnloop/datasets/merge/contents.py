@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +16,7 @@ from learnloop.database import DatasetVersion
 from learnloop.datasets.merge.advice import Advisor
 from learnloop.datasets.merge.config import CLASSES, ConfigMerge, SettingConflict, merge_configs
 from learnloop.datasets.merge.features import merged_features
-from learnloop.datasets.merge.records import RecordConflict, RecordMerge, merge_records
+from learnloop.datasets.merge.records import Record, RecordConflict, RecordMerge, merge_records
 from learnloop.datasets.merge.report import ConflictEntry, plain
 from learnloop.datasets.merge.trees import Choice, FileConflict, merge_trees
 from learnloop.datasets.recipe import Recipe
@@ -33,6 +34,7 @@ from learnloop.datasets.tables import (
 from learnloop.datasets.tree import Tree
 from learnloop.errors import InvalidDataset
 
+Settings = dict[str, Any]
 Progress = Callable[[int, int], None]
 
 # A label without who gave it and when would be a claim that nobody made.
@@ -197,7 +199,7 @@ class _Merge:
         return list(merged.conflicts)
 
     def _with_classes_for(
-        self, labels: set[str], merged: ConfigMerge, base: dict, ours: dict, theirs: dict
+        self, labels: set[str], merged: ConfigMerge, base: Settings, ours: Settings, theirs: Settings
     ) -> ConfigMerge:
         """One side took a class away that the other gave to samples: that is a conflict too."""
         if labels <= set(merged.content.get(CLASSES, [])) or any(c.setting == CLASSES for c in merged.conflicts):
@@ -208,7 +210,7 @@ class _Merge:
         content = {**merged.content, CLASSES: values[self.answers.settings.get(CLASSES, "ours")]}
         return ConfigMerge(content, (*merged.conflicts, SettingConflict(CLASSES, **values)), merged.notes)
 
-    def _settings(self, side: str) -> dict:
+    def _settings(self, side: str) -> Settings:
         if side not in self.trees or CONFIG_FILE not in self.trees[side]:
             return {}
         data = self.store.read(self.trees[side][CONFIG_FILE])
@@ -268,20 +270,21 @@ def _file_entry(conflict: FileConflict, advisor: Advisor) -> ConflictEntry:
 
 
 def _setting_entry(conflict: SettingConflict, advisor: Advisor) -> ConflictEntry:
-    values = (plain(value) for value in (conflict.base, conflict.ours, conflict.theirs))
-    return ConflictEntry("setting", CONFIG_FILE, "", conflict.setting, *values, advisor.newest(), advisor.fallback())
+    base, ours, theirs = (plain(value) for value in (conflict.base, conflict.ours, conflict.theirs))
+    newest, agreed = advisor.newest(), advisor.fallback()
+    return ConflictEntry("setting", CONFIG_FILE, "", conflict.setting, base, ours, theirs, newest, agreed)
 
 
 def _record_entry(path: str, conflict: RecordConflict, advisor: Advisor) -> ConflictEntry:
-    values = [_value(conflict, record) for record in (conflict.base, conflict.ours, conflict.theirs)]
+    base, ours, theirs = (_value(conflict, record) for record in (conflict.base, conflict.ours, conflict.theirs))
     newest = advisor.newest(conflict.ours, conflict.theirs)
     agreed = advisor.fallback(conflict.ours, conflict.theirs)
     if conflict.field == "label":
         agreed = advisor.most_agreed(conflict.key, conflict.ours, conflict.theirs)
-    return ConflictEntry("record", path, conflict.key, conflict.field, *values, newest, agreed)
+    return ConflictEntry("record", path, conflict.key, conflict.field, base, ours, theirs, newest, agreed)
 
 
-def _value(conflict: RecordConflict, record: dict | None) -> object:
+def _value(conflict: RecordConflict, record: Record | None) -> object:
     """What the conflict is about, of one side: a field's value, several fields by name, or the whole record."""
     if record is None:
         return None

@@ -8,27 +8,28 @@ Whoever changes a request holds its row, and takes the dataset's row after it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from learnloop.database import (
-    Annotation,
-    AnnotationTask,
-    DatasetVersion,
-    MergeConflict,
-    MergeRequest,
-)
-from learnloop.database.datasets import Dataset
+from learnloop.database import Dataset, DatasetVersion, MergeConflict, MergeRequest
 from learnloop.datasets.contents import config_of
 from learnloop.datasets.locks import clock, hold_row, writing
-from learnloop.datasets.merge.advice import Advisor, Side, Votes
+from learnloop.datasets.merge.advice import Advisor, Side
 from learnloop.datasets.merge.ancestry import ancestors, merge_base
 from learnloop.datasets.merge.contents import Answers, Contents, Progress, merge_contents
-from learnloop.datasets.merge.report import CHOICES, STRATEGIES, Advice, ConflictEntry, Strategy
+from learnloop.datasets.merge.report import CHOICES, STRATEGIES, Strategy
+from learnloop.datasets.merge.stored import (
+    advice_of,
+    answers_of,
+    conflicts_of,
+    entry_of,
+    row_of,
+    unanswered,
+    votes_for,
+)
 from learnloop.datasets.merge.trees import Choice
 from learnloop.datasets.schema import DatasetConfig
 from learnloop.datasets.store import Store
@@ -87,7 +88,7 @@ def open_merge(
     )
     session.add(merge)
     session.flush()
-    session.add_all(_row(merge, entry) for entry in contents.conflicts)
+    session.add_all(row_of(merge, entry) for entry in contents.conflicts)
     session.flush()
     reach("merge.opened")
     return merge
@@ -115,7 +116,7 @@ def complete_merge(
             _close(session, merge, "merged", owner, head)
             break
         contents = _brought_up_to(session, store, merge, head, progress)
-        if _unanswered(conflicts_of(session, merge)):
+        if unanswered(conflicts_of(session, merge)):
             break
         if contents.problems:
             raise InvalidDataset(f"merge {merge.id}: change the answers; as they are:", contents.problems)
@@ -164,7 +165,7 @@ def resolve_all(session: Session, merge: MergeRequest, strategy: Strategy, *, by
     if strategy not in STRATEGIES:
         raise InvalidInput(f"{strategy!r} is no strategy: {', '.join(STRATEGIES)}")
     _hold_open(session, merge)
-    rows = _unanswered(conflicts_of(session, merge))
+    rows = unanswered(conflicts_of(session, merge))
     for row in rows:
         entry = entry_of(row)
         reason = row.advice[strategy]["reason"] if strategy in row.advice else ""
@@ -177,8 +178,8 @@ def cancel_merge(session: Session, merge: MergeRequest, *, by: str) -> None:
     """Give the merge up; a cancelled one stays so. Raises Conflict when it is merged."""
     _hold(session, merge)
     if merge.state == "merged":
-        assert merge.version is not None
-        raise Conflict(f"merge {merge.id} made {merge.version.name} already: restore an older version instead")
+        made = "" if merge.version is None else merge.version.name
+        raise Conflict(f"merge {merge.id} made {made} already: restore an older version instead")
     if merge.state == "open":
         _close(session, merge, "cancelled", by, None)
 
@@ -197,24 +198,11 @@ def list_merges(session: Session, dataset: Dataset, *, state: State | None = "op
     return list(session.scalars(query if state is None else query.where(MergeRequest.state == state)))
 
 
-def conflicts_of(session: Session, merge: MergeRequest) -> list[MergeConflict]:
-    """The conflicts of a merge: files, records and settings, each in order of place."""
-    query = select(MergeConflict).where(MergeConflict.merge_id == merge.id)
-    order = (MergeConflict.kind, MergeConflict.path, MergeConflict.key, MergeConflict.field)
-    return list(session.scalars(query.order_by(*order).execution_options(populate_existing=True)))
-
-
-def entry_of(row: MergeConflict) -> ConflictEntry:
-    """A stored conflict as a report's entry."""
-    advice = {name: Advice(**row.advice[name]) for name in ("newest", "most_agreed")}
-    return ConflictEntry(row.kind, row.path, row.key, row.field, **row.values, **advice)  # type: ignore[arg-type]
-
-
 def result_of(session: Session, merge: MergeRequest) -> MergeResult:
     """How a merge stands now."""
     rows = conflicts_of(session, merge)
     notes = tuple(merge.report.get("notes", ()))
-    return MergeResult(merge.id, merge.state, merge.version, len(rows), len(_unanswered(rows)), notes)
+    return MergeResult(merge.id, merge.state, merge.version, len(rows), len(unanswered(rows)), notes)
 
 
 # --- the steps ---
@@ -223,28 +211,30 @@ def result_of(session: Session, merge: MergeRequest) -> MergeResult:
 def _brought_up_to(
     session: Session, store: Store, merge: MergeRequest, head: DatasetVersion, progress: Progress | None
 ) -> Contents:
-    """Merge against ``head`` with the answers so far; when that is a new head, with those that still hold."""
+    """Merge against ``head`` with the answers so far, and bring the stored conflicts up to date with it.
+
+    They change when the head moved, and when an answer raises a new question (a kept label whose class was taken away).
+    """
     base = merge_base(session, head, merge.theirs)
-    contents = _merged(session, store, base, head, merge.theirs, _answers(conflicts_of(session, merge)), progress)
-    if head.id == merge.ours_id:
-        return contents
-    old = {row.place: row for row in conflicts_of(session, merge)}
-    found = {entry.place: entry for entry in contents.conflicts}
-    stale = [row for place, row in old.items() if place not in found or row.values != found[place].values]
-    for row in stale:
-        session.delete(row)
-    session.flush()
-    kept = old.keys() - {row.place for row in stale}
-    for place in kept:
-        old[place].advice = _advice(found[place])
-    session.add_all(_row(merge, entry) for place, entry in found.items() if place not in kept)
-    merge.base, merge.ours = base, head
-    merge.report = {"notes": list(contents.notes)}
-    session.flush()
-    reach("merge.rebased")
-    if stale:  # an answer that no longer holds must not be in what is committed
-        return _merged(session, store, base, head, merge.theirs, _answers(conflicts_of(session, merge)), progress)
-    return contents
+    while True:
+        stored = {row.place: row for row in conflicts_of(session, merge)}
+        contents = _merged(session, store, base, head, merge.theirs, answers_of(list(stored.values())), progress)
+        found = {entry.place: entry for entry in contents.conflicts}
+        stale = {place for place, row in stored.items() if place not in found or row.values != found[place].values}
+        new = found.keys() - (stored.keys() - stale)
+        if head.id == merge.ours_id and not stale and not new:
+            return contents
+        for place in stale:
+            session.delete(stored[place])
+        session.flush()
+        for place in found.keys() - new:
+            stored[place].advice = advice_of(found[place])
+        session.add_all(row_of(merge, found[place]) for place in new)
+        merge.base, merge.ours, merge.report = base, head, {"notes": list(contents.notes)}
+        session.flush()
+        reach("merge.brought-up-to-date")
+        if not stale:  # an answer that holds no more must not be in what is committed: merge again without it
+            return contents
 
 
 def _commit(
@@ -294,28 +284,9 @@ def _merged(
     progress: Progress | None,
 ) -> Contents:
     def advisor(samples: set[str]) -> Advisor:
-        return Advisor(_side(ours), _side(theirs), _votes(session, ours.dataset_id, samples))
+        return Advisor(_side(ours), _side(theirs), votes_for(session, ours.dataset_id, samples))
 
     return merge_contents(store, base, ours, theirs, advisor=advisor, answers=answers, progress=progress)
-
-
-def _votes(session: Session, dataset_id: int, samples: set[str]) -> Votes:
-    """Who gave those samples which label, as answers to tasks; rejected ones are no votes."""
-    if not samples:
-        return {}
-    query = (
-        select(AnnotationTask.sample_id, Annotation.label, Annotation.owner)
-        .join(Annotation, Annotation.task_id == AnnotationTask.id)
-        .where(
-            AnnotationTask.dataset_id == dataset_id,
-            AnnotationTask.sample_id.in_(samples),
-            Annotation.outcome.in_(("pending", "confirmed", "second_opinion")),
-        )
-    )
-    votes: dict[tuple[str, str], frozenset[str]] = {}
-    for sample, label, person in session.execute(query):
-        votes[sample, label] = votes.get((sample, label), frozenset()) | {person}
-    return votes
 
 
 def _side(version: DatasetVersion) -> Side:
@@ -359,42 +330,3 @@ def _close(session: Session, merge: MergeRequest, state: State, by: str, version
 def _answer(session: Session, row: MergeConflict, choice: Choice, by: str, reason: str) -> None:
     row.answer, row.answered_by, row.answered_at, row.answer_reason = choice, by, func.clock_timestamp(), reason
     session.flush()
-
-
-def _unanswered(rows: Sequence[MergeConflict]) -> list[MergeConflict]:
-    return [row for row in rows if row.answer is None]
-
-
-def _answers(rows: Sequence[MergeConflict]) -> Answers:
-    records: dict[str, dict[tuple[str, str], Choice]] = {}
-    files: dict[str, Choice] = {}
-    settings: dict[str, Choice] = {}
-    for row in rows:
-        if row.answer is None:
-            continue
-        choice: Choice = row.answer  # type: ignore[assignment]
-        if row.kind == "file":
-            files[row.path] = choice
-        elif row.kind == "setting":
-            settings[row.field] = choice
-        else:
-            records.setdefault(row.path, {})[row.key, row.field] = choice
-    return Answers(files, records, settings)
-
-
-def _row(merge: MergeRequest, entry: ConflictEntry) -> MergeConflict:
-    return MergeConflict(
-        merge_id=merge.id,
-        place=entry.place,
-        kind=entry.kind,
-        path=entry.path,
-        key=entry.key,
-        field=entry.field,
-        values=entry.values,
-        advice=_advice(entry),
-        owner=merge.owner,
-    )
-
-
-def _advice(entry: ConflictEntry) -> dict[str, dict[str, str]]:
-    return {"newest": asdict(entry.newest), "most_agreed": asdict(entry.most_agreed)}
