@@ -10,6 +10,7 @@ from learnloop.database.annotation import (
 from learnloop.database.base import Base
 from learnloop.database.datasets import Batch, Dataset, DatasetVersion, DatasetVersionParent, Lock
 from learnloop.database.engine import engine, session, tell
+from learnloop.database.merges import MergeConflict, MergeRequest
 from learnloop.database.outbox import IdempotentRequest, OutboxMessage
 from learnloop.database.rounds import Decision, PolicyEvaluation, Round, RoundAnnotation
 from learnloop.database.serving import Deployment, DeploymentStatus, ModelLease, ServerReplica
@@ -29,6 +30,8 @@ __all__ = [
     "GoldQuestion",
     "IdempotentRequest",
     "Lock",
+    "MergeConflict",
+    "MergeRequest",
     "ModelLease",
     "OutboxMessage",
     "PolicyEvaluation",
