@@ -26,14 +26,14 @@ def changed(
     store: Store,
     base: DatasetVersion,
     *,
-    records: Records = {},
-    files: Mapping[str, bytes | None] = {},
-    settings: Mapping[str, Any] = {},
+    records: Records | None = None,
+    files: Mapping[str, bytes | None] | None = None,
+    settings: Mapping[str, Any] | None = None,
     user: str | None = None,
 ) -> DatasetVersion:
     """``base`` with records and files changed, added or (None) deleted: ``user``'s version, or the next head."""
     entries = dict(store.read_tree(base.tree))
-    for path, data in files.items():
+    for path, data in (files or {}).items():
         if data is None:
             del entries[path]
         else:
@@ -44,6 +44,10 @@ def changed(
         content = yaml.safe_load(store.read(entries[CONFIG_FILE]))
         entries[CONFIG_FILE] = store.add_bytes(yaml.safe_dump({**content, **settings}).encode())
     tree = Tree(entries)
+    # Features of an image that was changed are made by no recipe.
+    recipe = (
+        {} if any(path.startswith("images/") for path in files or {}) else {"recipe": base.provenance.get("recipe")}
+    )
 
     def write(token: int | None) -> DatasetVersion:
         return commit(
@@ -54,7 +58,7 @@ def changed(
             bytes=store.total_size(tree),
             owner=user or "ana",
             message="",
-            provenance={"kind": "result", **{k: v for k, v in base.provenance.items() if k == "recipe"}},
+            provenance={"kind": "result", **recipe},
             parents=[base],
             expected_head_id=None if user else base.id,
             token=token,

@@ -89,7 +89,7 @@ def test_a_merge_happens_once(db, store, head, change):
 
 
 def test_what_is_part_of_the_head_already(db, store, head):
-    with pytest.raises(Conflict, match="part of lamps_v1.1 already"):
+    with pytest.raises(Conflict, match=r"part of lamps_v1\.1 already"):
         open_merge(db, store, head.parents[0], owner="ana")
 
 
@@ -258,15 +258,23 @@ def test_wrong_tables_change_nothing(db, store, head, change, ours, theirs, prob
     assert list_merges(db, head.dataset, state=None) == []
 
 
-def test_features_follow_the_files(db, store, head, folder, change, merge):
+def test_features_are_left_out_when_a_sample_has_none(db, store, head, folder, change):
     other = (folder / "images/s001.png").read_bytes()
     theirs = change(head, user="ben", files={IMAGE: other})
     change(head, files={"new.txt": b""})
-    result = merge(theirs)
-    # Nobody has made features of the new image: the result says so, and is preprocessed anew.
+    result = auto_merge(db, store, theirs, owner="ben")
+    # Nobody has made features of the new image: the result says so, and is to be preprocessed.
     assert "features.parquet was left out" in result.notes[0]
     assert "recipe" not in result.version.provenance
     assert "features.parquet" not in store.read_tree(result.version.tree)
+
+
+def test_features_follow_the_file_that_was_chosen(db, store, head, folder, change, merge):
+    theirs = change(head, user="ben", files={IMAGE: (folder / "images/s001.png").read_bytes()})
+    change(head, files={IMAGE: (folder / "images/s003.png").read_bytes(), "new.txt": b""})
+    result = merge(theirs, **{IMAGE: "base"})
+    assert result.notes == ()
+    assert features_of(store, result.version).equals(features_of(store, head))
 
 
 def test_bad_answers(db, store, head, change):

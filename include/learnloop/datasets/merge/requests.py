@@ -3,7 +3,8 @@
 A completed merge is a version whose parents are the head it continues and the version that was merged. When the head
 moves before, the merge is made anew against the new one; an answer stays where its three values stay.
 
-Whoever changes a request holds its row, and takes the dataset's row after it.
+The long part, merging, is done before anything is locked; it is done again under the lock only when the head or the
+answers changed meanwhile. Whoever changes a request holds the dataset's row, and then the request's.
 """
 
 from __future__ import annotations
@@ -67,31 +68,7 @@ def open_merge(
         Conflict: the dataset has no head, or ``theirs`` is part of it already.
         InvalidDataset: a ``dataset.yaml`` or keyed table of a side is wrong; nothing is changed.
     """
-    if (earlier := _live(session, theirs)) is not None:
-        return earlier
-    head = _head(session, theirs.dataset)
-    if theirs.id in ancestors(session, head):
-        raise Conflict(f"{theirs.name} is part of {head.name} already: there is nothing to merge")
-    base = merge_base(session, head, theirs)
-    contents = _merged(session, store, base, head, theirs, Answers(), progress)
-    hold_row(session, theirs.dataset)
-    if (earlier := _live(session, theirs)) is not None:
-        return earlier
-    merge = MergeRequest(
-        dataset_id=theirs.dataset_id,
-        base=base,
-        ours=head,
-        theirs=theirs,
-        message=message,
-        report={"notes": list(contents.notes)},
-        owner=owner,
-    )
-    session.add(merge)
-    session.flush()
-    session.add_all(row_of(merge, entry) for entry in contents.conflicts)
-    session.flush()
-    reach("merge.opened")
-    return merge
+    return _opened(session, store, theirs, owner, message, progress)[0]
 
 
 def complete_merge(
@@ -107,21 +84,8 @@ def complete_merge(
         InvalidDataset: the answers do not make a proper dataset.
         Locked: somebody holds the dataset's write lock.
     """
-    _hold(session, merge)
-    if merge.state == "cancelled":
-        raise Conflict(f"merge {merge.id} of {merge.theirs.name} was cancelled by {merge.closed_by}: open it anew")
-    while merge.state == "open":
-        head = _head(session, merge.dataset)
-        if merge.theirs_id in ancestors(session, head):  # by way of another version that came from it
-            _close(session, merge, "merged", owner, head)
-            break
-        contents = _brought_up_to(session, store, merge, head, progress)
-        if unanswered(conflicts_of(session, merge)):
-            break
-        if contents.problems:
-            raise InvalidDataset(f"merge {merge.id}: change the answers; as they are:", contents.problems)
-        _commit(session, store, merge, head, contents, owner)
-    return result_of(session, merge)
+    attempt = _attempt(session, store, merge.theirs, _answers(session, merge), progress)
+    return _completed(session, store, merge, attempt, owner, progress)
 
 
 def auto_merge(
@@ -134,8 +98,8 @@ def auto_merge(
     progress: Progress | None = None,
 ) -> MergeResult:
     """Merge ``theirs`` when there is no conflict; otherwise leave an open request that people see. Raises as the two."""
-    merge = open_merge(session, store, theirs, owner=owner, message=message)
-    return complete_merge(session, store, merge, owner=owner, progress=progress)
+    merge, attempt = _opened(session, store, theirs, owner, message, progress)
+    return _completed(session, store, merge, attempt, owner, progress)
 
 
 def answer_conflict(session: Session, merge: MergeRequest, conflict_id: int, choice: Choice, *, by: str) -> None:
@@ -208,55 +172,119 @@ def result_of(session: Session, merge: MergeRequest) -> MergeResult:
 # --- the steps ---
 
 
-def _brought_up_to(
-    session: Session, store: Store, merge: MergeRequest, head: DatasetVersion, progress: Progress | None
-) -> Contents:
-    """Merge against ``head`` with the answers so far, and bring the stored conflicts up to date with it.
+@dataclass(frozen=True)
+class _Attempt:
+    """What merging into ``head`` with these answers gives. ``contents`` is None when the head has it all."""
+
+    head: DatasetVersion
+    base: DatasetVersion | None
+    answers: Answers
+    contents: Contents | None
+
+
+def _attempt(
+    session: Session, store: Store, theirs: DatasetVersion, answers: Answers, progress: Progress | None
+) -> _Attempt:
+    head = head_of(session, theirs.dataset)
+    if head is None:
+        raise Conflict(f"dataset {theirs.dataset.name} has no shared version to merge into: snapshot one first")
+    if theirs.id in ancestors(session, head):
+        return _Attempt(head, theirs, answers, None)
+
+    def advisor(samples: set[str]) -> Advisor:
+        return Advisor(_side(head), _side(theirs), votes_for(session, theirs.dataset_id, samples))
+
+    base = merge_base(session, head, theirs)
+    contents = merge_contents(store, base, head, theirs, advisor=advisor, answers=answers, progress=progress)
+    reach("merge.objects-written")
+    return _Attempt(head, base, answers, contents)
+
+
+def _opened(
+    session: Session, store: Store, theirs: DatasetVersion, owner: str, message: str, progress: Progress | None
+) -> tuple[MergeRequest, _Attempt | None]:
+    """The live request of ``theirs``; when it is new, with the attempt that found its conflicts."""
+    if (earlier := _live(session, theirs)) is not None:
+        return earlier, None
+    attempt = _attempt(session, store, theirs, Answers(), progress)
+    if attempt.contents is None:
+        raise Conflict(f"{theirs.name} is part of {attempt.head.name} already: there is nothing to merge")
+    hold_row(session, theirs.dataset)
+    if (earlier := _live(session, theirs)) is not None:
+        return earlier, None
+    merge = MergeRequest(
+        dataset_id=theirs.dataset_id, base=attempt.base, ours=attempt.head, theirs=theirs, message=message, owner=owner
+    )
+    session.add(merge)
+    session.flush()
+    _bring_up_to_date(session, merge, attempt, attempt.contents)
+    reach("merge.opened")
+    return merge, attempt
+
+
+def _completed(
+    session: Session,
+    store: Store,
+    merge: MergeRequest,
+    attempt: _Attempt | None,
+    owner: str,
+    progress: Progress | None,
+) -> MergeResult:
+    _hold(session, merge)
+    if merge.state == "cancelled":
+        raise Conflict(f"merge {merge.id} of {merge.theirs.name} was cancelled by {merge.closed_by}: open it anew")
+    while merge.state == "open":
+        answers, head = _answers(session, merge), head_of(session, merge.dataset)
+        if attempt is None or attempt.head is not head or attempt.answers != answers:
+            attempt = _attempt(session, store, merge.theirs, answers, progress)
+        if attempt.contents is None:  # by way of another version, which came from it
+            _close(session, merge, "merged", owner, attempt.head)
+            break
+        _bring_up_to_date(session, merge, attempt, attempt.contents)
+        if _answers(session, merge) != answers:
+            continue  # some held no more, and must not be in what is committed
+        if unanswered(conflicts_of(session, merge)):
+            break
+        _commit(session, store, merge, attempt.head, attempt.contents, owner)
+    return result_of(session, merge)
+
+
+def _bring_up_to_date(session: Session, merge: MergeRequest, attempt: _Attempt, contents: Contents) -> None:
+    """Make the stored conflicts those of ``contents``; an answer stays where its three values stay.
 
     They change when the head moved, and when an answer raises a new question (a kept label whose class was taken away).
     """
-    base = merge_base(session, head, merge.theirs)
-    while True:
-        stored = {row.place: row for row in conflicts_of(session, merge)}
-        contents = _merged(session, store, base, head, merge.theirs, answers_of(list(stored.values())), progress)
-        found = {entry.place: entry for entry in contents.conflicts}
-        stale = {place for place, row in stored.items() if place not in found or row.values != found[place].values}
-        new = found.keys() - (stored.keys() - stale)
-        if head.id == merge.ours_id and not stale and not new:
-            return contents
-        for place in stale:
-            session.delete(stored[place])
-        session.flush()
-        for place in found.keys() - new:
-            stored[place].advice = advice_of(found[place])
-        session.add_all(row_of(merge, found[place]) for place in new)
-        merge.base, merge.ours, merge.report = base, head, {"notes": list(contents.notes)}
-        session.flush()
-        reach("merge.brought-up-to-date")
-        if not stale:  # an answer that holds no more must not be in what is committed: merge again without it
-            return contents
+    stored = {row.place: row for row in conflicts_of(session, merge)}
+    found = {entry.place: entry for entry in contents.conflicts}
+    stale = {place for place, row in stored.items() if place not in found or row.values != found[place].values}
+    for place in stale:
+        session.delete(stored[place])
+    session.flush()
+    kept = stored.keys() - stale
+    for place in kept:
+        stored[place].advice = advice_of(found[place])
+    session.add_all(row_of(merge, entry) for place, entry in found.items() if place not in kept)
+    merge.base, merge.ours, merge.report = attempt.base, attempt.head, {"notes": list(contents.notes)}
+    session.flush()
+    reach("merge.conflicts-written")
 
 
 def _commit(
     session: Session, store: Store, merge: MergeRequest, head: DatasetVersion, contents: Contents, owner: str
 ) -> None:
-    """Commit, unless the head is not ``head`` any more: then nothing happens."""
-    reach("merge.objects-written")
+    if contents.problems:
+        raise InvalidDataset(f"merge {merge.id}: change the answers; as they are:", contents.problems)
     tree_hash = store.write_tree(contents.tree)
-    size = store.total_size(contents.tree)
     reach("merge.tree-written")
-    dataset, theirs = merge.dataset, merge.theirs
-    before = config_of(store, head)
+    dataset, theirs, before = merge.dataset, merge.theirs, config_of(store, head)
+    provenance = {"kind": "merge", "merge_id": merge.id, "merged": theirs.name}
     with writing(session, dataset, owner, f"merge of {theirs.name}") as lock:
-        if dataset.head_id != head.id:
-            return
-        provenance = {"kind": "merge", "merge_id": merge.id, "merged": theirs.name}
         version = commit(
             session,
             dataset,
             tree_hash,
             files=len(contents.tree),
-            bytes=size,
+            bytes=store.total_size(contents.tree),
             owner=owner,
             message=merge.message or f"merge of {theirs.name}",
             provenance=provenance | ({"recipe": contents.recipe} if contents.recipe else {}),
@@ -274,19 +302,8 @@ def _commit(
         reach("merge.closed")
 
 
-def _merged(
-    session: Session,
-    store: Store,
-    base: DatasetVersion | None,
-    ours: DatasetVersion,
-    theirs: DatasetVersion,
-    answers: Answers,
-    progress: Progress | None,
-) -> Contents:
-    def advisor(samples: set[str]) -> Advisor:
-        return Advisor(_side(ours), _side(theirs), votes_for(session, ours.dataset_id, samples))
-
-    return merge_contents(store, base, ours, theirs, advisor=advisor, answers=answers, progress=progress)
+def _answers(session: Session, merge: MergeRequest) -> Answers:
+    return answers_of(conflicts_of(session, merge))
 
 
 def _side(version: DatasetVersion) -> Side:
@@ -297,20 +314,14 @@ def _same_schema(before: DatasetConfig, after: DatasetConfig) -> bool:
     return (before.task_type, before.classes, before.image) == (after.task_type, after.classes, after.image)
 
 
-def _head(session: Session, dataset: Dataset) -> DatasetVersion:
-    head = head_of(session, dataset)
-    if head is None:
-        raise Conflict(f"dataset {dataset.name} has no shared version to merge into: snapshot one first")
-    return head
-
-
 def _live(session: Session, theirs: DatasetVersion) -> MergeRequest | None:
     query = select(MergeRequest).where(MergeRequest.theirs_id == theirs.id, MergeRequest.state != "cancelled")
     return session.scalar(query.execution_options(populate_existing=True))
 
 
 def _hold(session: Session, merge: MergeRequest) -> None:
-    """Lock the request's row until the transaction ends, and bring ``merge`` up to date."""
+    """Lock the dataset's row and the request's until the transaction ends, and bring both up to date."""
+    hold_row(session, merge.dataset)
     query = select(MergeRequest).where(MergeRequest.id == merge.id).with_for_update()
     if session.scalar(query.execution_options(populate_existing=True)) is None:
         raise NotFound(f"there is no merge {merge.id} any more")
