@@ -10,7 +10,7 @@ from learnloop.database.annotation import (
 from learnloop.database.base import Base
 from learnloop.database.datasets import Batch, Dataset, DatasetVersion, DatasetVersionParent, Lock
 from learnloop.database.engine import engine, session, tell
-from learnloop.database.merges import MergeConflict, MergeRequest
+from learnloop.database.merges import MergeConflict, MergeRequest, Responder
 from learnloop.database.outbox import IdempotentRequest, OutboxMessage
 from learnloop.database.rounds import Decision, PolicyEvaluation, Round, RoundAnnotation
 from learnloop.database.serving import Deployment, DeploymentStatus, ModelLease, ServerReplica
@@ -35,6 +35,7 @@ __all__ = [
     "ModelLease",
     "OutboxMessage",
     "PolicyEvaluation",
+    "Responder",
     "Round",
     "RoundAnnotation",
     "ScoringRun",

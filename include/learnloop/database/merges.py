@@ -1,4 +1,4 @@
-"""Tables of merges: requests to merge a version into its dataset, and what people must decide for them."""
+"""Tables of merges: requests to merge a version into its dataset, what people must decide for them, and who did."""
 
 from __future__ import annotations
 
@@ -71,3 +71,20 @@ class MergeConflict(Owned, Base):
     answer_reason: Mapped[str] = mapped_column(Text, default="")  # a strategy's; empty when a person chose
     answered_by: Mapped[str | None] = mapped_column(String(250))
     answered_at: Mapped[datetime | None]
+
+
+class Responder(Owned, Base):
+    """Somebody (``owner``) who answered a task's human-in-the-loop form, with the roles they bore just then.
+
+    The API server writes it before the answer reaches Airflow: the task that reads the answer has only a name, and
+    may not ask Airflow's database what that person may do.
+    """
+
+    __tablename__ = "responders"
+    __table_args__ = (UniqueConstraint("dag_id", "run_id", "task_id", "owner"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dag_id: Mapped[str] = mapped_column(String(250))
+    run_id: Mapped[str] = mapped_column(String(250))
+    task_id: Mapped[str] = mapped_column(String(250))
+    roles: Mapped[Json]  # {"names": [...]}

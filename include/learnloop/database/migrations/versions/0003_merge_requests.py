@@ -1,4 +1,4 @@
-"""merge requests and their conflicts
+"""merge requests, their conflicts, and who answered for them
 
 Revision ID: 0003
 Revises: 0001
@@ -80,9 +80,26 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_merge_conflicts")),
         sa.UniqueConstraint("merge_id", "place", name=op.f("uq_merge_conflicts_merge_id_place")),
     )
+    op.create_table(
+        "responders",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("dag_id", sa.String(length=250), nullable=False),
+        sa.Column("run_id", sa.String(length=250), nullable=False),
+        sa.Column("task_id", sa.String(length=250), nullable=False),
+        sa.Column(
+            "roles", sa.JSON().with_variant(postgresql.JSONB(astext_type=sa.Text()), "postgresql"), nullable=False
+        ),
+        sa.Column("owner", sa.String(length=250), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_responders")),
+        sa.UniqueConstraint(
+            "dag_id", "run_id", "task_id", "owner", name=op.f("uq_responders_dag_id_run_id_task_id_owner")
+        ),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("responders")
     op.drop_table("merge_conflicts")
     op.drop_index(
         "uq_merge_requests_live", table_name="merge_requests", postgresql_where=sa.text("state <> 'cancelled'")

@@ -1,0 +1,61 @@
+"""A guard in front of Airflow's own route for answers to human-in-the-loop forms.
+
+Airflow lets everybody answer who may edit the run. Forms that decide over data need a right of ours besides: who lacks it
+is refused here, and for who has it we note the roles, which the task checks again before anything happens.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+GUARDED = {"dataset_merge": "dataset:merge"}
+"""The right that an answer to a form of a DAG needs."""
+
+_ANSWER = re.compile(
+    r"/api/v2/dags/(?P<dag>[^/]+)/dagRuns/(?P<run>.+)/taskInstances/(?P<task>[^/]+)/-?\d+/hitlDetails/?"
+)
+
+
+class RespondersMiddleware:
+    """Airflow imports plugins in every process: what is needed is imported with the first answer that is guarded."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = None
+        if scope["type"] == "http" and scope["method"] == "PATCH":
+            found = _ANSWER.fullmatch(scope["path"].removeprefix(scope.get("root_path", "")))
+        if found is None or found["dag"] not in GUARDED:
+            await self.app(scope, receive, send)
+            return
+
+        from starlette.concurrency import run_in_threadpool
+        from starlette.requests import Request
+
+        from learnloop.errors import LearnloopError, NotAuthenticated
+        from learnloop.permissions import Principal, authorize
+        from learnloop_airflow.api import auth
+        from learnloop_airflow.api.problems import problem
+
+        def note(caller: Principal) -> None:
+            from learnloop.database import session
+            from learnloop.datasets.merge.responders import vouch_for
+
+            with session() as db:
+                vouch_for(db, caller, dag_id=found["dag"], run_id=found["run"], task_id=found["task"])
+
+        try:
+            caller = await auth.principal(Request(scope))
+            authorize(caller, GUARDED[found["dag"]])
+            await run_in_threadpool(note, caller)
+        except NotAuthenticated:
+            pass  # Airflow refuses it in its own words
+        except LearnloopError as error:
+            await problem(error.status, error.type, str(error))(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
