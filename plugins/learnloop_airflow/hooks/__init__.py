@@ -1,0 +1,1 @@
+"""Connections of tasks to what runs elsewhere."""
