@@ -1,7 +1,7 @@
-"""A guard in front of Airflow's own route for answers to human-in-the-loop forms.
+"""A guard in front of two of Airflow's own routes: to start a run, and to answer a human-in-the-loop form.
 
-Airflow lets everybody answer who may edit the run. Forms that decide over data need a right of ours besides: who lacks it
-is refused here, and for who has it we note the roles, which the task checks again before anything happens.
+For both Airflow asks only for a right to the DAG. One that decides over data needs a right of ours besides: who lacks it
+is refused here. For who answers and has it we note the roles, which the task checks again before anything happens.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 GUARDED = {"dataset_merge": "dataset:merge"}
-"""The right that an answer to a form of a DAG needs."""
+"""The right that a run of a DAG, and an answer to its forms, needs."""
 
+_RUN = re.compile(r"/api/v2/dags/(?P<dag>[^/]+)/dagRuns/?")
 _ANSWER = re.compile(
     r"/api/v2/dags/(?P<dag>[^/]+)/dagRuns/(?P<run>.+)/taskInstances/(?P<task>[^/]+)/-?\d+/hitlDetails/?"
 )
+_ROUTES = {"POST": _RUN, "PATCH": _ANSWER}
 
 
 class RespondersMiddleware:
@@ -28,8 +30,9 @@ class RespondersMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = None
-        if scope["type"] == "http" and scope["method"] == "PATCH":
-            found = _ANSWER.fullmatch(scope["path"].removeprefix(scope.get("root_path", "")))
+        if scope["type"] == "http" and scope["method"] in _ROUTES:
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            found = _ROUTES[scope["method"]].fullmatch(path)
         if found is None or found["dag"] not in GUARDED:
             await self.app(scope, receive, send)
             return
@@ -52,7 +55,8 @@ class RespondersMiddleware:
         try:
             caller = await auth.principal(Request(scope))
             authorize(caller, GUARDED[found["dag"]])
-            await run_in_threadpool(note, caller)
+            if found.re is _ANSWER:
+                await run_in_threadpool(note, caller)
         except NotAuthenticated:
             pass  # Airflow refuses it in its own words
         except LearnloopError as error:

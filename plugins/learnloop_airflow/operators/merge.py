@@ -10,7 +10,6 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import BaseOperator, Context
 
 from learnloop_airflow.common import run_owner, store
-from learnloop_airflow.hooks.people import PeopleHook
 from learnloop_airflow.operators.snapshot import pin
 
 STRATEGIES = ("ours", "theirs", "newest", "most_agreed")
@@ -42,15 +41,16 @@ class OpenMergeOperator(BaseOperator):
         from learnloop.database import session
         from learnloop.datasets.merge.requests import open_merge, resolve_all, result_of
         from learnloop.datasets.versions import get_version
-        from learnloop.errors import InvalidInput
-        from learnloop.permissions import authorize
+        from learnloop.errors import InvalidInput, PermissionDenied
+        from learnloop.permissions import SERVICE
 
         owner = run_owner(context)
         with session() as db:
             theirs = get_version(db, self.version)
             if theirs.dataset.name != self.dataset:
                 raise InvalidInput(f"{theirs.name} is a version of {theirs.dataset.name}, not of {self.dataset}")
-            authorize(PeopleHook().principal(owner), "dataset:merge", owner=theirs.personal_to)
+            if theirs.personal_to is not None and owner not in (theirs.personal_to, SERVICE.name):
+                raise PermissionDenied(f"{theirs.name} is personal to {theirs.personal_to}: ask them to merge it")
             merge = open_merge(db, store(), theirs, owner=owner, message=self.message)
             if self.strategy != ASK and merge.state == "open":
                 resolve_all(db, merge, self.strategy, by=owner)
@@ -103,6 +103,7 @@ class DecideMergeOperator(HITLOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         from learnloop.database import session
         from learnloop.datasets.merge.requests import cancel_merge, get_merge, resolve_all
+        from learnloop.datasets.merge.responders import responder
         from learnloop.errors import PermissionDenied
         from learnloop.permissions import authorize
 
@@ -110,10 +111,10 @@ class DecideMergeOperator(HITLOperator):
         choice, who = response["chosen_options"][0], response["responded_by_user"]
         if not who:
             raise PermissionDenied("nobody is named as who responded, so that the answer counts for nothing")
-        person = PeopleHook().principal(who["name"])
         with session() as db:
+            person = responder(db, who["name"], dag_id=self.dag_id, run_id=context["run_id"], task_id=self.task_id)
+            authorize(person, "dataset:merge")
             merge = get_merge(db, self.merge["merge_id"])
-            authorize(person, "dataset:merge", owner=merge.theirs.personal_to)
             if choice == CANCEL:
                 cancel_merge(db, merge, by=person.name)
             elif choice != ONE_BY_ONE:

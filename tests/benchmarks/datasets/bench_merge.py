@@ -33,9 +33,9 @@ def timed(step):
     gc.collect()
     wall, processor = time.perf_counter(), time.process_time()
     result = step()
-    return result, time.perf_counter() - wall, time.process_time() - processor
-def told(digest, wall, processor):
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    return result, wall, processor, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def told(digest, wall, processor, memory):
     print(json.dumps({"wall": wall, "processor": processor, "memory": memory, "digest": digest}))
 def digest(lines):
     state = hashlib.md5()
@@ -49,22 +49,28 @@ from pathlib import Path
 trees = [json.loads(Path(sys.argv[1], name).read_text()) for name in ("base", "ours", "theirs")]
 """
 
-OUR_TREES = READ_TREES + """
+OUR_TREES = (
+    READ_TREES
+    + """
 from learnloop.datasets.merge.trees import merge_trees
 merged, *cost = timed(lambda: merge_trees(*trees))
 assert not merged.conflicts
 told(digest(f"{path} {md5}\\n" for path, md5 in sorted(merged.entries.items())), *cost)
 """
+)
 
 # dvc-data's own `merge` reads the trees from an object store first; `_merge` is its step between dictionaries, and
 # `Tree.as_dict` and the digest of the result, which `merge` adds, are left out in its favour.
-DVC_TREES = READ_TREES + """
+DVC_TREES = (
+    READ_TREES
+    + """
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import _merge
 sides = [{tuple(path.split("/")): (None, HashInfo("md5", md5)) for path, md5 in tree.items()} for tree in trees]
 merged, *cost = timed(lambda: _merge(*sides, allowed=["add", "remove", "change"]))
 told(digest(f"{'/'.join(key)} {oid.value}\\n" for key, (_, oid) in sorted(merged.items())), *cost)
 """
+)
 
 OUR_RECORDS = """
 from pathlib import Path
@@ -220,7 +226,9 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
 
-    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}"
+    )
     print("| step | against | size | times faster: least / median / most | by processor time | reach"
           " | theirs / ours | peak memory |\n|---|---|---|---|---|---|---|---|")  # fmt: skip
     reached = True
@@ -238,7 +246,9 @@ def main() -> None:
                 child(sys.executable, OUR_RECORDS, folder, "profile")
             if not has_polars(options.polars):
                 ours = child(sys.executable, OUR_RECORDS, folder)
-                print(f"{rows:,} records: {ours.wall:.2f} s, {ours.memory:.0f} MiB; {options.polars} has no polars to race")
+                print(
+                    f"{rows:,} records: {ours.wall:.2f} s, {ours.memory:.0f} MiB; {options.polars} has no polars to race"
+                )
                 continue
             costs = race((options.polars, POLARS_RECORDS), (sys.executable, OUR_RECORDS), Path(folder), options.repeats)
             print(row(RECORDS, "polars", f"{rows:,} records", costs), flush=True)

@@ -1,1 +1,0 @@
-"""Connections of tasks to what runs elsewhere."""
