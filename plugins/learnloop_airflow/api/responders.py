@@ -37,6 +37,7 @@ class RespondersMiddleware:
             await self.app(scope, receive, send)
             return
 
+        from sqlalchemy.exc import OperationalError
         from starlette.concurrency import run_in_threadpool
         from starlette.requests import Request
 
@@ -61,5 +62,9 @@ class RespondersMiddleware:
             pass  # Airflow refuses it in its own words
         except LearnloopError as error:
             await problem(error.status, error.type, str(error))(scope, receive, send)
+            return
+        except OperationalError:
+            answer = problem(503, "unavailable", "Learnloop's database does not answer; try again in a moment")
+            await answer(scope, receive, send)
             return
         await self.app(scope, receive, send)
