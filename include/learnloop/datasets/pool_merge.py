@@ -21,8 +21,8 @@ from learnloop.datasets.tables import (
     ANNOTATIONS_FILE,
     FEATURES,
     FEATURES_FILE,
-    merge_records,
     read_table,
+    upsert_records,
     write_table,
 )
 from learnloop.datasets.tree import Tree
@@ -66,7 +66,7 @@ def merge_confirmed(
     _check_labels(store, dataset, base, last, annotations)
 
     tree, features, paths = _with_samples(store, base, annotations, list(last.values()))
-    annotations = merge_records(annotations, _rows(last, paths))
+    annotations = upsert_records(annotations, _rows(last, paths))
     tree = tree.updated(
         {
             ANNOTATIONS_FILE: store.add_bytes(write_table(annotations)),
@@ -145,7 +145,7 @@ def _with_samples(
             entries[path], paths[row.sample_id] = md5, path
             if row.sample_id not in known:
                 added.append(row.sample_id)
-        features = merge_records(features, _features_of(store, batch, added))
+        features = upsert_records(features, _features_of(store, batch, added))
     if problems:
         raise InvalidInput(f"samples cannot be merged into {base.name}:", problems)
     return Tree(entries), features, paths
