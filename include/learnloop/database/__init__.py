@@ -13,6 +13,7 @@ from learnloop.database.engine import engine, session, tell
 from learnloop.database.outbox import IdempotentRequest, OutboxMessage
 from learnloop.database.rounds import Decision, PolicyEvaluation, Round, RoundAnnotation
 from learnloop.database.serving import Deployment, DeploymentStatus, ModelLease, ServerReplica
+from learnloop.database.storage import StoreLease, VersionStorage, VersionUse
 
 __all__ = [
     "Annotation",
@@ -36,6 +37,9 @@ __all__ = [
     "RoundAnnotation",
     "ScoringRun",
     "ServerReplica",
+    "StoreLease",
+    "VersionStorage",
+    "VersionUse",
     "engine",
     "session",
     "tell",

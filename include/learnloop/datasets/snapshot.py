@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from learnloop.database import DatasetVersion
 from learnloop.datasets.contents import config_of
 from learnloop.datasets.locks import writing
+from learnloop.datasets.roots import hold
 from learnloop.datasets.schema import CONFIG_FILE, DatasetConfig, parse_config, read_config
 from learnloop.datasets.store import Store
 from learnloop.datasets.versions import commit, committed, ensure_dataset, head_of, run_key
@@ -42,6 +43,7 @@ def snapshot(
     config = parse_config(store.read(tree[CONFIG_FILE]), str(folder / CONFIG_FILE))
     tree_hash = store.write_tree(tree)
     dataset = ensure_dataset(session, config, owner)
+    hold(session, store, tree_hash)
     with writing(session, dataset, owner, f"snapshot of {folder}") as lock:
         head = head_of(session, dataset)
         if head is not None and _last_snapshot(head).tree == tree_hash:

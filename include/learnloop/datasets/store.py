@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from learnloop.datasets import copies, durable
+from learnloop.datasets import copies, durable, generation
 from learnloop.datasets.checkout import checkout_files
 from learnloop.datasets.files import list_files
 from learnloop.datasets.tree import Tree, dumps, loads
@@ -24,6 +25,7 @@ from learnloop.errors import Conflict, Corrupted, InvalidInput, NotFound
 _NAME = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _IN_MEMORY = 8 << 20  # smaller files are read once; larger ones are hashed first, so that a known one costs no write
 _GROUP = 1000  # new files made durable together
+_TOUCH_AFTER = 600.0  # seconds; far less than the grace that garbage collection gives
 
 
 class Store:
@@ -33,6 +35,7 @@ class Store:
         self.root = root
         self._objects = root / "files" / "md5"
         self._temporary = root / "tmp"
+        self._complete: dict[str, int] = {}  # trees written, and the generation at which all they name was there
 
     # --- adding ---
 
@@ -78,13 +81,20 @@ class Store:
         Raises:
             NotFound: an object that it names is not in the store.
         """
+        before = generation.read(self.root)
         for path, md5 in tree.items():
-            if not self.path_of(md5).exists():
+            if self._seen(md5) is None:
                 raise NotFound(f"{path}: object {md5} is not in the store {self.root}")
         data = dumps(tree)
         name = _md5(data) + ".dir"
         self._add_object(name, data)
+        self._complete[name] = before
         return name
+
+    def complete_since(self, name: str) -> bool:
+        """Whether nothing was collected since this store wrote the tree ``name``, so that all it names is there."""
+        before = self._complete.get(name)
+        return before is not None and generation.is_quiet(before) and before == generation.read(self.root)
 
     # --- reading ---
 
@@ -181,10 +191,18 @@ class Store:
 
     def _has(self, name: str, size: int) -> bool:
         # An object of another size is damaged, and is put right by what is being added.
+        return self._seen(name) == size
+
+    def _seen(self, name: str) -> int | None:
+        """An object's size; its change time is brought up to date, since what is relied on must not be collected."""
+        path = self.path_of(name)
         try:
-            return self.path_of(name).stat().st_size == size
+            found = path.stat()
+            if time.time() - found.st_ctime > _TOUCH_AFTER:
+                os.utime(path)
         except FileNotFoundError:
-            return False
+            return None
+        return found.st_size
 
     @contextmanager
     def _group(self) -> Iterator[dict[str, Path]]:
