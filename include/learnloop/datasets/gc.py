@@ -102,11 +102,12 @@ def collect(
     if grace < timedelta(0):
         raise InvalidInput(f"the grace period cannot be negative, as {grace} is")
     with _only_collector(store):
-        marked = Marked(store)
+        marked = Marked(store, _trash_folder(store))
         with transaction() as session:
             marked.mark(session)
         unneeded, kept = _unneeded(store, marked)
         old = [found for found in unneeded if found.age >= grace.total_seconds()]
+        reach("gc.marked")
         trash = _trash(store)
         if dry_run:
             gone = [*old, *(found for found in trash if found.name not in marked.names)]
@@ -119,6 +120,7 @@ def collect(
             with transaction() as session:
                 marked.mark(session)
                 session.execute(delete(StoreLease).where(StoreLease.expires_at < func.clock_timestamp()))
+            reach("gc.marked-again")
             gone, put_back = _empty_trash(store, marked, {found.name: found.age for found in old}, progress)
         return Collection(
             dry_run=dry_run,
@@ -207,7 +209,6 @@ def _empty_trash(
         _put_back(store, found.name)
         put_back += 1
         reach("gc.put-back-one")
-    reach("gc.put-back")
     for done, found in enumerate((found for found in trash if found.name not in marked.names), 1):
         (_trash_folder(store) / found.name).unlink()
         gone.append(_Found(found.name, found.bytes, ages.get(found.name, 0.0)))
@@ -226,8 +227,9 @@ def _put_back(store: Store, name: str) -> None:
 
 def _leftovers(store: Store, grace: timedelta) -> list[Path]:
     """Temporary files of writers that died; a live writer's are young."""
+    grace = max(grace, timedelta(hours=1))
     with _scan(store.root / "tmp") as files:
-        return [Path(file.path) for file in files if _still_old(Path(file.path), max(grace, timedelta(hours=1)))]
+        return [Path(file.path) for file in files if file.is_file() and _still_old(Path(file.path), grace)]
 
 
 def _remove_leftovers(store: Store, grace: timedelta) -> list[Path]:

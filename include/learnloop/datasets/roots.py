@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -28,7 +29,7 @@ from learnloop.database import (
     VersionStorage,
 )
 from learnloop.datasets.store import Store
-from learnloop.errors import Conflict, InvalidInput, Unavailable
+from learnloop.errors import Conflict, InvalidInput, NotFound, Unavailable
 
 Root = Callable[[Session], Iterable[str]]
 
@@ -58,7 +59,7 @@ def hold(session: Session, store: Store, tree: str) -> None:
     session.execute(text("SELECT pg_advisory_xact_lock_shared(:lock)"), {"lock": _LOCK})
     if store.complete_since(tree):
         return
-    missing = [name for name in (tree, *_names_in(store, tree)) if not store.path_of(name).exists()]
+    missing = _missing(store, [tree]) or _missing(store, _names_in(store, tree))
     if missing:
         raise Conflict(
             f"{len(missing)} objects that {tree} needs, such as {missing[0]}, were collected as garbage while this"
@@ -108,11 +109,16 @@ def nothing_held(session: Session) -> Iterator[None]:
 
 
 class Marked:
-    """What the database needs of the store; ``mark`` again adds what came since, without reading a tree twice."""
+    """What the database needs of the store; ``mark`` again adds what came since, without reading a tree twice.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        trash: where a tree that the store has not is looked for: what was moved there may be needed after all.
+    """
+
+    def __init__(self, store: Store, trash: Path) -> None:
         self.names: set[str] = set()
         self._store = store
+        self._trash = trash
         self._read: set[str] = set()
 
     def mark(self, session: Session) -> None:
@@ -125,10 +131,23 @@ class Marked:
             for name in root(session):
                 self.names.add(name)
                 if name.endswith(".dir") and name not in self._read:
-                    self.names.update(_names_in(self._store, name))
+                    self.names.update(self._names_in(name))
                     self._read.add(name)
         # The list of a version's files stays in the store whatever its tier: history, diffs and recalls read it.
         self.names.update(session.scalars(select(DatasetVersion.tree)))
+
+    def _names_in(self, tree: str) -> list[str]:
+        try:
+            return _names_in(self._store, tree)
+        except NotFound:
+            path = self._trash / tree
+            if not path.exists():
+                raise
+            return _md5s(path.read_bytes())
+
+
+def _missing(store: Store, names: Iterable[str]) -> list[str]:
+    return [name for name in names if not store.path_of(name).exists()]
 
 
 def objects_of(store: Store, tree: str) -> list[str]:
@@ -137,8 +156,12 @@ def objects_of(store: Store, tree: str) -> list[str]:
 
 
 def _names_in(store: Store, tree: str) -> list[str]:
+    return _md5s(store.read(tree))
+
+
+def _md5s(data: bytes) -> list[str]:
     # Not as a Tree: the collector reads every tree there is and does not look at paths.
-    entries: list[dict[str, Any]] = orjson.loads(store.read(tree))
+    entries: list[dict[str, Any]] = orjson.loads(data)
     return [entry["md5"] for entry in entries]
 
 
