@@ -11,7 +11,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -74,6 +74,24 @@ class Store:
         if list_files(folder) != paths:
             raise Conflict(f"files came or went in {folder} while it was read; run it again when it is at rest")
         return Tree(entries), total
+
+    def adopt(self, files: Mapping[str, Path], place: str) -> None:
+        """Make files in ``new_temporary`` places the objects that they are named; they are moved.
+
+        Raises:
+            Corrupted: one, which came from ``place``, does not hold the bytes it is named by; none was taken.
+        """
+        for name, path in files.items():
+            with path.open("rb") as file:
+                if copies.md5_of(file) != name[:32]:
+                    raise Corrupted(f"object {name} as it came from {place} does not hold the bytes it is named by")
+            path.chmod(0o444)
+        with self._group() as pending:
+            pending.update(files)
+
+    def new_temporary(self) -> Path:
+        """A path for a new file on the store's filesystem; left behind, it is collected as garbage."""
+        return self._new_temporary()
 
     def write_tree(self, tree: Tree) -> str:
         """Store ``tree`` and return its hash (``<md5>.dir``).
