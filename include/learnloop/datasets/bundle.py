@@ -40,7 +40,7 @@ def write_bundle(
             member.size, member.mode = path.stat().st_size, 0o444
             with path.open("rb") as file:
                 reader = _Hashing(file.read)
-                tar.addfile(member, reader)  # type: ignore[arg-type]
+                tar.addfile(member, reader)
             if reader.digest.hexdigest() != name[:32]:
                 raise Corrupted(f"object {name} ({path}) does not hold the bytes it is named by: nothing was archived")
             if progress is not None:

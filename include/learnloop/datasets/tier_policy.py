@@ -9,6 +9,7 @@ from typing import Literal
 
 Tier = Literal["hot", "warm", "cold"]
 TIERS: tuple[Tier, ...] = ("hot", "warm", "cold")
+TIER_OF: dict[str, Tier] = {tier: tier for tier in TIERS}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from sqlalchemy import exists, func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -24,7 +23,7 @@ from learnloop.datasets.bundle import read_bundle, sha256_of, write_bundle
 from learnloop.datasets.remote_folder import Remote, object_name, open_remote
 from learnloop.datasets.roots import hold, objects_of
 from learnloop.datasets.store import Store
-from learnloop.datasets.tier_policy import TIERS, Tier
+from learnloop.datasets.tier_policy import TIER_OF, TIERS, Tier
 from learnloop.errors import Conflict, Corrupted, InvalidInput, Unavailable
 from learnloop.faultpoints import reach
 from learnloop.settings import settings
@@ -47,7 +46,7 @@ class Moved:
 def tier_of(session: Session, version: DatasetVersion) -> Tier:
     """In which tier a version is."""
     tier = session.scalar(select(VersionStorage.tier).where(VersionStorage.version_id == version.id))
-    return cast("Tier", tier or "hot")
+    return TIER_OF[tier or "hot"]
 
 
 def refuse_cold(session: Session, version: DatasetVersion) -> None:
@@ -80,10 +79,10 @@ def move_to(
         Corrupted: an object is damaged here or came back damaged from the remote; the version stays where it is.
         Unavailable: no space is left.
     """
-    if tier not in TIERS:
+    if tier not in TIER_OF:
         raise InvalidInput(f"{tier!r} is not a tier: it must be one of {', '.join(TIERS)}")
     row = _row(session, version)
-    source = cast("Tier", row.tier)
+    source: Tier = TIER_OF[row.tier]
     if tier == source:
         return Moved(version.name, source, source, 0)
     remote = remote or open_remote(settings().remote)
@@ -98,7 +97,7 @@ def move_to(
     row.tier, row.moved_at = tier, func.clock_timestamp()
     session.flush()
     reach("tiers.row-written")
-    return Moved(version.name, source, cast("Tier", tier), added)
+    return Moved(version.name, source, TIER_OF[tier], added)
 
 
 def ensure_hot(
@@ -109,9 +108,14 @@ def ensure_hot(
     remote: Remote | None = None,
     progress: Progress | None = None,
 ) -> bool:
-    """Recall a version that is not hot, before it is read; whether that was needed. Raises as ``move_to`` does."""
+    """Recall a version that is not hot, before it is read; whether that was needed. Raises as ``move_to`` does.
+
+    It stays hot until the transaction ends: who moves it waits. Readers do not wait for each other.
+    """
     if tier_of(session, version) == "hot":
-        return False
+        _keep_row(session, version)
+        if tier_of(session, version) == "hot":
+            return False
     return move_to(session, store, version, "hot", remote=remote, progress=progress).source != "hot"
 
 
@@ -122,15 +126,17 @@ def ensure_tree_hot(
     *,
     remote: Remote | None = None,
     progress: Progress | None = None,
-) -> bool:
-    """As ``ensure_hot``, for who knows a version only by its tree. What no version has is left as it is."""
+) -> DatasetVersion | None:
+    """As ``ensure_hot``, for who knows a version only by its tree; that version, or None for the tree of a batch."""
     if session.scalar(select(exists().where(Batch.tree == tree))):
-        return False
-    versions = session.scalars(select(DatasetVersion).where(DatasetVersion.tree == tree).order_by(DatasetVersion.id))
-    found = versions.all()
-    if not found or any(tier_of(session, version) == "hot" for version in found):
-        return False
-    return ensure_hot(session, store, found[0], remote=remote, progress=progress)
+        return None
+    query = select(DatasetVersion).where(DatasetVersion.tree == tree).order_by(DatasetVersion.id.desc())
+    found = session.scalars(query).all()
+    if not found:
+        return None
+    version = next((version for version in found if tier_of(session, version) == "hot"), found[0])
+    ensure_hot(session, store, version, remote=remote, progress=progress)
+    return version
 
 
 def sweep_archive(session: Session, remote: Remote) -> list[str]:
@@ -232,8 +238,7 @@ def _recall(
 def _unpack(
     store: Store, row: VersionStorage, remote: Remote, missing: Sequence[str], progress: Progress | None
 ) -> None:
-    assert row.bundle is not None and row.bundle_sha256 is not None  # noqa: S101 - the table's constraint
-    if missing:
+    if missing and row.bundle is not None and row.bundle_sha256 is not None:  # as the table's constraint says
         with _downloaded(store, remote, row.bundle) as bundle:
             read_bundle(bundle, row.bundle_sha256, store, set(missing), row.bundle, progress)
 
@@ -257,10 +262,21 @@ def _fetch(store: Store, remote: Remote, missing: Sequence[str], progress: Progr
 
 def _row(session: Session, version: DatasetVersion) -> VersionStorage:
     """The version's row, locked: of two who move a version, one waits and then finds it moved."""
-    new = insert(VersionStorage).values(version_id=version.id, owner=version.owner)
-    session.execute(new.on_conflict_do_nothing())
+    _make_row(session, version)
     wanted = select(VersionStorage).where(VersionStorage.version_id == version.id)
     return session.scalars(wanted.with_for_update().execution_options(populate_existing=True)).one()
+
+
+def _keep_row(session: Session, version: DatasetVersion) -> None:
+    """Keep ``_row`` from others until the transaction ends, but neither readers nor the counting of uses."""
+    _make_row(session, version)
+    wanted = select(VersionStorage.version_id).where(VersionStorage.version_id == version.id)
+    session.execute(wanted.with_for_update(read=True, key_share=True))
+
+
+def _make_row(session: Session, version: DatasetVersion) -> None:
+    new = insert(VersionStorage).values(version_id=version.id, owner=version.owner)
+    session.execute(new.on_conflict_do_nothing())
 
 
 @contextmanager
