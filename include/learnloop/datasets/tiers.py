@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -31,6 +31,7 @@ from learnloop.settings import settings
 Progress = Callable[[int, int], None]
 ARCHIVE = "archive"
 _GROUP = 500
+_LOCK = 0x4C4C5469  # "LLTi": with a version's id, the advisory lock of its readers (shared) and movers
 
 
 @dataclass(frozen=True)
@@ -81,20 +82,28 @@ def move_to(
     """
     if tier not in TIER_OF:
         raise InvalidInput(f"{tier!r} is not a tier: it must be one of {', '.join(TIERS)}")
-    row = _row(session, version)
-    source: Tier = TIER_OF[row.tier]
+    source = tier_of(session, version)
     if tier == source:
         return Moved(version.name, source, source, 0)
     remote = remote or open_remote(settings().remote)
-    added = 0
+    bundle, added = None, 0
+    # Down, readers go on while the bytes are copied: the version is where it was until its row changes.
     with _room(f"moving {version.name} to {tier}"):
         if source == "cold" or tier == "hot":
-            added = _recall(session, store, version, row, remote, progress)
+            _alone(session, version)
+            added = _recall(session, store, version, remote, progress)
         if tier == "warm":
-            added = row.warm_bytes = _copy_objects(store, version, remote, progress)
+            added = _copy_objects(store, version, remote, progress)
         elif tier == "cold":
-            added = row.cold_bytes = _archive(store, version, row, remote, progress)
+            bundle = _archive(store, version, remote, progress)
+            added = bundle.bytes
+    _alone(session, version)
+    row = _row(session, version)
     row.tier, row.moved_at = tier, func.clock_timestamp()
+    if tier == "warm":
+        row.warm_bytes += added
+    if bundle is not None:
+        row.bundle, row.bundle_sha256, row.cold_bytes = bundle.name, bundle.sha256, bundle.bytes
     session.flush()
     reach("tiers.row-written")
     return Moved(version.name, source, TIER_OF[tier], added)
@@ -113,7 +122,7 @@ def ensure_hot(
     It stays hot until the transaction ends: who moves it waits. Readers do not wait for each other.
     """
     if tier_of(session, version) == "hot":
-        _keep_row(session, version)
+        _reading(session, version)
         if tier_of(session, version) == "hot":
             return False
     return move_to(session, store, version, "hot", remote=remote, progress=progress).source != "hot"
@@ -173,9 +182,14 @@ def _copy_objects(store: Store, version: DatasetVersion, remote: Remote, progres
     return added
 
 
-def _archive(
-    store: Store, version: DatasetVersion, row: VersionStorage, remote: Remote, progress: Progress | None
-) -> int:
+@dataclass(frozen=True)
+class _Bundle:
+    name: str
+    sha256: str
+    bytes: int
+
+
+def _archive(store: Store, version: DatasetVersion, remote: Remote, progress: Progress | None) -> _Bundle:
     names = [version.tree, *sorted(objects_of(store, version.tree))]
     bundle, name = store.new_temporary(), f"{ARCHIVE}/{version.name}.{version.id}.tar.zst"
     fetched = store.new_temporary()
@@ -200,8 +214,7 @@ def _archive(
     with _downloaded(store, remote, name) as copy:
         if sha256_of(copy) != sha256:
             raise Corrupted(f"the bundle {name} came back from the remote with other bytes; nothing was moved")
-    row.bundle, row.bundle_sha256 = name, sha256
-    return size
+    return _Bundle(name, sha256, size)
 
 
 # --- up ---
@@ -211,11 +224,11 @@ def _recall(
     session: Session,
     store: Store,
     version: DatasetVersion,
-    row: VersionStorage,
     remote: Remote,
     progress: Progress | None,
 ) -> int:
     """Bring what is missing into the store, and hold it there until the transaction ends; the bytes brought."""
+    row = _row(session, version)
     names, brought = objects_of(store, version.tree), 0
     for last in (False, True):
         missing = [name for name in names if not store.path_of(name).exists()]
@@ -261,22 +274,20 @@ def _fetch(store: Store, remote: Remote, missing: Sequence[str], progress: Progr
 
 
 def _row(session: Session, version: DatasetVersion) -> VersionStorage:
-    """The version's row, locked: of two who move a version, one waits and then finds it moved."""
-    _make_row(session, version)
-    wanted = select(VersionStorage).where(VersionStorage.version_id == version.id)
-    return session.scalars(wanted.with_for_update().execution_options(populate_existing=True)).one()
-
-
-def _keep_row(session: Session, version: DatasetVersion) -> None:
-    """Keep ``_row`` from others until the transaction ends, but neither readers nor the counting of uses."""
-    _make_row(session, version)
-    wanted = select(VersionStorage.version_id).where(VersionStorage.version_id == version.id)
-    session.execute(wanted.with_for_update(read=True, key_share=True))
-
-
-def _make_row(session: Session, version: DatasetVersion) -> None:
+    """The version's row as the database has it now, made when there is none."""
     new = insert(VersionStorage).values(version_id=version.id, owner=version.owner)
     session.execute(new.on_conflict_do_nothing())
+    return session.get_one(VersionStorage, version.id, populate_existing=True)
+
+
+def _alone(session: Session, version: DatasetVersion) -> None:
+    """Wait for those who read the version or move it, and keep others from both until the transaction ends."""
+    session.execute(text("SELECT pg_advisory_xact_lock(:lock, :id)"), {"lock": _LOCK, "id": version.id})
+
+
+def _reading(session: Session, version: DatasetVersion) -> None:
+    """Keep the version where it is until the transaction ends."""
+    session.execute(text("SELECT pg_advisory_xact_lock_shared(:lock, :id)"), {"lock": _LOCK, "id": version.id})
 
 
 @contextmanager
