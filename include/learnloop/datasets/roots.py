@@ -7,6 +7,7 @@ collector learns from the root that is registered for the row's table.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -147,7 +148,9 @@ class Marked:
 
 
 def _missing(store: Store, names: Iterable[str]) -> list[str]:
-    return [name for name in names if not store.path_of(name).exists()]
+    # Plain strings: a Path for each of 50,000 objects would take four times as long.
+    objects = str(store.path_of("0" * 32).parent.parent)
+    return [name for name in names if not os.path.exists(f"{objects}/{name[:2]}/{name[2:]}")]  # noqa: PTH110
 
 
 def objects_of(store: Store, tree: str) -> list[str]:
