@@ -16,6 +16,7 @@ from learnloop.database.outbox import IdempotentRequest, OutboxMessage
 from learnloop.database.rounds import Decision, PolicyEvaluation, Round, RoundAnnotation
 from learnloop.database.serving import Deployment, DeploymentStatus, ModelLease, ServerReplica
 from learnloop.database.workspaces import Workspace
+from learnloop.database.storage import StoreLease, VersionStorage, VersionUse
 
 __all__ = [
     "LOCKS_CHANNEL",
@@ -47,6 +48,9 @@ __all__ = [
     "ScoringRun",
     "ServerReplica",
     "Workspace",
+    "StoreLease",
+    "VersionStorage",
+    "VersionUse",
     "engine",
     "session",
     "tell",

@@ -13,6 +13,7 @@ from learnloop.datasets.adding import Progress
 from learnloop.datasets.contents import config_of
 from learnloop.datasets.locks import writing
 from learnloop.datasets.remote_source import RemoteSource, is_url
+from learnloop.datasets.roots import hold
 from learnloop.datasets.schema import CONFIG_FILE, DatasetConfig, parse_config, read_config
 from learnloop.datasets.sources import FolderSource
 from learnloop.datasets.store import Store
@@ -61,6 +62,7 @@ def snapshot(
     config = parse_config(store.read(tree[CONFIG_FILE]), files.describe(CONFIG_FILE))
     tree_hash = store.write_tree(tree)
     dataset = ensure_dataset(session, config, owner)
+    hold(session, store, tree_hash)
     with writing(session, dataset, owner, f"snapshot of {source}") as lock:
         head = head_of(session, dataset)
         if head is not None and _last_snapshot(head).tree == tree_hash:

@@ -19,7 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from learnloop.datasets import copies
+from learnloop.datasets import copies, generation
 from learnloop.datasets.adding import Added, Progress, add_source
 from learnloop.datasets.checkout import checkout_files
 from learnloop.datasets.durable import telling_of_a_full_disk
@@ -43,6 +43,7 @@ class Store:
         self._objects = root / "files" / "md5"
         self._temporary = root / "tmp"
         self.verified = Verified(root / "verified", self._temporary)
+        self._complete: dict[str, int] = {}  # trees written, and the generation at which all they name was there
 
     # --- adding ---
 
@@ -92,12 +93,29 @@ class Store:
         """As ``add_folder``, of any source; says also how many files were read."""
         return add_source(self, source, progress)
 
+    def adopt(self, files: Mapping[str, Path], place: str) -> None:
+        """Make files in ``new_temporary`` places the objects that they are named; the files are removed.
+
+        Raises:
+            Corrupted: one, which came from ``place``, does not hold the bytes it is named by; none was taken.
+        """
+        try:
+            with self.adding() as group:
+                for name, path in files.items():
+                    group.put_from(name, path)
+        except Corrupted as error:
+            raise Corrupted(f"an object as it came from {place} is damaged: {error}") from error
+        finally:
+            for path in files.values():
+                path.unlink(missing_ok=True)
+
     def write_tree(self, tree: Tree) -> str:
         """Store ``tree`` and return its hash (``<md5>.dir``).
 
         Raises:
             NotFound: an object that it names is not in the store.
         """
+        before = generation.read(self.root)
         if absent := self.absent(tree.values()):
             path, md5 = next((path, md5) for path, md5 in tree.items() if md5 in absent)
             raise NotFound(f"{path}: object {md5} is not in the store {self.root}")
@@ -105,7 +123,13 @@ class Store:
         name = md5_of_bytes(data) + ".dir"
         self._add_object(name, data)
         reach("snapshot.tree-written")
+        self._complete[name] = before
         return name
+
+    def complete_since(self, name: str) -> bool:
+        """Whether nothing was collected since this store wrote the tree ``name``, so that all it names is there."""
+        before = self._complete.get(name)
+        return before is not None and generation.is_quiet(before) and before == generation.read(self.root)
 
     def put_from(self, name: str, source: copies.Readable | Path) -> None:
         """Store bytes that are known by ``name``, in place of what is there. For many: ``Group.put_from``.

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import stat
+import time
 import uuid
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from learnloop.errors import Corrupted
 from learnloop.faultpoints import reach
 
 IN_MEMORY = 8 << 20  # smaller files are read once; larger ones are hashed first, so that a known one costs no write
+
+TOUCH_AFTER = 600.0  # seconds; far less than the grace that garbage collection gives
 
 
 class Group:
@@ -36,16 +39,22 @@ class Group:
         temporary.mkdir(parents=True, exist_ok=True)
 
     def has(self, name: str, size: int) -> bool:
-        """Whether the object is there or on its way. One of another size is damaged, and does not count."""
+        """Whether the object is there or on its way. One of another size is damaged, and does not count.
+
+        What is relied on must not be collected as garbage, so the change time of an old object is brought up to date.
+        """
         if name in self._pending:
             return True
         place = f"{self.objects}/{name[:2]}/{name[2:]}"
         if not os.access(place, os.F_OK):  # a third of the time of a stat that fails
             return False
         try:
-            return os.stat(place).st_size == size  # noqa: PTH116 - for every file
+            found = os.stat(place)  # noqa: PTH116 - for every file
+            if time.time() - found.st_ctime > TOUCH_AFTER:
+                os.utime(place, ns=(found.st_atime_ns, found.st_mtime_ns))  # the same times: `verified` knows them
         except FileNotFoundError:
             return False
+        return found.st_size == size
 
     def put_bytes(self, name: str, data: bytes) -> None:
         """Add an object of these bytes, whose md5 the caller has found to be ``name``."""
