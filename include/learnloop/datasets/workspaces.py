@@ -23,9 +23,12 @@ from learnloop.datasets import copies
 from learnloop.datasets.contents import config_of
 from learnloop.datasets.files import list_files
 from learnloop.datasets.history import visible_version
+from learnloop.datasets.roots import hold
 from learnloop.datasets.schema import CONFIG_FILE, read_config
 from learnloop.datasets.store import Store
 from learnloop.datasets.tables import ANNOTATIONS, ANNOTATIONS_FILE, read_table
+from learnloop.datasets.tiers import ensure_hot
+from learnloop.datasets.uses import record_use
 from learnloop.datasets.versions import commit as commit_version
 from learnloop.errors import Conflict, InvalidDataset, InvalidInput, NotFound
 from learnloop.faultpoints import reach
@@ -124,6 +127,8 @@ def _create(
             session.add(made)
             session.flush()
         workspace_id, tree = made.id, version.tree
+        ensure_hot(session, store, version)
+        record_use(session, version, "workspace", owner)
     reach("workspace.row-written")
     try:
         shutil.rmtree(path, ignore_errors=True)  # only an attempt that died can have left something here
@@ -200,6 +205,7 @@ def commit(
     tree_hash = store.write_tree(tree)
     reach("workspace.objects-written")
     with sessions() as session:
+        hold(session, store, tree_hash)
         workspace = _own(session, workspace_id, owner)
         if tree_hash == workspace.base.tree:
             return workspace.base
