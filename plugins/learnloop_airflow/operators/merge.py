@@ -51,7 +51,7 @@ class OpenMergeOperator(BaseOperator):
             if theirs.dataset.name != self.dataset:
                 raise InvalidInput(f"{theirs.name} is a version of {theirs.dataset.name}, not of {self.dataset}")
             authorize(PeopleHook().principal(owner), "dataset:merge", owner=theirs.personal_to)
-            merge = open_merge(db, store(), theirs, owner=owner, message=self.message)
+            merge = open_merge(db, store(), theirs, owner=owner, message=str(self.message))
             if self.strategy != ASK and merge.state == "open":
                 resolve_all(db, merge, self.strategy, by=owner)
             result = result_of(db, merge)
