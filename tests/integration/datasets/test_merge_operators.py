@@ -157,7 +157,7 @@ def test_a_strategy_asks_nobody(airflow, db, head, theirs):
 
 
 def test_cancelled(airflow, db, head, theirs):
-    from airflow.exceptions import AirflowSkipException
+    from airflow.sdk.exceptions import AirflowSkipException
 
     before = head_of(db, head.dataset).id
     opened = open_merge(theirs)
