@@ -72,9 +72,10 @@ def s3_server() -> Iterator[S3]:
     ports = dict(zip([*names, *(f"{name}.grpc" for name in names)], free_ports(8), strict=True))
     command = [
         weed, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", "-filer", "-s3",
-        f"-s3.config={folder / 's3.json'}", "-s3.autoCreateBucket=false", "-s3.iam=false", "-volume.max=100",
+        f"-s3.config={folder / 's3.json'}", "-s3.autoCreateBucket=false", "-s3.iam=false", "-volume.max=5000",
         "-master.volumeSizeLimitMB=64", "-s3.port.iceberg=0", "-s3.port.lance=0",
-        *(f"-{name}.port={ports[name]}" for name in names), *(f"-{name}.port.grpc={ports[f'{name}.grpc']}" for name in names),
+        *(f"-{name}.port={ports[name]}" for name in names),
+        *(f"-{name}.port.grpc={ports[f'{name}.grpc']}" for name in names),
     ]  # fmt: skip
     server = S3(f"http://127.0.0.1:{ports['s3']}")
     with (folder / "log").open("wb") as log:

@@ -14,6 +14,7 @@ Progress = Callable[[int, int], None]
 """Called with how many objects are done, and how many there are."""
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class Remote(Protocol):
@@ -69,13 +70,18 @@ def damaged(name: str, path: Path) -> Corrupted:
 
 
 @contextmanager
-def space_on(place: str) -> Iterator[None]:
-    """Say which disk is full, if one is."""
+def disk_of(place: str) -> Iterator[None]:
+    """Say which disk is full or may not be used, if one is."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _NO_SPACE:
-            raise
-        raise Unavailable(
-            f"no space is left at {place}: make room and run it again; what was transferred so far is kept"
-        ) from error
+        if error.errno in _NO_SPACE:
+            raise Unavailable(
+                f"no space is left at {place}: make room and run it again; what was transferred so far is kept"
+            ) from error
+        if error.errno in _NO_ACCESS:
+            raise Unavailable(
+                f"{place} may not be used ({error.strerror}: {error.filename}): give the service the right to,"
+                " or name a place where it has it"
+            ) from error
+        raise

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from learnloop.datasets import copies, durable
-from learnloop.datasets.remotes.base import damaged, relative_path, space_on
-from learnloop.errors import NotFound, Unavailable
+from learnloop.datasets.remotes.base import damaged, disk_of, relative_path
+from learnloop.errors import NotFound
 from learnloop.faultpoints import reach
 
 _STALE = 24 * 3600.0  # seconds after which a temporary file belongs to a push that was killed
@@ -34,7 +34,7 @@ class FolderRemote:
                 f"there is no remote at {self.root}: create the folder, or mount it, or correct the remote's address"
             )
         if writing:
-            with space_on(self.address), self._permitted():
+            with disk_of(self.address):
                 self._temporary.mkdir(parents=True, exist_ok=True)
                 self._remove_stale()
 
@@ -50,7 +50,7 @@ class FolderRemote:
     def put_all(self, objects: Mapping[str, Path]) -> None:
         pending: dict[str, Path] = {}
         try:
-            with space_on(self.address), self._permitted():
+            with disk_of(self.address):
                 for name, source in objects.items():
                     pending[name] = self._temporary / uuid.uuid4().hex
                     self._write(name, source, pending[name])
@@ -64,7 +64,12 @@ class FolderRemote:
 
     def get(self, name: str, target: Path) -> None:
         try:
-            with self._place(name).open("rb") as source, target.open("wb") as file:
+            with (
+                disk_of(self.address),
+                self._place(name).open("rb") as source,
+                disk_of(str(target.parent)),
+                target.open("wb") as file,
+            ):
                 if not copies.clone(source, file):
                     copies.copy(source, file)
         except FileNotFoundError as error:
@@ -93,23 +98,3 @@ class FolderRemote:
                     temporary.unlink()
             except FileNotFoundError:
                 continue  # another push took it, or took it away
-
-    def _permitted(self) -> _Permitted:
-        return _Permitted(self.address)
-
-
-class _Permitted:
-    """Says which folder may not be written to."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, PermissionError):
-            raise Unavailable(
-                f"{self._address} may not be written to ({error.strerror}: {error.filename}):"
-                " give the service the right to, or name a remote that is not read-only"
-            ) from error

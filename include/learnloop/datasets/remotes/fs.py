@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import errno
-import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from learnloop.datasets import copies
-from learnloop.datasets.remotes.base import damaged, relative_path, space_on
+from learnloop.datasets.remotes.base import damaged, disk_of, relative_path
 from learnloop.errors import InvalidInput, LearnloopError, NotFound, Unavailable
 from learnloop.faultpoints import reach
 
@@ -52,7 +51,6 @@ class FsspecRemote:
                 " knows and whose package is installed"
             ) from error
         self._root = root.rstrip("/")
-        self._connecting = threading.Lock()
         self._address = address.rstrip("/")
 
     @property
@@ -63,7 +61,10 @@ class FsspecRemote:
         bucket = self._root.partition("/")[0] if self._is_s3 else ""
         with self._translated("look at it"):
             if not self._is_s3:
-                self._fs.makedirs(self._root, exist_ok=True)
+                if writing:
+                    self._fs.makedirs(self._root, exist_ok=True)
+                elif not self._fs.exists(self._root):
+                    raise NotFound(f"there is no remote at {self.address}: push to it first, or correct the address")
                 return
             try:
                 self._fs.info(bucket)
@@ -134,17 +135,17 @@ class FsspecRemote:
         self._fs.put_file(str(source), self._place(name), chunksize=_PART, ContentMD5=digest)
 
     def _put_renamed(self, name: str, source: Path) -> None:
-        temporary = f"{self._root}/tmp/{uuid.uuid4().hex}"
-        self._fs.makedirs(f"{self._root}/tmp", exist_ok=True)
+        place = self._place(name)
+        temporary = f"{place}.{uuid.uuid4().hex}"
+        self._fs.makedirs(place.rpartition("/")[0], exist_ok=True)
         self._fs.put_file(str(source), temporary)
-        self._fs.makedirs(self._place(name).rpartition("/")[0], exist_ok=True)
-        self._fs.mv(temporary, self._place(name))
+        self._fs.mv(temporary, place)
 
     @contextmanager
     def _translated(self, doing: str, local: str = "") -> Iterator[None]:
         """Turn what fsspec and the libraries below it raise into our errors, without their arguments."""
         try:
-            with space_on(local or self.address):
+            with disk_of(local or self.address):
                 yield
         except LearnloopError:
             raise

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from learnloop.datasets import copies, durable
-from learnloop.datasets.remotes.base import Remote, space_on
+from learnloop.datasets.remotes.base import Remote, disk_of
 from learnloop.datasets.store import Store
 from learnloop.errors import Corrupted
 from learnloop.faultpoints import reach
@@ -40,19 +40,20 @@ def incoming(store: Store) -> Iterator[dict[str, Path]]:
     """
     pending: dict[str, Path] = {}
     try:
-        with space_on(str(store.root)):
+        with disk_of(str(store.root)):
             try:
                 yield pending
             finally:
-                if pending:
-                    put_from(store, pending)
+                put_from(store, pending)
     finally:
         for temporary in pending.values():
             temporary.unlink(missing_ok=True)
 
 
-def put_from(store: Store, objects: dict[str, Path]) -> None:
+def put_from(store: Store, objects: Mapping[str, Path]) -> None:
     """Give files on the store's disk, whose bytes were checked, their names; whatever has these is replaced."""
+    if not objects:
+        return
     durable.sync(objects.values())
     reach("fetch.temporaries-durable")
     folders = set()
@@ -73,7 +74,7 @@ def download(remote: Remote, name: str, store: Store) -> Path:
         Corrupted: it sent other bytes than the name promises; nothing is kept.
     """
     folder = store.root / "tmp"
-    with space_on(str(store.root)):
+    with disk_of(str(store.root)):
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / uuid.uuid4().hex
         try:

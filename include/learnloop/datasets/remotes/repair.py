@@ -87,9 +87,7 @@ def repair(
         known = {problem.name for problem in given}
         found = [problem for problem in verify(store, revealed, jobs=jobs).problems if problem.name not in known]
         mend_all(found, len(given), len(given) + len(found))
-    return Repaired(
-        tuple(sorted(repaired)), tuple(sorted(unrepaired, key=lambda failure: failure.problem.name))
-    )
+    return Repaired(tuple(sorted(repaired)), tuple(sorted(unrepaired, key=lambda failure: failure.problem.name)))
 
 
 def _mend(store: Store, remote: Remote, name: str) -> None:

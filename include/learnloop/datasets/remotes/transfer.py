@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from learnloop.datasets.remotes.base import Progress, Remote
-from learnloop.datasets.remotes.objects import download, download_to, has, incoming
+from learnloop.datasets.remotes.objects import download, download_to, has, incoming, put_from
 from learnloop.datasets.remotes.parallel import JOBS, each, shares
 from learnloop.datasets.store import Store
 from learnloop.datasets.tree import Tree, loads
@@ -67,21 +67,23 @@ def fetch(
         Unavailable: the remote does not answer, refuses us; or the store's disk is full.
     """
     remote.check(writing=False)
-    with incoming(store) as pending:
-        absent = [name for name in dict.fromkeys(trees) if not has(store, name)]
-        coming = {name: download(remote, name, store) for name in absent}
-        try:
-            contents = [loads(coming[name].read_bytes()) if name in coming else store.read_tree(name) for name in trees]
-            missing = sorted(md5 for md5 in _files_of(contents) if not has(store, md5))
-            count = _Count(len(missing) + len(absent), progress)
-            count.add_all(each(shares(missing, jobs, _TOGETHER), _fetcher(store, remote), jobs))
-            reach("fetch.objects-done")
-            pending |= coming  # from here on they will be published
-            count.add_all((1, path.stat().st_size) for path in coming.values())
-        except BaseException:
-            for temporary in coming.values():
-                temporary.unlink(missing_ok=True)
-            raise
+    coming: dict[str, Path] = {}
+    try:
+        for name in dict.fromkeys(trees):
+            if not has(store, name):
+                coming[name] = download(remote, name, store)
+        contents = [loads(coming[name].read_bytes()) if name in coming else store.read_tree(name) for name in trees]
+        missing = sorted(md5 for md5 in _files_of(contents) if not has(store, md5))
+        count = _Count(len(missing) + len(coming), progress)
+        count.add_all(each(shares(missing, jobs, _TOGETHER), _fetcher(store, remote), jobs))
+        reach("fetch.objects-done")
+        sizes = [path.stat().st_size for path in coming.values()]
+        put_from(store, coming)
+        reach("fetch.trees-done")
+        count.add_all((1, size) for size in sizes)
+    finally:
+        for temporary in coming.values():
+            temporary.unlink(missing_ok=True)
     return count.transferred
 
 

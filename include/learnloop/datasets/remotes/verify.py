@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,10 +13,12 @@ from sqlalchemy.orm import Session
 from learnloop.database import Batch, Dataset, DatasetVersion
 from learnloop.datasets.remotes.base import Progress
 from learnloop.datasets.remotes.objects import names as names_in
-from learnloop.datasets.remotes.parallel import JOBS, each
+from learnloop.datasets.remotes.parallel import JOBS, each, shares
 from learnloop.datasets.store import Store
-from learnloop.datasets.tree import Tree
 from learnloop.errors import Corrupted, InvalidInput, NotFound
+
+Kind = Literal["corrupt", "missing"]
+_TOGETHER = 64  # objects that one thread reads before it says so
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Problem:
     """An object that is not as it must be."""
 
     name: str
-    kind: Literal["corrupt", "missing"]
+    kind: Kind
     needed_by: tuple[Need, ...]
 
     def __str__(self) -> str:
@@ -79,7 +81,7 @@ def verify(
         raise InvalidInput(f"a sample of {sample} objects cannot be verified: give at least 1, or none for all")
     everything = set(names_in(store)) if trees is None else set()
     known = {name: name for name in everything if name.endswith(".dir")} if trees is None else dict(trees)
-    wrong: dict[str, Literal["corrupt", "missing"]] = {}
+    wrong: dict[str, Kind] = {}
     files = {name for name in everything if not name.endswith(".dir")}
     for hashed in set(known.values()):
         try:
@@ -90,12 +92,14 @@ def verify(
     if sample is not None and sample < len(chosen):
         chosen = random.Random(seed).sample(chosen, sample)  # noqa: S311 - which are read need not be a secret
 
-    def look(name: str) -> tuple[str, Literal["corrupt", "missing"] | None]:
-        return name, _fault_of(store, name)
+    def look(names: list[str]) -> tuple[int, dict[str, Kind]]:
+        faults = {name: _fault_of(store, name) for name in names}
+        return len(names), {name: fault for name, fault in faults.items() if fault is not None}
 
-    for done, (name, fault) in enumerate(each(chosen, look, jobs), start=1):
-        if fault is not None:
-            wrong[name] = fault
+    done = 0
+    for looked, faults in each(shares(chosen, jobs, _TOGETHER), look, jobs):
+        wrong |= faults
+        done += looked
         if progress is not None:
             progress(done, len(chosen))
     needs = _needs(store, known, wrong)
@@ -113,17 +117,18 @@ def trees_of(session: Session, versions: Iterable[str] | None = None) -> dict[st
     if versions is not None:
         wanted = set(versions)
         query = select(DatasetVersion.name, DatasetVersion.tree).where(DatasetVersion.name.in_(wanted))
-        found = {name: tree for name, tree in session.execute(query)}
+        found = dict(session.execute(query).tuples().all())
         if unknown := sorted(wanted - found.keys()):
             raise NotFound(f"there is no dataset version {', '.join(unknown)}")
         return found
     batches = select(Dataset.name, Batch.name, Batch.tree).join(Dataset, Dataset.id == Batch.dataset_id)
-    return {name: tree for name, tree in session.execute(select(DatasetVersion.name, DatasetVersion.tree))} | {
+    query = select(DatasetVersion.name, DatasetVersion.tree)
+    return dict(session.execute(query).tuples().all()) | {
         f"batch {dataset}/{batch}": tree for dataset, batch, tree in session.execute(batches)
     }
 
 
-def _fault_of(store: Store, name: str) -> Literal["corrupt", "missing"] | None:
+def _fault_of(store: Store, name: str) -> Kind | None:
     try:
         store.verify(name)
     except NotFound:
@@ -142,11 +147,7 @@ def _needs(store: Store, known: Mapping[str, str], wrong: Mapping[str, str]) -> 
         if tree in wrong:
             needs.setdefault(tree, []).append(Need(version, ""))
             continue
-        for path, md5 in _items(store.read_tree(tree)):
+        for path, md5 in store.read_tree(tree).items():
             if md5 in wrong:
                 needs.setdefault(md5, []).append(Need(version, path))
     return needs
-
-
-def _items(tree: Tree) -> Iterator[tuple[str, str]]:
-    yield from tree.items()
