@@ -49,8 +49,8 @@ class FolderRemote:
 
     def put_all(self, objects: Mapping[str, Path]) -> None:
         pending: dict[str, Path] = {}
-        try:
-            with disk_of(self.address):
+        with disk_of(self.address):
+            try:
                 for name, source in objects.items():
                     pending[name] = self._temporary / uuid.uuid4().hex
                     self._write(name, source, pending[name])
@@ -58,9 +58,9 @@ class FolderRemote:
                 durable.sync(pending.values())
                 folders = {self._publish(name, temporary) for name, temporary in pending.items()}
                 durable.sync({*folders, *(folder.parent for folder in folders)})
-        finally:
-            for temporary in pending.values():
-                temporary.unlink(missing_ok=True)
+            finally:
+                for temporary in pending.values():
+                    temporary.unlink(missing_ok=True)
 
     def get(self, name: str, target: Path) -> None:
         try:

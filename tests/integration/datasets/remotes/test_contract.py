@@ -155,7 +155,7 @@ def test_whoever_is_refused_is_told_so_but_no_secret(filled, place, caplog):
 def test_a_push_that_is_cut_continues(filled, place, remote):
     store, tree = filled
     with pytest.raises(Unavailable, match="run it again"):
-        push(store, place.cut_after(60_000), [tree], jobs=2)
+        push(store, place.cut_after(110_000), [tree], jobs=2)
     arrived = place.objects()
     assert_sound(arrived)
     assert 0 < len(arrived) < FILES
