@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
-from collections.abc import Iterator
+import threading
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -16,15 +15,16 @@ from sqlalchemy.orm import Session
 from learnloop.database import DatasetVersion
 from learnloop.datasets.contents import config_of
 from learnloop.datasets.locks import writing
-from learnloop.datasets.remotes.base import Progress
+from learnloop.datasets.remotes.base import Progress, Remote
 from learnloop.datasets.remotes.folder import FolderRemote
+from learnloop.datasets.remotes.fs import FsspecRemote
 from learnloop.datasets.remotes.parallel import JOBS
 from learnloop.datasets.remotes.transfer import fetch
 from learnloop.datasets.schema import CONFIG_FILE, DatasetConfig, parse_config
 from learnloop.datasets.store import Store
-from learnloop.datasets.tree import Tree, loads
+from learnloop.datasets.tree import Tree
 from learnloop.datasets.versions import commit, committed, ensure_dataset, head_of, run_key
-from learnloop.errors import Corrupted, InvalidDataset, InvalidInput, NotFound, Unavailable
+from learnloop.errors import InvalidDataset, InvalidInput, NotFound, Unavailable
 
 
 def dvc_file(version: DatasetVersion, path: str | None = None) -> str:
@@ -47,11 +47,10 @@ def remote_config(address: str, *, endpoint_url: str = "", region: str = "", nam
     DVC has no read-only remotes, and a ``dvc gc --cloud`` with keys that can write would remove from the remote
     whatever that one repository does not use.
     """
+    # Pulled bytes are hashed, as DVC by itself does not for every remote.
     values = {"url": address, "endpointurl": endpoint_url, "region": region, "verify": "true"}
     if unsafe := [value for value in (*values.values(), name) if any(mark in value for mark in "\r\n\"'#")]:
         raise InvalidInput(f"{unsafe[0]!r} cannot stand in DVC's configuration: it holds a quote, a # or a line break")
-    if "://" not in address:
-        values |= {"endpointurl": "", "region": "", "verify": "true"}
     lines = [f"    {key} = {value}" for key, value in values.items() if value]
     return "\n".join(["[core]", f"    remote = {name}", f"['remote \"{name}\"']", *lines]) + "\n"
 
@@ -89,8 +88,8 @@ def import_dvc(
     """
     with _tracked(repository, path, rev) as (repo, out):
         name = out.hash_info.value
-        where = {"repo": _without_credentials(repository), "rev": _commit_of(repo, rev), "path": path}
-        _bring(store, repo, out, name, jobs, progress)
+        where = {"repo": _without_credentials(repository), "rev": _commit_of(repo), "path": path}
+        fetch(store, _CacheOrRemote(repo, out, where["repo"]), [name], jobs=jobs, progress=progress)
     tree = store.read_tree(name)
     if CONFIG_FILE not in tree:
         raise InvalidDataset(
@@ -156,7 +155,7 @@ def _tracked(repository: str, path: str, rev: str | None) -> Iterator[tuple[Any,
     """The repository at the revision, and DVC's record of the folder."""
     from dvc.exceptions import DvcException, NotDvcRepoError, OutputNotFoundError
     from dvc.repo import Repo
-    from dvc.scm import RevError, SCMError
+    from dvc.scm import RevError
 
     shown = _without_credentials(repository)
     try:
@@ -165,8 +164,8 @@ def _tracked(repository: str, path: str, rev: str | None) -> Iterator[tuple[Any,
         raise NotFound(f"{shown} is not a DVC repository: give the folder or the git URL that holds .dvc") from error
     except RevError as error:
         raise NotFound(f"{shown} has no revision {rev!r}: give a branch, a tag or a commit") from error
-    except (SCMError, DvcException) as error:
-        raise NotFound(f"{shown} cannot be opened as a git repository: check the address and {rev!r}") from error
+    except DvcException as error:
+        raise NotFound(f"{shown} cannot be opened as a DVC repository in git: check the address and {rev!r}") from error
     with repo:
         try:
             out = repo.find_outs_by_path(repo.fs.join(repo.root_dir, path))[0]
@@ -175,7 +174,7 @@ def _tracked(repository: str, path: str, rev: str | None) -> Iterator[tuple[Any,
                 f"{shown} tracks no {path!r} at {rev or 'its working tree'}: give the path that `dvc add` was given"
             ) from error
         hashed = out.hash_info
-        if hashed is None or not hashed.isdir:
+        if not hashed or not hashed.isdir:
             raise InvalidInput(f"{path} of {shown} is not a folder that DVC has hashed: a dataset is a tracked folder")
         if hashed.name != "md5":
             raise InvalidInput(
@@ -184,20 +183,64 @@ def _tracked(repository: str, path: str, rev: str | None) -> Iterator[tuple[Any,
         yield repo, out
 
 
-def _bring(store: Store, repo: Any, out: Any, name: str, jobs: int, progress: Progress | None) -> None:
-    """Bring the tree and its files: from the repository's cache when it has all, else through its remote."""
-    cache = FolderRemote(Path(repo.cache.local.path).parent.parent)
-    try:
-        fetch(store, cache, [name], jobs=jobs, progress=progress)
-        return
-    except NotFound:
-        pass  # not all is there; its remote may have the rest
-    # DVC writes what it pulls to its cache before it can be checked: let it be a scratch one, and read from that.
-    scratch = store.root / "tmp" / f"dvc-{uuid.uuid4().hex}"
-    try:
-        _pull(repo, out, scratch, jobs)
-        for place in (cache, FolderRemote(scratch)):
-            _take(store, place, name)
-        fetch(store, FolderRemote(scratch), [name], jobs=jobs, progress=progress)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+class _CacheOrRemote:
+    """The repository's objects, to read from: of its cache, else of the remote that it keeps this folder at."""
+
+    def __init__(self, repo: Any, out: Any, shown: str) -> None:
+        self.address = shown
+        self._repo = repo
+        self._remote_name = out.remote
+        self._cache = FolderRemote(Path(repo.cache.local.path).parent.parent)
+        self._finding = threading.Lock()
+        self._found: Remote | None = None
+
+    def check(self, *, writing: bool) -> None:
+        return None
+
+    def held(self, names: Collection[str]) -> dict[str, int]:
+        return self._cache.held(names)
+
+    def put_all(self, objects: Mapping[str, Path]) -> None:
+        raise InvalidInput(f"{self.address} is read only")
+
+    def get(self, name: str, target: Path) -> None:
+        try:
+            self._cache.get(name, target)
+        except NotFound:
+            self._remote(name).get(name, target)
+
+    def _remote(self, name: str) -> Remote:
+        from dvc.config import NoRemoteError
+        from dvc.exceptions import DvcException
+
+        with self._finding:
+            if self._found is None:
+                try:
+                    found = self._repo.cloud.get_remote_odb(self._remote_name, hash_name="md5")
+                except NoRemoteError as error:
+                    raise NotFound(
+                        f"object {name} is not in the cache of {self.address}, which has no remote:"
+                        " run `dvc checkout` and `dvc add` where the files are, or set its remote"
+                    ) from error
+                except DvcException as error:
+                    raise Unavailable(f"the remote of {self.address} cannot be used: {error}") from error
+                root = found.path.removesuffix("/files/md5")
+                local = found.fs.protocol == "local"
+                address = f"the remote of {self.address}"
+                self._found = FolderRemote(Path(root)) if local else FsspecRemote.over(found.fs.fs, root, address)
+            return self._found
+
+
+def _commit_of(repo: Any) -> str:
+    """The commit that is read; empty when that is a working tree."""
+    from dvc.fs import GitFileSystem
+
+    return str(repo.get_rev()) if isinstance(repo.fs, GitFileSystem) else ""
+
+
+def _without_credentials(repository: str) -> str:
+    """A git URL less its user and password; a path as it is."""
+    parts = urlsplit(repository)
+    if not parts.scheme or "@" not in parts.netloc:
+        return repository
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

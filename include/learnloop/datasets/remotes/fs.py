@@ -53,6 +53,13 @@ class FsspecRemote:
         self._root = root.rstrip("/")
         self._address = address.rstrip("/")
 
+    @classmethod
+    def over(cls, filesystem: Any, root: str, address: str) -> FsspecRemote:
+        """The remote at ``root`` of an fsspec filesystem that somebody else has set up, to read from."""
+        remote = cls.__new__(cls)
+        remote._fs, remote._root, remote._address, remote._is_s3 = filesystem, root, address, False
+        return remote
+
     @property
     def address(self) -> str:
         return self._address

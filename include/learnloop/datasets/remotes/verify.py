@@ -117,13 +117,13 @@ def trees_of(session: Session, versions: Iterable[str] | None = None) -> dict[st
     if versions is not None:
         wanted = set(versions)
         query = select(DatasetVersion.name, DatasetVersion.tree).where(DatasetVersion.name.in_(wanted))
-        found = dict(session.execute(query).tuples().all())
+        found = {row.name: row.tree for row in session.execute(query)}
         if unknown := sorted(wanted - found.keys()):
             raise NotFound(f"there is no dataset version {', '.join(unknown)}")
         return found
     batches = select(Dataset.name, Batch.name, Batch.tree).join(Dataset, Dataset.id == Batch.dataset_id)
     query = select(DatasetVersion.name, DatasetVersion.tree)
-    return dict(session.execute(query).tuples().all()) | {
+    return {row.name: row.tree for row in session.execute(query)} | {
         f"batch {dataset}/{batch}": tree for dataset, batch, tree in session.execute(batches)
     }
 
