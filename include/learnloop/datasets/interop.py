@@ -165,7 +165,10 @@ def _tracked(repository: str, path: str, rev: str | None) -> Iterator[tuple[Any,
     except RevError as error:
         raise NotFound(f"{shown} has no revision {rev!r}: give a branch, a tag or a commit") from error
     except DvcException as error:
-        raise NotFound(f"{shown} cannot be opened as a DVC repository in git: check the address and {rev!r}") from error
+        raise NotFound(
+            f"{shown} is not a DVC repository, nor the URL of a git repository that holds one and can be cloned:"
+            " check the address, and that the service may read it"
+        ) from error
     with repo:
         try:
             out = repo.find_outs_by_path(repo.fs.join(repo.root_dir, path))[0]

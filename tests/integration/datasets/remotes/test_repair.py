@@ -134,7 +134,7 @@ def test_all_that_is_in_the_store_can_be_verified(filled):
 def test_versions_and_batches_say_what_to_verify(db, store, folder, tmp_path):
     version = snapshot(db, store, folder, owner="ana")
     assert trees_of(db, [version.name]) == {version.name: version.tree}
-    with pytest.raises(NotFound, match="lamps_v9.0"):
+    with pytest.raises(NotFound, match=r"lamps_v9\.0"):
         trees_of(db, [version.name, "lamps_v9.0"])
     (tmp_path / "arrived").mkdir()
     (tmp_path / "arrived" / "n0.png").write_bytes((folder / "images" / "s001.png").read_bytes())
