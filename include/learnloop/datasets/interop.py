@@ -221,17 +221,24 @@ class _CacheOrRemote:
                 try:
                     found = self._repo.cloud.get_remote_odb(self._remote_name, hash_name="md5")
                 except NoRemoteError as error:
-                    raise NotFound(
-                        f"object {name} is not in the cache of {self.address}, which has no remote:"
-                        " run `dvc checkout` and `dvc add` where the files are, or set its remote"
-                    ) from error
+                    raise self._lacking(name) from error
                 except DvcException as error:
                     raise Unavailable(f"the remote of {self.address} cannot be used: {error}") from error
-                root = found.path.removesuffix("/files/md5")
-                local = found.fs.protocol == "local"
-                address = f"the remote of {self.address}"
-                self._found = FolderRemote(Path(root)) if local else FsspecRemote.over(found.fs.fs, root, address)
+                root = Path(found.path.removesuffix("/files/md5"))
+                if found.fs.protocol != "local":
+                    address = f"the remote of {self.address}"
+                    self._found = FsspecRemote.over(found.fs.fs, found.path.removesuffix("/files/md5"), address)
+                elif root == self._cache.root:  # what DVC gives a repository that has no remote
+                    raise self._lacking(name)
+                else:
+                    self._found = FolderRemote(root)
             return self._found
+
+    def _lacking(self, name: str) -> NotFound:
+        return NotFound(
+            f"object {name} is not in the cache of {self.address}, which has no remote at this revision:"
+            " push it to a remote that the revision's .dvc/config names, or import where its files are"
+        )
 
 
 def _commit_of(repo: Any) -> str:

@@ -1,10 +1,11 @@
 """Which addresses can be a remote, and what one kind of remote has that others have not."""
 
 import os
+import signal
 import time
 
 import pytest
-from remote_places import tmpfs
+from remote_places import FolderPlace, run_apart, tmpfs
 
 from learnloop.datasets.remotes import FolderRemote, FsspecRemote, fetch, open_remote, push
 from learnloop.datasets.store import Store
@@ -51,6 +52,14 @@ def test_a_full_folder_says_so_and_continues(filled, tmp_path):
             push(store, remote, [tree], jobs=8)
         assert list((small / "tmp").iterdir()) == []
         assert not (small / "files" / "md5" / tree[:2] / tree[2:]).exists()
+
+
+def test_a_push_killed_before_its_objects_have_names_shows_none(filled, tmp_path):
+    store, tree = filled
+    place = FolderPlace(tmp_path / "remote")
+    assert run_apart("push", store, place, [tree], "push.temporaries-written") == -signal.SIGKILL
+    assert place.objects() == {}
+    assert push(store, open_remote(place.address), [tree]).objects == 42
 
 
 def test_what_a_killed_push_left_is_removed_after_a_day(filled, tmp_path):

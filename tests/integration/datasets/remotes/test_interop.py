@@ -174,7 +174,7 @@ def test_what_the_cache_lacks_comes_from_its_remote(db, store, tracked, place):
 
 
 def test_a_repository_is_imported_from_its_git_url(db, store, tracked, tmp_path):
-    repository, first, second = tracked
+    repository, _, second = tracked
     repository.dvc("remote", "add", "-q", "-d", "origin", str(tmp_path / "theirs"))
     repository.dvc("push", "-q")
     at = repository.commit()
