@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from learnloop.database.engine import engine
 from learnloop.datasets.remotes import open_remote, push
 from learnloop.datasets.snapshot import snapshot
 from learnloop.datasets.store import Store
@@ -25,9 +26,12 @@ def platform(db, database_url, store, folder, s3, tmp_path, monkeypatch):
     monkeypatch.setenv("LEARNLOOP_STORE", str(store.root))
     monkeypatch.setenv("LEARNLOOP_REMOTE", s3.address)
     settings.cache_clear()
+    engine.cache_clear()  # the engine of no URL is that of the settings
     version = snapshot(db, store, folder, owner="ana")
     db.commit()
     yield version
+    engine().dispose()
+    engine.cache_clear()
     settings.cache_clear()
 
 
