@@ -155,12 +155,14 @@ def test_whoever_is_refused_is_told_so_but_no_secret(filled, place, caplog):
 def test_a_push_that_is_cut_continues(filled, place, remote):
     store, tree = filled
     with pytest.raises(Unavailable, match="run it again"):
-        push(store, place.cut_after(110_000), [tree], jobs=2)
+        push(store, place.cut_after(130_000), [tree], jobs=2)
     arrived = place.objects()
     assert_sound(arrived)
     assert 0 < len(arrived) < FILES
     assert tree not in arrived
-    assert push(store, remote, [tree]).objects == FILES + 1 - len(arrived)
+    # Of the two that were on their way, the server may have taken one after we looked.
+    left = FILES + 1 - len(arrived)
+    assert left - 2 <= push(store, remote, [tree]).objects <= left
     assert place.objects() == contents(store)
 
 
