@@ -6,7 +6,7 @@ import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import yaml
@@ -15,11 +15,13 @@ from sqlalchemy.orm import Session
 from learnloop.database import DatasetVersion
 from learnloop.datasets.contents import config_of
 from learnloop.datasets.locks import writing
+from learnloop.datasets.numbering import bump_between
 from learnloop.datasets.remotes.base import Progress, Remote
 from learnloop.datasets.remotes.folder import FolderRemote
 from learnloop.datasets.remotes.fs import FsspecRemote
 from learnloop.datasets.remotes.parallel import JOBS
 from learnloop.datasets.remotes.transfer import fetch
+from learnloop.datasets.roots import hold
 from learnloop.datasets.schema import CONFIG_FILE, DatasetConfig, parse_config
 from learnloop.datasets.store import Store
 from learnloop.datasets.tree import Tree
@@ -116,6 +118,7 @@ def _commit(
     if (earlier := committed(session, key)) is not None:
         return earlier
     dataset = ensure_dataset(session, config, owner)
+    hold(session, store, name)
     with writing(session, dataset, owner, f"import of {where['path']} from {where['repo']}") as lock:
         head = head_of(session, dataset)
         if head is not None and head.tree == name:
@@ -133,7 +136,7 @@ def _commit(
             parents=[] if head is None else [head],
             expected_head_id=dataset.head_id,
             token=lock.token,
-            bump=_bump(previous, config),
+            bump=bump_between(previous, config),
             idempotency_key=key,
         )
         dataset.description = config.description
@@ -141,13 +144,6 @@ def _commit(
             dataset.loop = config.stored_loop()
         session.flush()
         return version
-
-
-def _bump(previous: DatasetConfig | None, config: DatasetConfig) -> Literal["minor", "major"]:
-    if previous is None:
-        return "minor"
-    same = (previous.task_type, previous.classes, previous.image) == (config.task_type, config.classes, config.image)
-    return "minor" if same else "major"
 
 
 @contextmanager

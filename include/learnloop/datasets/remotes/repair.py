@@ -115,7 +115,11 @@ def _set_aside(store: Store, name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         place: Path = folder / f"{name}.{uuid.uuid4().hex[:8]}"
         damaged = store.path_of(name)
-        if not copies.hardlink(damaged, place):
+        try:
+            place.hardlink_to(damaged)
+        except OSError as error:
+            if error.errno not in copies.NO_LINK:
+                raise
             with damaged.open("rb") as source, place.open("xb") as target:
                 copies.copy(source, target)
             durable.sync([place])
