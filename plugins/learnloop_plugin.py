@@ -6,6 +6,8 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from learnloop_airflow.api.responders import RespondersMiddleware
+
 
 class _Lazy:
     """An ASGI application that is built at its first request.
@@ -28,4 +30,7 @@ class LearnloopPlugin(AirflowPlugin):
     name = "learnloop"
     fastapi_apps = [  # noqa: RUF012 - Airflow's form
         {"app": _Lazy(), "url_prefix": "/learnloop/api/v1", "name": "Learnloop API"}
+    ]
+    fastapi_root_middlewares = [  # noqa: RUF012 - Airflow's form
+        {"middleware": RespondersMiddleware, "name": "who may answer forms that decide over data"}
     ]

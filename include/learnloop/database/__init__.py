@@ -11,10 +11,12 @@ from learnloop.database.base import Base
 from learnloop.database.datasets import Batch, Dataset, DatasetVersion, DatasetVersionParent, Lock
 from learnloop.database.engine import engine, session, tell
 from learnloop.database.locks import LOCKS_CHANNEL, DatasetBranch, DeletedVersion, LockRequest
+from learnloop.database.merges import MergeConflict, MergeRequest, Responder
 from learnloop.database.outbox import IdempotentRequest, OutboxMessage
 from learnloop.database.rounds import Decision, PolicyEvaluation, Round, RoundAnnotation
 from learnloop.database.serving import Deployment, DeploymentStatus, ModelLease, ServerReplica
 from learnloop.database.workspaces import Workspace
+from learnloop.database.storage import StoreLease, VersionStorage, VersionUse
 
 __all__ = [
     "LOCKS_CHANNEL",
@@ -35,14 +37,20 @@ __all__ = [
     "IdempotentRequest",
     "Lock",
     "LockRequest",
+    "MergeConflict",
+    "MergeRequest",
     "ModelLease",
     "OutboxMessage",
     "PolicyEvaluation",
+    "Responder",
     "Round",
     "RoundAnnotation",
     "ScoringRun",
     "ServerReplica",
     "Workspace",
+    "StoreLease",
+    "VersionStorage",
+    "VersionUse",
     "engine",
     "session",
     "tell",

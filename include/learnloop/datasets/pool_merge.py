@@ -15,14 +15,15 @@ from learnloop.datasets.batch import sample_files
 from learnloop.datasets.contents import annotations_of, config_of, features_of, files_of
 from learnloop.datasets.files import TreeFiles
 from learnloop.datasets.locks import writing
+from learnloop.datasets.roots import hold
 from learnloop.datasets.store import Store
 from learnloop.datasets.tables import (
     ANNOTATIONS,
     ANNOTATIONS_FILE,
     FEATURES,
     FEATURES_FILE,
-    merge_records,
     read_table,
+    upsert_records,
     write_table,
 )
 from learnloop.datasets.tree import Tree
@@ -66,7 +67,7 @@ def merge_confirmed(
     _check_labels(store, dataset, base, last, annotations)
 
     tree, features, paths = _with_samples(store, base, annotations, list(last.values()))
-    annotations = merge_records(annotations, _rows(last, paths))
+    annotations = upsert_records(annotations, _rows(last, paths))
     tree = tree.updated(
         {
             ANNOTATIONS_FILE: store.add_bytes(write_table(annotations)),
@@ -74,6 +75,7 @@ def merge_confirmed(
         }
     )
     tree_hash = store.write_tree(tree)
+    hold(session, store, tree_hash)
     with writing(session, dataset, owner, f"merge of {len(last)} labels") as lock:
         return commit(
             session,
@@ -145,7 +147,7 @@ def _with_samples(
             entries[path], paths[row.sample_id] = md5, path
             if row.sample_id not in known:
                 added.append(row.sample_id)
-        features = merge_records(features, _features_of(store, batch, added))
+        features = upsert_records(features, _features_of(store, batch, added))
     if problems:
         raise InvalidInput(f"samples cannot be merged into {base.name}:", problems)
     return Tree(entries), features, paths

@@ -11,6 +11,7 @@ from learnloop.database import DatasetVersion
 from learnloop.datasets.contents import annotations_of, config_of, files_of
 from learnloop.datasets.locks import writing
 from learnloop.datasets.recipe import Recipe
+from learnloop.datasets.roots import hold
 from learnloop.datasets.schema import SplitConfig
 from learnloop.datasets.store import Store
 from learnloop.datasets.tables import ANNOTATIONS_FILE, FEATURES_FILE, write_table
@@ -46,6 +47,7 @@ def preprocess(
         }
     )
     tree_hash = store.write_tree(tree)
+    hold(session, store, tree_hash)
     with writing(session, version.dataset, owner, f"preprocessing of {version.name}") as lock:
         return commit(
             session,

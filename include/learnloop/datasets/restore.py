@@ -7,7 +7,7 @@ import glob
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from sqlalchemy.orm import Session
 from learnloop.database import DatasetVersion
 from learnloop.datasets import durable
 from learnloop.datasets.store import Store
+from learnloop.datasets.tiers import ensure_hot
+from learnloop.datasets.uses import record_use
 from learnloop.datasets.versions import get_version
 from learnloop.errors import Conflict
 from learnloop.faultpoints import reach
@@ -24,15 +26,25 @@ _FILES = "files"
 
 
 def restore(
-    session: Session, store: Store, version_name: str, target: Path, *, writable: bool = True
+    session: Session,
+    store: Store,
+    version_name: str,
+    target: Path,
+    *,
+    writable: bool = True,
+    user: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> DatasetVersion:
     """Put the files of a version at ``target``, which appears complete or not at all.
 
     What a restore that was killed left beside ``target`` (a hidden folder) is removed.
+    A version that is not hot is recalled first.
 
     Args:
         target: must not exist, or be an empty folder.
         writable: files of its own; otherwise links to the store that must not be written to.
+        user: who asks, for the history of use; the version's owner when None.
+        progress: called with the objects recalled and their number.
 
     Raises:
         NotFound: there is no such version.
@@ -40,6 +52,7 @@ def restore(
         Corrupted: stored bytes are damaged; nothing appears.
     """
     version = get_version(session, version_name)
+    ensure_hot(session, store, version, progress=progress)
     tree = store.read_tree(version.tree)
     _refuse_occupied(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -53,6 +66,7 @@ def restore(
             raise
         reach("restore.renamed")
         durable.sync([target.parent])
+    record_use(session, version, "restore", user or version.owner)
     return version
 
 

@@ -111,7 +111,7 @@ def write_table(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def merge_records(base: pa.Table, added: pa.Table, key: str = KEY) -> pa.Table:
+def upsert_records(base: pa.Table, added: pa.Table, key: str = KEY) -> pa.Table:
     """``base`` with the rows of ``added`` put in place of, or beside, those with their key; sorted by key.
 
     Both tables have one schema and unique keys.

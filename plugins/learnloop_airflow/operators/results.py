@@ -30,6 +30,7 @@ class SnapshotResultsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, str]:
         from learnloop.database import Round, session
+        from learnloop.datasets.roots import hold
 
         objects = store()
         trees = {}
@@ -41,6 +42,8 @@ class SnapshotResultsOperator(BaseOperator):
             tree, _ = objects.add_folder(Path(folder))
             trees[name] = objects.write_tree(tree)
         with session() as db:
+            for tree_hash in trees.values():
+                hold(db, objects, tree_hash)
             done = db.get_one(Round, self.pin["round_id"])
             done.metrics = {**done.metrics, "results": trees}
         return trees

@@ -9,8 +9,8 @@ from learnloop.datasets.tables import (
     ANNOTATIONS,
     FEATURES,
     features_table,
-    merge_records,
     read_table,
+    upsert_records,
     write_table,
 )
 from learnloop.errors import InvalidDataset
@@ -74,10 +74,10 @@ def test_a_missing_table_is_named(tmp_path):
 
 
 def test_merged_records_replace_and_join():
-    merged = merge_records(rows("a", "b", "c"), rows("d", "b", label="new"))
+    merged = upsert_records(rows("a", "b", "c"), rows("d", "b", label="new"))
     assert merged["sample_id"].to_pylist() == ["a", "b", "c", "d"]
     assert merged["label"].to_pylist() == ["a", "new", "a", "new"]
-    assert merge_records(rows(), rows()).num_rows == 0
+    assert upsert_records(rows(), rows()).num_rows == 0
 
 
 def test_features_keep_their_rows():
