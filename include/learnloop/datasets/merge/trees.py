@@ -45,7 +45,7 @@ def merge_trees(
     Args:
         choices: by path, which value a conflict gets.
     """
-    base, ours, theirs = dict(base), dict(ours), dict(theirs)
+    base, ours, theirs = dict(base.items()), dict(ours.items()), dict(theirs.items())
     entries = dict(ours)
     conflicts: dict[str, FileConflict] = {}
     for path in _changed(base, theirs):
