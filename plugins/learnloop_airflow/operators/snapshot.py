@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from learnloop_airflow.common import run_owner, store
+from learnloop_airflow.common import readable, run_owner, store
 
 
 class ValidateOperator(BaseOperator):
@@ -26,7 +26,7 @@ class ValidateOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from learnloop.datasets.validate import validate_folder
 
-        report = validate_folder(Path(self.path))
+        report = validate_folder(readable(self.path))
         report.raise_if_wrong()
         self.log.info("%s: %d samples, %d labelled: nothing is wrong", self.path, report.samples, report.labelled)
         return {"samples": report.samples, "labelled": report.labelled, "per_class": report.per_class}
@@ -51,6 +51,7 @@ class SnapshotOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         from learnloop.database import session
+        from learnloop.datasets.remote_source import is_url
         from learnloop.datasets.snapshot import snapshot
         from learnloop_airflow.aws import storage_options
 
@@ -58,7 +59,7 @@ class SnapshotOperator(BaseOperator):
             version = snapshot(
                 db,
                 store(),
-                self.path,
+                self.path if is_url(self.path) else readable(self.path),
                 owner=run_owner(context),
                 message=self.message,
                 run_id=context["run_id"],

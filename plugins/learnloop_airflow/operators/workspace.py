@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from learnloop_airflow.common import run_owner, store
+from learnloop_airflow.common import readable, run_owner, store
 from learnloop_airflow.operators.rounds import loop_facts
 from learnloop_airflow.operators.snapshot import pin
 
@@ -172,7 +172,7 @@ class CommitWorkspaceOperator(BaseOperator):
 
         owner = run_owner(context)
         if self.annotations:
-            put_labels(Path(self.workspace["path"]), Path(self.annotations), annotator=owner)
+            put_labels(Path(self.workspace["path"]), readable(self.annotations), annotator=owner)
         made = workspaces.commit(
             session,
             store(),
