@@ -220,6 +220,24 @@ def test_an_answer_that_raises_a_new_question(db, store, head, change):
     is_sound(store, complete_merge(db, store, opened, owner="ben").version)
 
 
+def test_values_that_json_cannot_hold_are_shown_as_text(db, store, head, change):
+    def readings(value, note):
+        return write_table(pa.table({"sample_id": ["a"], "value": [value], "note": [note]}))
+
+    base = change(head, files={"readings.parquet": readings(1.0, "")})
+    theirs = change(base, user="ben", files={"readings.parquet": readings(float("inf"), "a\0b")})
+    change(base, files={"readings.parquet": readings(float("nan"), "c")})
+    merge = open_merge(db, store, theirs, owner="ben")
+    db.commit()
+    note, value = conflicts_of(db, merge)
+    assert note.values == {"base": "", "ours": "c", "theirs": "a\ufffdb"}
+    assert value.values == {"base": 1.0, "ours": "nan", "theirs": "inf"}
+    resolve_all(db, merge, "theirs", by="ben")
+    result = complete_merge(db, store, merge, owner="ben")
+    data = store.read(store.read_tree(result.version.tree)["readings.parquet"])
+    assert pq.read_table(io.BytesIO(data)).to_pylist() == [{"sample_id": "a", "value": float("inf"), "note": "a\0b"}]
+
+
 def test_any_keyed_table_is_merged_by_record_and_other_parquet_as_a_file(db, store, head, change, merge):
     def sizes(**rows):
         return write_table(pa.table({"sample_id": list(rows), "size": list(rows.values())}))
