@@ -9,7 +9,7 @@ import httpx
 import pytest
 from dataset_folders import write_dataset
 from merges import changed, labels_of
-from test_live import token, wait_for
+from test_live import wait_for
 
 from learnloop.database.engine import engine, session
 from learnloop.datasets.snapshot import snapshot
@@ -39,6 +39,14 @@ def conflict(live_stack, tmp_path) -> Iterator[tuple[str, str, Store]]:
         changed(db, store, get_version(db, "disputed-lamps_v1.0"), records={"s000": {"label": None}})
     yield settings.database_url, name, store
     engine(settings.database_url).dispose()
+
+
+def token(stack, role: str) -> str:
+    """With more patience than a person: the first one is slow on a busy machine."""
+    name, password = stack.users[role]
+    asked = httpx.post(f"{stack.url}/auth/token", json={"username": name, "password": password}, timeout=120)
+    assert asked.status_code == 201, asked.text
+    return asked.json()["access_token"]
 
 
 def test_a_person_decides_in_airflow(live_stack, conflict) -> None:

@@ -1,5 +1,5 @@
 import json
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
@@ -7,7 +7,8 @@ import pytest
 from learnloop.datasets.merge.report import Advice, ConflictEntry, plain
 
 ENTRY = ConflictEntry(
-    "record", "annotations.parquet", "s1", "label", "dark", "bright", None, Advice("ours", "later"), Advice("theirs", "3 to 1")
+    "record", "annotations.parquet", "s1", "label", "dark", "bright", None,
+    Advice("ours", "later"), Advice("theirs", "3 to 1"),
 )  # fmt: skip
 
 
