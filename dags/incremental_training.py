@@ -17,9 +17,12 @@ with DAG(
     doc_md="""
 ### One round of incremental training
 
-A run does one round of one dataset; its id is `round-{dataset}-{n}`. You do not start it here: the training policy does,
-when enough labels are confirmed, or a person does with `POST /learnloop/api/v1/datasets/{name}/rounds`, and
-`dispatch_rounds` then makes the run. Airflow refuses a second run with the same id, so a round trains once.
+A run does one round of one dataset. The training policy starts it when enough labels are confirmed: `dispatch_rounds`
+then makes a run called `round-{dataset}-{n}`, and Airflow refuses a second one of that name, so a round trains once.
+
+You can start a round yourself with what is confirmed so far: trigger this DAG with the dataset's name, or
+`POST /learnloop/api/v1/datasets/{name}/rounds`. It is refused while another round is under way, or when no confirmed
+label is new.
 
 A failed run can be cleared and goes on where it stopped: the merge and the training are idempotent.
 """,
@@ -27,10 +30,12 @@ A failed run can be cleared and goes on where it stopped: the merge and the trai
     catchup=False,
     max_active_runs=4,
     tags=["learnloop"],
-    params={"dataset": Param("", type="string", title="Dataset", description="For display; the run id decides")},
+    params={"dataset": Param("", type="string", minLength=1, title="Dataset", description="Whose round it is")},
     render_template_as_native_obj=True,
 ):
-    merge = MergeConfirmedOperator(task_id="merge_confirmed_pool", round_run_id="{{ run_id }}")
+    merge = MergeConfirmedOperator(
+        task_id="merge_confirmed_pool", round_run_id="{{ run_id }}", dataset="{{ params.dataset }}"
+    )
     train = TrainOperator(task_id="train", pin=merge.output)
     evaluate = EvaluateOperator(task_id="evaluate", pin=merge.output, trained=train.output)
     gate = GateOperator(task_id="gate", pin=merge.output, trained=train.output, evaluated=evaluate.output)

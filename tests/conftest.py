@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from s3_server import s3, s3_server  # noqa: F401 - fixtures
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
@@ -66,6 +67,15 @@ def _with_database(url: str, name: str) -> str:
 
 
 @dataclass(frozen=True)
+class LiveDataset:
+    """A dataset of the live stack whose base model serves and whose pool was scored: there are tasks to answer."""
+
+    name: str
+    truth: dict[str, str]
+    classes: list[str]
+
+
+@dataclass(frozen=True)
 class LiveStack:
     """The whole stack, running: Airflow at ``url``, the page at ``url``/annotate, the model server."""
 
@@ -115,3 +125,20 @@ def live_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
     stopped = stack("down")
     shutil.rmtree(home, ignore_errors=True)
     assert stopped.returncode == 0, stopped.stderr
+
+
+@pytest.fixture(scope="session")
+def live_dataset(live_stack: LiveStack, tmp_path_factory: pytest.TempPathFactory) -> LiveDataset:
+    """scikit-learn's digits, brought in as a person would: both DAGs triggered through Airflow's API."""
+    from learnloop.client import LearnloopClient
+    from learnloop.stack.demo import digits
+    from learnloop.stack.demo.airflow import AirflowClient
+
+    data = digits.write(tmp_path_factory.mktemp("live") / "digits", "digits-live", budget=40)
+    with LearnloopClient.login(live_stack.url, *live_stack.users["scientist"]) as scientist:
+        airflow = AirflowClient(live_stack.url, scientist.token or "")
+        for dag in ("base_model_training", "score_incoming_data"):
+            airflow.wait_for_dag(dag)
+        airflow.run("base_model_training", {"path": str(data.dataset), "message": "for tests"})
+        airflow.run("score_incoming_data", {"dataset": "digits-live", "path": str(data.pool), "batch": "pool"})
+    return LiveDataset("digits-live", data.truth, digits.CLASSES)

@@ -12,7 +12,8 @@
     ├── Gone                    the lease has lapsed                HTTP 410
     ├── Corrupted               stored bytes do not match their name
     ├── JobFailed               a job ended without its result
-    └── Unavailable             a part that is needed does not answer   HTTP 503
+    ├── Unavailable             a part that is needed does not answer   HTTP 503
+    └── OutOfSpace              a disk is full                      HTTP 507
 
 Every message says what is wrong, where, and what would be right: it is shown to people as it is.
 """
@@ -99,3 +100,10 @@ class JobFailed(LearnloopError):
 class Unavailable(LearnloopError):
     status = 503
     type = "unavailable"
+
+
+class OutOfSpace(LearnloopError):
+    """A disk or a quota is full; nothing that was there before was changed."""
+
+    status = 507
+    type = "out-of-space"

@@ -35,10 +35,16 @@ class Settings:
     """Where the store is copied to: a folder or an fsspec URL such as ``s3://bucket/prefix``."""
     namespaces: Path
     """Holds ``data/{user}``, ``tmp/{user}``, ``results/{user}`` and ``models/{user}``."""
+    workspaces_per_user: int
+    """How many workspaces one person may have at once."""
+    workspace_bytes_per_user: int
+    """How many bytes of versions one person's workspaces may hold at once."""
     models: Path
     """Where registered model files are kept."""
     job_runner: str
     """``local`` (a process on the worker) or ``kubernetes`` (a pod)."""
+    fork_server: str
+    """The fork server of ``local`` jobs (see `learnloop.jobs.forkserver`); empty: none, each job starts anew."""
     job_image: str
     """The container image that ``kubernetes`` jobs use when their spec names none."""
     api_url: str
@@ -65,8 +71,11 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "store": home / "store",
         "remote": str(home / "remote"),
         "namespaces": home / "namespaces",
+        "workspaces_per_user": 20,
+        "workspace_bytes_per_user": 100 * 2**30,
         "models": home / "models",
         "job_runner": "local",
+        "fork_server": "",
         "job_image": "learnloop/training:0.1.0",
         "api_url": "http://127.0.0.1:8080",
         "serving_url": "http://127.0.0.1:8090",
@@ -74,12 +83,20 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
     values: dict[str, Any] = {}
     for name, default in defaults.items():
         text = environment.get(f"LEARNLOOP_{name.upper()}", written.get(name))
-        values[name] = default if text is None else (Path(text) if isinstance(default, Path) else str(text))
+        values[name] = default if text is None else _read(name, str(text), type(default))
     if values["job_runner"] not in JOB_RUNNERS:
         raise InvalidInput(
             f"LEARNLOOP_JOB_RUNNER is {values['job_runner']!r}; it must be one of {', '.join(JOB_RUNNERS)}"
         )
     return Settings(home=home, **values)
+
+
+def _read(name: str, text: str, kind: type) -> Any:
+    if kind is int:
+        if not text.isdecimal():
+            raise InvalidInput(f"LEARNLOOP_{name.upper()} is {text!r}; it must be a whole number")
+        return int(text)
+    return Path(text) if issubclass(kind, Path) else text
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

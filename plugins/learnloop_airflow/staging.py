@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -13,6 +15,8 @@ from learnloop_airflow.common import store
 if TYPE_CHECKING:
     from learnloop.jobs.spec import JobSpec
 
+log = logging.getLogger(__name__)
+
 
 def stage(spec: JobSpec, data: Path) -> None:
     """Put every input of ``spec`` at ``data/{its name}``; each appears whole or not at all."""
@@ -21,8 +25,7 @@ def stage(spec: JobSpec, data: Path) -> None:
         if target.exists():
             continue  # staged by an earlier try of the same job
         if wanted.kind in ("dataset", "batch"):
-            objects = store()
-            objects.checkout(objects.read_tree(wanted.source), target, include=wanted.include)
+            _check_out(wanted.source, target, wanted.include, spec.user)
         elif wanted.kind == "model":
             from learnloop.models import registry
 
@@ -35,6 +38,24 @@ def stage(spec: JobSpec, data: Path) -> None:
                     f"input {name!r}: {wanted.source!r} cannot be staged yet; it must be a file:// address"
                 )
             _copy(Path(unquote(address.path)), target)
+
+
+def _check_out(tree: str, target: Path, include: Sequence[str] | None, user: str) -> None:
+    from learnloop.database import session
+    from learnloop.datasets.tiers import ensure_tree_hot
+    from learnloop.datasets.uses import record_use
+
+    objects = store()
+    with session() as db:
+        version = ensure_tree_hot(db, objects, tree, progress=_said)
+        objects.checkout(objects.read_tree(tree), target, include=include)
+        if version is not None:
+            record_use(db, version, "job", user)
+
+
+def _said(done: int, total: int) -> None:
+    if done % 1000 == 0 or done == total:
+        log.info("recalled %d of %d objects", done, total)
 
 
 def _copy(source: Path, target: Path) -> None:

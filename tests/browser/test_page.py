@@ -17,6 +17,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.live,
+    pytest.mark.timeout(300),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; Debian: apt-get install chromium"),
 ]
 
@@ -76,10 +77,10 @@ def answer_by_key(page: Any) -> None:
     page.get_by_role("status").filter(has_text=sample).wait_for()
 
 
-def test_three_answers_by_keyboard_only(live_stack: Any, browser: Any, artefacts: Path) -> None:
+def test_three_answers_by_keyboard_only(live_stack: Any, live_dataset: Any, browser: Any, artefacts: Path) -> None:
     user = live_stack.users["annotator"]
     with LearnloopClient.login(live_stack.url, *user) as client:
-        before = client.progress(live_stack.dataset).answered_by_me
+        before = client.progress(live_dataset.name).answered_by_me
         page = open_page(browser)
         log_in_by_form(page, live_stack.url, user)
         sample = ready(page)
@@ -90,12 +91,12 @@ def test_three_answers_by_keyboard_only(live_stack: Any, browser: Any, artefacts
         page.screenshot(path=artefacts / "page-task.png")
         for _ in range(3):
             answer_by_key(page)
-        assert client.progress(live_stack.dataset).answered_by_me == before + 3
+        assert client.progress(live_dataset.name).answered_by_me == before + 3
     assert "token" not in page.url
     page.screenshot(path=artefacts / "page-after-three.png")
 
 
-def test_login_of_airflow_survives_a_reload(live_stack: Any, browser: Any, artefacts: Path) -> None:
+def test_login_of_airflow_survives_a_reload(live_stack: Any, live_dataset: Any, browser: Any, artefacts: Path) -> None:
     name, password = live_stack.users["annotator"]
     page = open_page(browser, width=820, scheme="dark")
     page.goto(f"{live_stack.url}/annotate/")
@@ -111,7 +112,7 @@ def test_login_of_airflow_survives_a_reload(live_stack: Any, browser: Any, artef
     page.screenshot(path=artefacts / "page-dark-820.png")
 
 
-def test_log_out_leads_back_to_the_form(live_stack: Any, browser: Any) -> None:
+def test_log_out_leads_back_to_the_form(live_stack: Any, live_dataset: Any, browser: Any) -> None:
     page = open_page(browser)
     log_in_by_form(page, live_stack.url, live_stack.users["annotator"])
     ready(page)

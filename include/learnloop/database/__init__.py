@@ -10,26 +10,33 @@ from learnloop.database.annotation import (
 from learnloop.database.base import Base
 from learnloop.database.datasets import Batch, Dataset, DatasetVersion, DatasetVersionParent, Lock
 from learnloop.database.engine import engine, session, tell
+from learnloop.database.locks import LOCKS_CHANNEL, DatasetBranch, DeletedVersion, LockRequest
 from learnloop.database.merges import MergeConflict, MergeRequest, Responder
 from learnloop.database.outbox import IdempotentRequest, OutboxMessage
 from learnloop.database.rounds import Decision, PolicyEvaluation, Round, RoundAnnotation
 from learnloop.database.serving import Deployment, DeploymentStatus, ModelLease, ServerReplica
+from learnloop.database.storage import StoreLease, VersionStorage, VersionUse
+from learnloop.database.workspaces import Workspace
 
 __all__ = [
+    "LOCKS_CHANNEL",
     "Annotation",
     "AnnotationTask",
     "Base",
     "Batch",
     "ConfirmedAnnotation",
     "Dataset",
+    "DatasetBranch",
     "DatasetVersion",
     "DatasetVersionParent",
     "Decision",
+    "DeletedVersion",
     "Deployment",
     "DeploymentStatus",
     "GoldQuestion",
     "IdempotentRequest",
     "Lock",
+    "LockRequest",
     "MergeConflict",
     "MergeRequest",
     "ModelLease",
@@ -40,6 +47,10 @@ __all__ = [
     "RoundAnnotation",
     "ScoringRun",
     "ServerReplica",
+    "StoreLease",
+    "VersionStorage",
+    "VersionUse",
+    "Workspace",
     "engine",
     "session",
     "tell",

@@ -55,7 +55,7 @@ class DatasetVersion(Owned, Base):
     files: Mapped[int]
     bytes: Mapped[int] = mapped_column(BigInteger)
     message: Mapped[str] = mapped_column(Text, default="")
-    # What made it: {"kind": "snapshot" | "preprocess" | "merge" | "restore" | "result", "run_id": ..., ...}
+    # What made it: {"kind": "snapshot" | "preprocess" | "merge" | "revert" | "result", "run_id": ..., ...}
     provenance: Mapped[Json] = mapped_column(default=dict)
     # A retried commit with the same key returns the version the first try made.
     idempotency_key: Mapped[str | None] = mapped_column(String(250), unique=True)
@@ -96,11 +96,16 @@ class Batch(Owned, Base):
 
 
 class Lock(Owned, Base):
-    """A lease on a dataset. A write lock that has expired may be taken over; its token is then stale."""
+    """A lease on a dataset. A write lock that has expired may be taken over; its token is then stale.
+
+    A read lease names the version that is read, and keeps it from being deleted. It writes nothing: its token is 0.
+    """
 
     __tablename__ = "locks"
     __table_args__ = (
         CheckConstraint("mode IN ('read', 'write')", name="mode"),
+        CheckConstraint("(mode = 'read') = (version_id IS NOT NULL)", name="version"),
+        CheckConstraint("(mode = 'read') = (token = 0)", name="token"),
         # At most one write lock a dataset, live or expired: taking over means replacing the row.
         Index("uq_locks_one_writer", "dataset_id", unique=True, postgresql_where=text("mode = 'write'")),
     )
@@ -108,6 +113,9 @@ class Lock(Owned, Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
     mode: Mapped[str] = mapped_column(String(5))
+    version_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_versions.id"), index=True)
     token: Mapped[int] = mapped_column(BigInteger)
+    # Who asks for a write lock again with the key it was taken with is the same piece of work, tried again.
+    key: Mapped[str | None] = mapped_column(String(250))
     expires_at: Mapped[datetime]
     purpose: Mapped[str] = mapped_column(Text, default="")

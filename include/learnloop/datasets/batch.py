@@ -12,6 +12,7 @@ from learnloop.database import Batch, Dataset, DatasetVersion
 from learnloop.datasets.contents import annotations_of, config_of, files_of
 from learnloop.datasets.files import TreeFiles
 from learnloop.datasets.recipe import Recipe
+from learnloop.datasets.roots import hold
 from learnloop.datasets.samples import sample_table
 from learnloop.datasets.store import Store
 from learnloop.datasets.tables import FEATURES_FILE, write_table
@@ -53,6 +54,7 @@ def register_batch(
         return known
     _check_against_head(store, head, tree, paths, folder)
     name = name or f"batch-{tree_hash[:12]}"
+    hold(session, store, tree_hash)
     session.execute(
         insert(Batch)
         .values(

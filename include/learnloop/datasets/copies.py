@@ -5,25 +5,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import os
-from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 CHUNK = 1 << 20
 _FICLONE = 0x40049409  # linux/fs.h
-_NO_LINK = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP}
+NO_LINK = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP}
 _NO_CLONE = {errno.EXDEV, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM}
-
-
-def hardlink(source: Path, target: Path) -> bool:
-    """Make ``target`` another name of ``source``; False where the two places or the link count do not allow it."""
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno in _NO_LINK:
-            return False
-        raise
-    return True
 
 
 def clone(source: BinaryIO, target: BinaryIO) -> bool:
@@ -37,7 +24,13 @@ def clone(source: BinaryIO, target: BinaryIO) -> bool:
     return True
 
 
-def copy(source: BinaryIO, target: BinaryIO) -> str:
+class Readable(Protocol):
+    """Whatever gives its next bytes, and none at its end."""
+
+    def read(self, amount: int, /) -> bytes: ...
+
+
+def copy(source: Readable, target: BinaryIO) -> str:
     """Copy the rest of ``source`` and return its md5."""
     digest = hashlib.md5(usedforsecurity=False)
     while chunk := source.read(CHUNK):
@@ -46,7 +39,7 @@ def copy(source: BinaryIO, target: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def md5_of(file: BinaryIO) -> str:
+def md5_of(file: Readable) -> str:
     """The md5 of the rest of ``file``."""
     digest = hashlib.md5(usedforsecurity=False)
     while chunk := file.read(CHUNK):

@@ -1,25 +1,29 @@
 """Files by their posix path, be they in a folder or in the store.
 
-``list_files`` follows DVC's rules for what belongs to a tracked folder, so that our tree of a folder is the one
+``scan_folder`` follows DVC's rules for what belongs to a tracked folder, so that our tree of a folder is the one
 that ``dvc add`` makes.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from learnloop.datasets.index import Seen
 from learnloop.datasets.tree import Tree
-from learnloop.errors import InvalidDataset
+from learnloop.errors import Conflict, InvalidDataset
 
 if TYPE_CHECKING:
     from learnloop.datasets.store import Store
 
-_NEVER_TRACKED_FOLDERS = (".git", ".hg", ".dvc")
-_NEVER_TRACKED_FILES = (".git",)
+NEVER_TRACKED_FOLDERS = (".git", ".hg", ".dvc")
+NEVER_TRACKED_FILES = (".git",)
+REFUSED_FILE = ".dvcignore"
+_TICK = 20_000_000  # ns; a kernel's clock for files advances every 1 to 10 ms
+_COARSE_TICK = 2_000_000_000  # ns; filesystems that keep whole seconds, FAT even ones
 
 
 class Files(Protocol):
@@ -65,45 +69,93 @@ class TreeFiles:
 
 
 def list_files(folder: Path) -> list[str]:
-    """Relative posix paths of the files in ``folder``, sorted.
+    """Relative posix paths of the files in ``folder``, sorted; see ``scan_folder``."""
+    return sorted(scan_folder(folder))
+
+
+def scan_folder(folder: Path) -> Seen:
+    """Relative posix path -> stamp (``stamp_of``) of all files in ``folder``.
 
     As DVC does: ``.git``, ``.hg``, ``.dvc`` and nested DVC repositories are left out, a link to a file counts as
-    the file, a link to a folder is not followed.
+    the file, a link to a folder is not followed. Names may hold anything but bytes that are not UTF-8.
 
     Raises:
-        InvalidDataset: not a folder; a dangling link, a device or a pipe; a ``.dvcignore``; a name that is not UTF-8.
+        InvalidDataset: not a folder; a folder that cannot be listed; a dangling link, a device or a pipe; a
+            ``.dvcignore``; a name that is not UTF-8.
+        Conflict: a file or folder went away meanwhile.
     """
     if not folder.is_dir():
         raise InvalidDataset(f"{folder} is not a folder")
-    return sorted(_walk(str(folder)))
-
-
-def _walk(root: str) -> Iterator[str]:
-    for parent, folders, names in os.walk(root, onerror=_raise):
-        if parent != root and ".dvc" in folders:
-            folders.clear()
+    found: Seen = {}
+    folders = [("", str(folder))]
+    while folders:
+        prefix, parent = folders.pop()
+        if prefix and os.path.isdir(f"{parent}/.dvc"):  # noqa: PTH112 - Path's raises where this may not be asked
             continue
-        folders[:] = [name for name in folders if name not in _NEVER_TRACKED_FOLDERS]
-        for name in names:
-            path = f"{parent}/{name}"
-            if name in _NEVER_TRACKED_FILES:
-                continue
-            if name == ".dvcignore":
-                raise InvalidDataset(f"{path}: a tracked folder must not hold a .dvcignore; take it out")
-            _check_regular(path)
-            relative = path[len(root) :].lstrip("/")
-            if not _is_text(relative):
-                raise InvalidDataset(f"{os.fsencode(path)!r}: a file name must be UTF-8; rename it")
-            yield relative
+        inner = _scan_one(prefix, parent, found)
+        folders += [(f"{prefix}{name}/", f"{parent}/{name}") for name in inner if name not in NEVER_TRACKED_FOLDERS]
+    return found
 
 
-def _check_regular(path: str) -> None:
+def stamp_of(state: os.stat_result) -> str:
+    """Size, inode, mtime and ctime: any write to the file makes it another (but see ``is_settled``)."""
+    return f"{state.st_size} {state.st_ino} {state.st_mtime_ns} {state.st_ctime_ns}"
+
+
+def is_settled(stamp: str, started: int) -> bool:
+    """Whether a write after ``started`` (ns since 1970) would surely change a file's stamp.
+
+    One within the same tick of the filesystem's clock would not: as in git, a file that is not older than the
+    reading itself is read again the next time.
+    """
+    newest = max(map(int, stamp.split(" ")[2:]))
+    return newest < started - (_TICK if newest % 1_000_000_000 else _COARSE_TICK)
+
+
+def _scan_one(prefix: str, parent: str, found: Seen) -> list[str]:
+    """Put the files of one folder into ``found``, and return the names of the folders in it."""
+    folders = []
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - called for every file; a Path each would double the time
+        with os.scandir(parent) as entries:
+            for entry in entries:
+                name = entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(name)
+                    continue
+                if name in NEVER_TRACKED_FILES or (entry.is_symlink() and _leads_to_folder(entry)):
+                    continue
+                path = prefix + name
+                if not path.isascii() or name == REFUSED_FILE:
+                    _refuse_name(path, entry.path)
+                state = entry.stat()
+                if not stat.S_ISREG(state.st_mode):
+                    raise InvalidDataset(
+                        f"{entry.path} is neither a file nor a folder (a pipe, a socket or a device); take it out"
+                    )
+                found[path] = stamp_of(state)
     except FileNotFoundError as error:
-        raise InvalidDataset(f"{path} is a link to a file that does not exist") from error
-    if not stat.S_ISREG(mode):
-        raise InvalidDataset(f"{path} is neither a file nor a folder (a pipe, a socket or a device); take it out")
+        raise Conflict(f"{error.filename} went away while its folder was listed; run it again at rest") from error
+    except PermissionError as error:
+        raise InvalidDataset(f"{error.filename or parent} cannot be read: {error.strerror}") from error
+    return folders
+
+
+def _leads_to_folder(link: os.DirEntry[str]) -> bool:
+    try:
+        return stat.S_ISDIR(link.stat().st_mode)
+    except FileNotFoundError as error:
+        raise InvalidDataset(f"{link.path} is a link to a file that does not exist") from error
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InvalidDataset(f"{link.path} is a link that leads to itself") from error
+        raise
+
+
+def _refuse_name(path: str, place: str) -> None:
+    if path.rpartition("/")[2] == REFUSED_FILE:
+        raise InvalidDataset(f"{place}: a tracked folder must not hold a {REFUSED_FILE}; take it out")
+    if not _is_text(path):
+        raise InvalidDataset(f"{os.fsencode(place)!r}: a file name must be UTF-8; rename it")
 
 
 def _is_text(name: str) -> bool:
@@ -112,7 +164,3 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _raise(error: OSError) -> None:
-    raise error

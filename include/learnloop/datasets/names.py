@@ -2,13 +2,15 @@
 
 A shared version is ``{dataset}_v{major}.{minor}``. A personal one is
 ``{dataset}_v{major}.{minor}_{user}_{YYYYMMDDHHMMSS}``, numbered after the version it came from; when that name is
-taken, ``_2``, ``_3``, ... follows.
+taken, ``_2``, ``_3``, ... follows. What people may put into names, and into the lines that are shown beside them, is
+checked here too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,7 +20,13 @@ _NAME = re.compile(
     r"(?P<dataset>[a-z0-9][a-z0-9-]{0,62})_v(?P<major>0|[1-9][0-9]{0,8})\.(?P<minor>0|[1-9][0-9]{0,8})"
     r"(?:_(?P<user>[a-z0-9][a-z0-9.-]*)_(?P<at>[0-9]{14})(?:_(?P<copy>[2-9]|[1-9][0-9]+))?)?"
 )
+_DATASET = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _MAX_USER = 64
+_MAX_PERSON = 250
+_MAX_LINE = 1000
+
+# Words that commands and addresses use for something else, or that a filesystem does not take as a folder's name.
+RESERVED = frozenset({"all", "current", "head", "latest", "none", "null", "self", "tmp", "aux", "con", "nul", "prn"})
 
 
 @dataclass(frozen=True)
@@ -69,3 +77,36 @@ def safe_user(user: str) -> str:
     if safe == user:
         return safe
     return f"{safe}-{hashlib.md5(user.encode(), usedforsecurity=False).hexdigest()[:6]}"
+
+
+def check_dataset_name(name: str) -> str:
+    """``name``, if a dataset can be called so; raises InvalidInput."""
+    if not _DATASET.fullmatch(name):
+        raise InvalidInput(
+            f"{name!r} is not the name of a dataset: 1 to 63 lower-case letters, digits and hyphens, no hyphen first"
+        )
+    if name in RESERVED:
+        raise InvalidInput(f"{name!r} is a reserved word: call the dataset something else, such as {name}-data")
+    return name
+
+
+def check_person(name: str) -> str:
+    """``name``, if it can stand for somebody (a user, ``service:learnloop``); raises InvalidInput."""
+    if not name.strip() or len(name) > _MAX_PERSON:
+        raise InvalidInput(f"a user's name has 1 to {_MAX_PERSON} characters, not {len(name.strip())}")
+    return _without_controls(name, "a user's name")
+
+
+def check_line(text: str, what: str) -> str:
+    """``text``, if it can be shown as one line; ``what`` names it in the InvalidInput that is raised when not."""
+    if len(text) > _MAX_LINE:
+        raise InvalidInput(f"{what} has at most {_MAX_LINE} characters, not {len(text)}")
+    return _without_controls(text, what)
+
+
+def _without_controls(text: str, what: str) -> str:
+    # Cc: control characters, with which a name could forge a line of a log; Cs: half a character, which is no UTF-8.
+    bad = next((sign for sign in text if unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp")), None)
+    if bad is not None:
+        raise InvalidInput(f"{what} must not hold control characters or line breaks: {text[:80]!r} has {bad!r}")
+    return text

@@ -15,6 +15,7 @@ from learnloop.datasets.batch import sample_files
 from learnloop.datasets.contents import annotations_of, config_of, features_of, files_of
 from learnloop.datasets.files import TreeFiles
 from learnloop.datasets.locks import writing
+from learnloop.datasets.roots import hold
 from learnloop.datasets.store import Store
 from learnloop.datasets.tables import (
     ANNOTATIONS,
@@ -74,6 +75,7 @@ def merge_confirmed(
         }
     )
     tree_hash = store.write_tree(tree)
+    hold(session, store, tree_hash)
     with writing(session, dataset, owner, f"merge of {len(last)} labels") as lock:
         return commit(
             session,

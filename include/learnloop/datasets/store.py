@@ -2,28 +2,37 @@
 
 Every object is written as a temporary file, made durable, and renamed to its name: an object that exists is
 whole. Objects come before the tree that names them. Nothing is ever changed in place.
+
+Beside the objects are what only saves time (``index``, ``verified``: see the modules of these names) and what is
+being written (``tmp``).
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
-from learnloop.datasets import copies, durable
+from learnloop.datasets import copies, generation
+from learnloop.datasets.adding import Added, Progress, add_source
 from learnloop.datasets.checkout import checkout_files
-from learnloop.datasets.files import list_files
+from learnloop.datasets.durable import telling_of_a_full_disk
+from learnloop.datasets.remote_source import RemoteSource
+from learnloop.datasets.sources import FolderSource, Source, take_file_at_rest
 from learnloop.datasets.tree import Tree, dumps, loads
-from learnloop.errors import Conflict, Corrupted, InvalidInput, NotFound
+from learnloop.datasets.verified import Verified
+from learnloop.datasets.writing import Group, md5_of_bytes
+from learnloop.errors import Corrupted, InvalidInput, NotFound
+from learnloop.faultpoints import reach
 
 _NAME = re.compile(r"[0-9a-f]{32}(\.dir)?")
-_IN_MEMORY = 8 << 20  # smaller files are read once; larger ones are hashed first, so that a known one costs no write
-_GROUP = 1000  # new files made durable together
+_SHARDS = [f"{number:02x}" for number in range(256)]
 
 
 class Store:
@@ -33,12 +42,14 @@ class Store:
         self.root = root
         self._objects = root / "files" / "md5"
         self._temporary = root / "tmp"
+        self.verified = Verified(root / "verified", self._temporary)
+        self._complete: dict[str, int] = {}  # trees written, and the generation at which all they name was there
 
     # --- adding ---
 
     def add_bytes(self, data: bytes) -> str:
         """Store ``data`` and return its md5."""
-        md5 = _md5(data)
+        md5 = md5_of_bytes(data)
         self._add_object(md5, data)
         return md5
 
@@ -47,30 +58,56 @@ class Store:
 
         Raises:
             Conflict: the file changed while it was read.
+            InvalidInput: it cannot be read.
         """
-        with self._group() as pending:
-            return self._take(path, pending)[0]
+        with self.adding() as group:
+            return take_file_at_rest(str(path), group)
 
-    def add_folder(self, folder: Path) -> tuple[Tree, int]:
+    def add_folder(self, folder: Path, progress: Progress | None = None) -> tuple[Tree, int]:
         """Store copies of all files of ``folder``; return its tree and the sum of their sizes in bytes.
 
-        The tree is not written: see ``write_tree``. What belongs to the folder: see ``files.list_files``.
+        Files that are as they were the last time are not read. The tree is not written: see ``write_tree``. What
+        belongs to the folder: see ``files.scan_folder``; what is raised: ``adding.add_source``.
+        """
+        added = add_source(self, FolderSource(folder), progress)
+        return added.tree, added.bytes
+
+    def add_remote_folder(
+        self, url: str, storage_options: Mapping[str, Any] | None = None, progress: Progress | None = None
+    ) -> tuple[Tree, int]:
+        """As ``add_folder``, of all objects below an fsspec URL such as ``s3://bucket/prefix``.
+
+        Only objects whose ETag, size or time differ from the last time are downloaded, a few at once.
+
+        Args:
+            storage_options: what fsspec's filesystem takes: key, secret, endpoint_url and so on.
 
         Raises:
-            InvalidDataset: the folder holds what cannot be tracked.
-            Conflict: a file changed, came or went while the folder was read.
+            NotFound, PermissionDenied, Unavailable: there is nothing, or the storage refuses or does not answer.
+            Corrupted: what arrived is not what the storage's own checksum says.
         """
-        paths = list_files(folder)
-        entries: dict[str, str] = {}
-        total = 0
-        for start in range(0, len(paths), _GROUP):
-            with self._group() as pending:
-                for path in paths[start : start + _GROUP]:
-                    entries[path], size = self._take(folder / path, pending)
-                    total += size
-        if list_files(folder) != paths:
-            raise Conflict(f"files came or went in {folder} while it was read; run it again when it is at rest")
-        return Tree(entries), total
+        added = add_source(self, RemoteSource(url, storage_options or {}), progress)
+        return added.tree, added.bytes
+
+    def add_source(self, source: Source, progress: Progress | None = None) -> Added:
+        """As ``add_folder``, of any source; says also how many files were read."""
+        return add_source(self, source, progress)
+
+    def adopt(self, files: Mapping[str, Path], place: str) -> None:
+        """Make files in ``new_temporary`` places the objects that they are named; the files are removed.
+
+        Raises:
+            Corrupted: one, which came from ``place``, does not hold the bytes it is named by; none was taken.
+        """
+        try:
+            with self.adding() as group:
+                for name, path in files.items():
+                    group.put_from(name, path)
+        except Corrupted as error:
+            raise Corrupted(f"an object as it came from {place} is damaged: {error}") from error
+        finally:
+            for path in files.values():
+                path.unlink(missing_ok=True)
 
     def write_tree(self, tree: Tree) -> str:
         """Store ``tree`` and return its hash (``<md5>.dir``).
@@ -78,15 +115,44 @@ class Store:
         Raises:
             NotFound: an object that it names is not in the store.
         """
-        for path, md5 in tree.items():
-            if not self.path_of(md5).exists():
-                raise NotFound(f"{path}: object {md5} is not in the store {self.root}")
+        before = generation.read(self.root)
+        if absent := self.absent(tree.values()):
+            path, md5 = next((path, md5) for path, md5 in tree.items() if md5 in absent)
+            raise NotFound(f"{path}: object {md5} is not in the store {self.root}")
         data = dumps(tree)
-        name = _md5(data) + ".dir"
+        name = md5_of_bytes(data) + ".dir"
         self._add_object(name, data)
+        reach("snapshot.tree-written")
+        self._complete[name] = before
         return name
 
-    # --- reading ---
+    def complete_since(self, name: str) -> bool:
+        """Whether nothing was collected since this store wrote the tree ``name``, so that all it names is there."""
+        before = self._complete.get(name)
+        return before is not None and generation.is_quiet(before) and before == generation.read(self.root)
+
+    def put_from(self, name: str, source: copies.Readable | Path) -> None:
+        """Store bytes that are known by ``name``, in place of what is there. For many: ``Group.put_from``.
+
+        Raises:
+            Corrupted: the bytes are not those of that name.
+        """
+        self.path_of(name)
+        with self.adding() as group:
+            group.put_from(name, source)
+
+    @contextmanager
+    def adding(self) -> Iterator[Group]:
+        """Collect new objects; they appear, durable, when the block ends well, and not at all when it does not."""
+        with telling_of_a_full_disk(self.root):
+            group = Group(self._objects, self._temporary)
+            try:
+                yield group
+                group.publish()
+            finally:
+                group.discard()
+
+    # --- what is there ---
 
     def path_of(self, name: str) -> Path:
         """Where the object ``name`` (an md5, or a tree's hash) is or would be. Never write to it."""
@@ -94,12 +160,67 @@ class Store:
             raise InvalidInput(f"{name!r} is not the name of an object: 32 hex digits, for a tree followed by .dir")
         return self._objects / name[:2] / name[2:]
 
+    def names(self) -> Iterator[str]:
+        """The names of all objects, trees too (they end in ``.dir``), in order."""
+        for shard in _SHARDS:
+            yield from sorted(shard + rest for rest in self._listed(shard))
+
+    def has(self, name: str) -> bool:
+        """Whether there is an object of this name."""
+        return self.path_of(name).exists()
+
+    def absent(self, names: Iterable[str]) -> set[str]:
+        """Those of ``names`` that are not in the store."""
+        shards: dict[str, list[str]] = {}
+        for name in set(names):
+            shards.setdefault(name[:2], []).append(name[2:])
+        absent: set[str] = set()
+        asked = listed = 0
+        for shard, wanted in shards.items():
+            # To list a folder costs a quarter of asking for each file, unless it is far larger than the question.
+            if listed > 4 * asked:
+                absent.update(shard + rest for rest in wanted if not self.has(shard + rest))
+                continue
+            there = self._listed(shard)
+            asked, listed = asked + len(wanted), listed + len(there)
+            absent.update([shard + rest for rest in set(wanted).difference(there)])
+        return absent
+
+    def remove(self, name: str) -> int:
+        """Remove an object; return its size in bytes, 0 when it is not there. Only for who knows nobody needs it."""
+        path = self.path_of(name)
+        try:
+            size = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            return 0
+        return size
+
+    def remove_leftovers(self, older_than: timedelta) -> int:
+        """Remove what killed writers left in ``tmp``, untouched for longer than this; return how many bytes it was.
+
+        A writer touches what it is writing all the time, and is done with it in minutes: an hour is safe.
+        """
+        limit = time.time() - older_than.total_seconds()
+        freed = 0
+        for path in self._temporary.glob("*"):
+            try:
+                state = path.stat()
+                if state.st_mtime < limit:
+                    path.unlink()
+                    freed += state.st_size
+            except FileNotFoundError:
+                continue  # its writer finished
+        return freed
+
+    # --- reading ---
+
     def size_of(self, md5: str) -> int:
         """The size of an object in bytes."""
         try:
             return self.path_of(md5).stat().st_size
         except FileNotFoundError as error:
-            raise self._missing(md5) from error
+            raise self.missing(md5) from error
 
     def total_size(self, tree: Tree) -> int:
         """The sum of the sizes of a tree's files in bytes."""
@@ -116,9 +237,9 @@ class Store:
         try:
             data = path.read_bytes()
         except FileNotFoundError as error:
-            raise self._missing(name) from error
-        if _md5(data) != name[:32]:
-            raise self._corrupted(name)
+            raise self.missing(name) from error
+        if md5_of_bytes(data) != name[:32]:
+            raise self.corrupted(name)
         return data
 
     def read_tree(self, name: str) -> Tree:
@@ -128,124 +249,73 @@ class Store:
         return loads(self.read(name))
 
     def verify(self, name: str) -> None:
-        """Read an object to its end; raises as ``read`` does."""
+        """Read an object to its end, whatever is known of it; raises as ``read`` does."""
         try:
             with self.path_of(name).open("rb") as file:
                 md5 = copies.md5_of(file)
         except FileNotFoundError as error:
-            raise self._missing(name) from error
+            raise self.missing(name) from error
         if md5 != name[:32]:
-            raise self._corrupted(name)
+            raise self.corrupted(name)
 
-    def copy_to(self, name: str, target: Path) -> None:
-        """Write an object's bytes to the new file ``target`` (reflink, else copy); raises as ``read`` does."""
+    def copy_to(self, name: str, target: Path, *, clone: bool = True, known: bool = False) -> bool:
+        """Write an object's bytes to the new file ``target``; raises as ``read`` does.
+
+        Args:
+            clone: try a reflink first; else, and where the filesystems have none, it is a copy.
+            known: a clone need not be read (a copy always is).
+
+        Returns:
+            Whether it is a reflink.
+        """
         try:
-            with self.path_of(name).open("rb") as source, target.open("x+b") as file:
-                md5 = copies.md5_of(file) if copies.clone(source, file) else copies.copy(source, file)
+            with self.path_of(name).open("rb", buffering=0) as source, target.open("x+b") as file:
+                cloned = clone and copies.clone(source, file)
+                if cloned and known:
+                    return True
+                md5 = copies.md5_of(file) if cloned else copies.copy(source, file)
         except FileNotFoundError as error:
-            raise self._missing(name) from error
+            if target.parent.is_dir():
+                raise self.missing(name) from error
+            raise
         if md5 != name[:32]:
-            raise self._corrupted(name)
+            raise self.corrupted(name)
+        return cloned
 
-    def checkout(self, tree: Tree, target: Path, include: Sequence[str] | None = None, writable: bool = False) -> None:
+    def checkout(
+        self,
+        tree: Tree,
+        target: Path,
+        include: Sequence[str] | None = None,
+        writable: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
         """Put files of ``tree`` at ``target``, which appears complete or not at all. See ``checkout_files``."""
-        checkout_files(self, tree, target, include, writable)
+        checkout_files(self, tree, target, include, writable, progress)
 
-    # --- how an object comes to be ---
+    # --- parts ---
 
-    def _take(self, path: Path, pending: dict[str, Path]) -> tuple[str, int]:
-        """Hash a file and, unless the store has it, copy it to a temporary file listed in ``pending``."""
-        with _open(path) as file:
-            before = os.fstat(file.fileno())
-            if before.st_size <= _IN_MEMORY:
-                data = file.read()
-                md5 = _md5(data)
-                changed = len(data) != before.st_size
-                if not changed and not self._known(md5, before.st_size, pending):
-                    pending[md5] = self._write_temporary(data)
-            else:
-                changed = False
-                md5 = copies.md5_of(file)
-                if not self._known(md5, before.st_size, pending):
-                    file.seek(0)
-                    pending[md5] = temporary = self._new_temporary()
-                    with temporary.open("xb") as copy:
-                        changed = copies.copy(file, copy) != md5
-                        os.fchmod(copy.fileno(), 0o444)
-        if changed or not _is_still(path, before):
-            raise Conflict(f"{path} changed while it was read; run it again when nobody writes to it")
-        return md5, before.st_size
-
-    def _known(self, md5: str, size: int, pending: dict[str, Path]) -> bool:
-        return md5 in pending or self._has(md5, size)
-
-    def _has(self, name: str, size: int) -> bool:
-        # An object of another size is damaged, and is put right by what is being added.
-        try:
-            return self.path_of(name).stat().st_size == size
-        except FileNotFoundError:
-            return False
-
-    @contextmanager
-    def _group(self) -> Iterator[dict[str, Path]]:
-        """Collect temporary files by md5; at the end make all durable at once and give them their names."""
-        pending: dict[str, Path] = {}
-        try:
-            yield pending
-            if pending:
-                durable.sync(pending.values())
-                folders = {self._publish(temporary, name) for name, temporary in pending.items()}
-                durable.sync({*folders, self._objects})
-        finally:
-            for temporary in pending.values():
-                temporary.unlink(missing_ok=True)
-
-    def _add_object(self, name: str, data: bytes) -> None:
-        if self._has(name, len(data)):
-            return
-        with self._group() as pending:
-            pending[name] = self._write_temporary(data)
-
-    def _write_temporary(self, data: bytes) -> Path:
-        temporary = self._new_temporary()
-        with temporary.open("xb") as file:
-            file.write(data)
-            os.fchmod(file.fileno(), 0o444)
-        return temporary
-
-    def _new_temporary(self) -> Path:
+    def new_temporary(self) -> Path:
+        """A path for a new file on the store's filesystem, removed by ``remove_leftovers`` if its writer cannot."""
         self._temporary.mkdir(parents=True, exist_ok=True)
         return self._temporary / uuid.uuid4().hex
 
-    def _publish(self, temporary: Path, name: str) -> Path:
-        target = self.path_of(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.replace(target)
-        return target.parent
+    def _listed(self, shard: str) -> list[str]:
+        try:
+            return os.listdir(self._objects / shard)  # noqa: PTH208 - names, not paths
+        except FileNotFoundError:
+            return []
 
-    def _missing(self, name: str) -> NotFound:
+    def _add_object(self, name: str, data: bytes) -> None:
+        with self.adding() as group:
+            if not group.has(name, len(data)):
+                group.put_bytes(name, data)
+
+    def missing(self, name: str) -> NotFound:
+        """The error that says so of an object."""
         return NotFound(f"object {name} is not in the store {self.root}")
 
-    def _corrupted(self, name: str) -> Corrupted:
+    def corrupted(self, name: str) -> Corrupted:
+        """The error that says so of an object, which from now on no checkout trusts unread."""
+        self.verified.forget(name)
         return Corrupted(f"object {name} ({self.path_of(name)}) does not hold the bytes it is named by")
-
-
-def _open(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except FileNotFoundError as error:
-        raise Conflict(f"{path} is not there (any more)") from error
-    except (PermissionError, IsADirectoryError) as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
-
-
-def _is_still(path: Path, before: os.stat_result) -> bool:
-    try:
-        now = path.stat()
-    except FileNotFoundError:
-        return False
-    return (now.st_ino, now.st_size, now.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)

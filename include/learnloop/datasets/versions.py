@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from learnloop.database import Dataset, DatasetVersion, DatasetVersionParent
-from learnloop.datasets import locks
-from learnloop.datasets.names import VersionName, safe_user
+from learnloop.database import Dataset, DatasetBranch, DatasetVersion, DatasetVersionParent, DeletedVersion
+from learnloop.datasets import branches, locks
+from learnloop.datasets.names import VersionName, check_dataset_name, check_person
+from learnloop.datasets.numbering import Bump, next_name, personal_name
 from learnloop.datasets.schema import DatasetConfig
 from learnloop.errors import Conflict, InvalidInput, NotFound
+from learnloop.faultpoints import reach
 
 _TREE_HASH = re.compile(r"[0-9a-f]{32}\.dir")
 
@@ -26,6 +28,7 @@ def create_dataset(session: Session, config: DatasetConfig, owner: str) -> Datas
     Raises:
         Conflict: somebody else's dataset has the name.
     """
+    check_person(owner)
     dataset = ensure_dataset(session, config, owner)
     if dataset.owner != owner:
         raise Conflict(f"dataset {config.name} exists and belongs to {dataset.owner}: choose another name")
@@ -33,7 +36,12 @@ def create_dataset(session: Session, config: DatasetConfig, owner: str) -> Datas
 
 
 def ensure_dataset(session: Session, config: DatasetConfig, owner: str) -> Dataset:
-    """The dataset called ``config.name``, created for ``owner`` when there is none."""
+    """The dataset called ``config.name``, created for ``owner`` when there is none.
+
+    Raises:
+        InvalidInput: the name is a reserved word.
+    """
+    check_dataset_name(config.name)
     session.execute(
         insert(Dataset)
         .values(
@@ -57,18 +65,62 @@ def get_dataset(session: Session, name: str) -> Dataset:
 
 
 def get_version(session: Session, name: str) -> DatasetVersion:
-    """Raises NotFound."""
+    """Raises NotFound, which says so when there was such a version and it was deleted."""
     found = session.scalar(select(DatasetVersion).where(DatasetVersion.name == name))
-    if found is None:
-        raise NotFound(f"there is no dataset version {name!r}")
-    return found
+    if found is not None:
+        return found
+    deleted = session.scalar(select(DeletedVersion).where(DeletedVersion.name == name))
+    if deleted is not None and deleted.personal_to is None:
+        raise NotFound(f"dataset version {name!r} was deleted by {deleted.owner} on {deleted.created_at:%Y-%m-%d}")
+    raise NotFound(f"there is no dataset version {name!r}")
 
 
-def list_versions(session: Session, dataset: Dataset, *, user: str | None = None) -> list[DatasetVersion]:
-    """Shared versions, and those personal to ``user``, newest first."""
-    visible = or_(DatasetVersion.personal_to.is_(None), DatasetVersion.personal_to == user)
-    query = select(DatasetVersion).where(DatasetVersion.dataset_id == dataset.id, visible)
-    return list(session.scalars(query.order_by(DatasetVersion.id.desc())))
+def select_versions(
+    dataset: Dataset,
+    *,
+    user: str | None = None,
+    owner: str | None = None,
+    kind: str | None = None,
+    personal: bool | None = None,
+) -> Select[DatasetVersion]:
+    """The statement for shared versions and those personal to ``user``, without an order: for lists by the page.
+
+    Args:
+        owner: only what they committed.
+        kind: only what was made so: the ``kind`` of its provenance (``snapshot``, ``merge``, ``revert``, ...).
+        personal: True for personal versions only, False for shared ones.
+    """
+    query = select(DatasetVersion).where(
+        DatasetVersion.dataset_id == dataset.id,
+        or_(DatasetVersion.personal_to.is_(None), DatasetVersion.personal_to == user),
+    )
+    if owner is not None:
+        query = query.where(DatasetVersion.owner == owner)
+    if kind is not None:
+        query = query.where(DatasetVersion.provenance["kind"].as_string() == kind)
+    if personal is not None:
+        query = query.where(
+            DatasetVersion.personal_to.is_not(None) if personal else DatasetVersion.personal_to.is_(None)
+        )
+    return query
+
+
+def list_versions(
+    session: Session,
+    dataset: Dataset,
+    *,
+    user: str | None = None,
+    owner: str | None = None,
+    kind: str | None = None,
+    personal: bool | None = None,
+    before: DatasetVersion | None = None,
+    limit: int | None = None,
+) -> list[DatasetVersion]:
+    """What ``select_versions`` selects, newest first: at most ``limit``, and older than ``before``."""
+    query = select_versions(dataset, user=user, owner=owner, kind=kind, personal=personal)
+    if before is not None:
+        query = query.where(DatasetVersion.id < before.id)
+    return list(session.scalars(query.order_by(DatasetVersion.id.desc()).limit(limit)))
 
 
 def head_of(session: Session, dataset: Dataset) -> DatasetVersion | None:
@@ -106,18 +158,20 @@ def commit(
     parents: Sequence[DatasetVersion],
     expected_head_id: int | None,
     token: int | None,
-    bump: Literal["minor", "major"] = "minor",
+    bump: Bump = "minor",
     personal_to: str | None = None,
+    branch: DatasetBranch | None = None,
     idempotency_key: str | None = None,
 ) -> DatasetVersion:
-    """Append a version, and make a shared one the head. The tree must be in the store already.
+    """Append a version, and make it the head unless it is personal or on a branch. The tree must be in the store.
 
-    A personal version touches nothing shared: it needs no lock (``token`` may be None), the head may have
-    moved, and it is numbered after ``parents[0]``.
+    Those two need no lock (``token`` may be None), and the head may have moved. A personal version is numbered
+    after ``parents[0]``. A branch's version is shared, has the number that the branch reserved, and continues
+    ``branch.base``: a later merge brings it into the head's line.
 
     Raises:
-        StaleToken: the write lock of ``token`` is no longer held.
-        Conflict: the head is not ``expected_head_id`` any more.
+        StaleToken: the write lock of ``token`` is no longer held, or the branch is no longer open.
+        Conflict: the head is not ``expected_head_id`` any more, or a parent was deleted.
         InvalidInput: arguments that do not fit together.
     """
     if not _TREE_HASH.fullmatch(tree_hash):
@@ -127,8 +181,16 @@ def commit(
     locks.hold_row(session, dataset)
     if (earlier := committed(session, idempotency_key)) is not None:
         return _same_dataset(earlier, dataset)
+    _check_parents(session, dataset, parents)
     if personal_to is not None:
-        name = _personal_name(session, dataset, personal_to, parents)
+        if branch is not None:
+            raise InvalidInput("a version is personal or on a branch, not both")
+        name = personal_name(session, dataset, personal_to, parents)
+    elif branch is not None:
+        branches.check_open(session, dataset, branch, owner)
+        if next((parent.id for parent in parents), None) != branch.base_id:
+            raise InvalidInput(f"the first parent of branch {branch.name} must be the version it came from")
+        name = VersionName(dataset.name, branch.major, branch.minor)
     else:
         if token is None:
             raise InvalidInput("a shared version needs the token of a write lock")
@@ -136,7 +198,7 @@ def commit(
         _check_head(session, dataset, expected_head_id)
         if next((parent.id for parent in parents), None) != expected_head_id:
             raise InvalidInput(f"the first parent of a shared version of {dataset.name} must be the head it continues")
-        name = _next_name(session, dataset, bump)
+        name = next_name(session, dataset, bump)
     version = DatasetVersion(
         dataset_id=dataset.id,
         name=str(name),
@@ -158,9 +220,14 @@ def commit(
         DatasetVersionParent(version_id=version.id, parent_id=parent_id, position=position)
         for position, parent_id in enumerate(ids)
     )
-    if personal_to is None:
+    session.flush()
+    reach("commit.version-written")
+    if branch is not None:
+        branch.state, branch.version = "committed", version
+    elif personal_to is None:
         dataset.head = version
     session.flush()
+    reach("commit.head-moved")
     return version
 
 
@@ -182,27 +249,9 @@ def _check_head(session: Session, dataset: Dataset, expected_head_id: int | None
     )
 
 
-def _next_name(session: Session, dataset: Dataset, bump: Literal["minor", "major"]) -> VersionName:
-    last = session.execute(
-        select(DatasetVersion.major, DatasetVersion.minor)
-        .where(DatasetVersion.dataset_id == dataset.id, DatasetVersion.personal_to.is_(None))
-        .order_by(DatasetVersion.major.desc(), DatasetVersion.minor.desc())
-        .limit(1)
-    ).first()
-    if last is None:
-        return VersionName(dataset.name, 1, 0)
-    if bump == "major":
-        return VersionName(dataset.name, last.major + 1, 0)
-    return VersionName(dataset.name, last.major, last.minor + 1)
-
-
-def _personal_name(session: Session, dataset: Dataset, user: str, parents: Sequence[DatasetVersion]) -> VersionName:
-    if not parents:
-        raise InvalidInput("a personal version needs the version it came from as its first parent")
-    source, now, copy = parents[0], locks.clock(session), 1
-    while True:
-        name = VersionName(dataset.name, source.major, source.minor, safe_user(user), now, copy)
-        # The dataset's row is held, so nobody takes the name between this look and the insert.
-        if session.scalar(select(DatasetVersion.id).where(DatasetVersion.name == str(name))) is None:
-            return name
-        copy += 1
+def _check_parents(session: Session, dataset: Dataset, parents: Sequence[DatasetVersion]) -> None:
+    # Deleting holds the dataset's row too: what is there now is there when this commits.
+    ids = [parent.id for parent in parents]
+    there = set(session.scalars(select(DatasetVersion.id).where(DatasetVersion.id.in_(ids)))) if ids else set()
+    if gone := [parent.name for parent in parents if parent.id not in there]:
+        raise Conflict(f"{', '.join(gone)} of dataset {dataset.name} was deleted: nothing was written")

@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -21,17 +22,22 @@ PR_SET_CHILD_SUBREAPER = 36
 def main() -> int:
     control, parent, grace, command = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4:]
     os.set_inheritable(control, False)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        return 128 + signal.SIGTERM  # the runner died before it could be watched
+    return guard(lambda: _execute(command), control, grace)
+
+
+def guard(become_the_job: Callable[[], None], control: int, grace: float) -> int:
+    """Fork a child that calls ``become_the_job`` (which never returns), and see to its end; returns its exit code."""
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _note)
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
-    _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        return 128 + signal.SIGTERM  # the runner died before it could be watched
 
-    job = _start(command)
+    job = _start(become_the_job)
     ended = os.pidfd_open(job)
     events = select.poll()
     for descriptor in (control, wake, ended):
@@ -44,23 +50,29 @@ def main() -> int:
     return _kill_descendants(job)
 
 
-def _start(command: list[str]) -> int:
+def _start(become_the_job: Callable[[], None]) -> int:
     guardian = os.getpid()
     job = os.fork()
     if job:
         return job
     try:
+        signal.set_wakeup_fd(-1)
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != guardian:
             os._exit(128 + signal.SIGTERM)
         # Python ignores SIGPIPE and SIGXFSZ, and an ignored signal stays ignored across exec.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
+        become_the_job()
+    finally:
+        os._exit(127)
+
+
+def _execute(command: list[str]) -> None:
+    try:
         os.execvp(command[0], command)  # noqa: S606
     except OSError as error:
         os.write(2, f"cannot run {command[0]}: {error.strerror}\n".encode())
-    finally:
-        os._exit(127)
 
 
 def _kill_descendants(job: int) -> int:

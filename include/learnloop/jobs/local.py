@@ -14,8 +14,9 @@ from math import ceil
 from pathlib import Path
 
 from learnloop.errors import Conflict, Corrupted, InvalidInput, JobFailed
+from learnloop.jobs import forkserver
 from learnloop.jobs.contract import LOCK, RESULT, JobResult, Places, done_by, prepare, read_result
-from learnloop.jobs.process import GuardedProcess
+from learnloop.jobs.process import ForkedProcess, GuardedProcess
 from learnloop.jobs.spec import JobSpec
 
 LAST_LINES = 20
@@ -23,11 +24,17 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEX
 
 
 class LocalRunner:
-    """Runs jobs as processes below ``namespaces``."""
+    """Runs jobs as processes below ``namespaces``.
 
-    def __init__(self, namespaces: Path, *, grace_seconds: float = 5.0) -> None:
+    Args:
+        fork_server: the name of a running fork server, which starts jobs of ours sooner; where it does not answer they
+            are started as others are.
+    """
+
+    def __init__(self, namespaces: Path, *, grace_seconds: float = 5.0, fork_server: str = "") -> None:
         self.namespaces = namespaces
         self.grace_seconds = grace_seconds
+        self.fork_server = fork_server
         self._killed = threading.Event()
         self._processes: set[GuardedProcess] = set()
 
@@ -107,12 +114,9 @@ class LocalRunner:
 
     def _execute(self, spec: JobSpec, places: Places, log: Callable[[str], None]) -> None:
         last: deque[str] = deque(maxlen=LAST_LINES)
-        command = list(spec.command) or [sys.executable, "-m", str(spec.module)]
         with (
             (places.results / "job.log").open("wb", buffering=0) as job_log,
-            GuardedProcess(
-                command, environment=_environment(spec, places), cwd=places.cache, grace_seconds=self.grace_seconds
-            ) as process,
+            self._start(spec, places, log) as process,
         ):
             self._processes.add(process)
             try:
@@ -137,6 +141,23 @@ class LocalRunner:
             (places.results / RESULT).unlink(missing_ok=True)
             how = f"was ended by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
             raise JobFailed(_with_log(f"the job {how}", last))
+
+    def _start(self, spec: JobSpec, places: Places, log: Callable[[str], None]) -> GuardedProcess:
+        environment = _environment(spec, places)
+        if self.fork_server and spec.module and spec.module.startswith(forkserver.JOBS):
+            try:
+                return ForkedProcess(
+                    spec.module,
+                    server=self.fork_server,
+                    environment=environment,
+                    threads=ceil(spec.resources.cpu),
+                    cwd=places.cache,
+                    grace_seconds=self.grace_seconds,
+                )
+            except OSError as error:
+                log(f"the fork server does not answer ({error}): starting the job without it, which takes seconds more")
+        command = list(spec.command) or [sys.executable, "-m", str(spec.module)]
+        return GuardedProcess(command, environment=environment, cwd=places.cache, grace_seconds=self.grace_seconds)
 
     def _result(self, spec: JobSpec, places: Places) -> JobResult:
         try:

@@ -9,6 +9,8 @@ import re
 from learnloop.errors import InvalidInput
 
 LONGEST = 63  # of a Kubernetes name
+WORKSPACES = "workspaces"
+"""The folder of a user's workspaces, in ``data/{user}`` beside the data of the user's jobs."""
 _SAFE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _HASH_LENGTH = 16  # base32 digits: 80 bits
 
@@ -26,11 +28,16 @@ def user_folder(name: str) -> str:
         raise InvalidInput("a user name or job key is empty; it names a folder, so it needs at least one character")
     if _SAFE.fullmatch(name) and "--" not in name and len(name) <= LONGEST:
         return name
+    return _hashed(name)
+
+
+def key_folder(key: str) -> str:
+    """The folder of a job's key, under the same rule; never that of the user's workspaces, which jobs lie beside."""
+    return _hashed(key) if key == WORKSPACES else user_folder(key)
+
+
+def _hashed(name: str) -> str:
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
     suffix = base64.b32encode(digest).decode().lower()[:_HASH_LENGTH]
     readable = re.sub(r"[^a-z0-9]+", "-", name.lower())[: LONGEST - _HASH_LENGTH - 2].strip("-")
     return f"{readable or 'x'}--{suffix}"
-
-
-# A job's key becomes a folder too, under the same rule.
-key_folder = user_folder

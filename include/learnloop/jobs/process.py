@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,12 +15,19 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from learnloop.jobs import forkserver
+
 GUARDIAN = Path(__file__).with_name("guardian.py")
 LONGEST_LINE = 64 * 1024
 
 
 class GuardedProcess:
     """Runs ``command`` under a guardian (see ``guardian.py``). At the end of its ``with`` block nothing of it is alive."""
+
+    _control: int
+    _output: int
+    _ended: int
+    """A descriptor that can be read once the guardian has ended."""
 
     def __init__(
         self, command: Sequence[str], *, environment: Mapping[str, str], cwd: Path, grace_seconds: float = 5.0
@@ -41,6 +50,8 @@ class GuardedProcess:
             raise
         finally:
             os.close(control)
+        assert self._guardian.stdout is not None  # noqa: S101
+        self._output = self._guardian.stdout.fileno()
         self._ended = os.pidfd_open(self._guardian.pid)
 
     def stop(self) -> None:
@@ -55,9 +66,8 @@ class GuardedProcess:
         Raises:
             TimeoutError: it was still running after ``timeout_seconds``; it has been told to stop.
         """
-        assert self._guardian.stdout is not None  # noqa: S101
         deadline = time.monotonic() + timeout_seconds
-        output = self._guardian.stdout.fileno()
+        output = self._output
         events = select.poll()
         events.register(output, select.POLLIN)
         events.register(self._ended, select.POLLIN)
@@ -103,6 +113,85 @@ class GuardedProcess:
     ) -> None:
         self.stop()
         self.wait()
+        self._close()
+
+    def _close(self) -> None:
         os.close(self._ended)
         if self._guardian.stdout is not None:
             self._guardian.stdout.close()
+
+
+class ForkedProcess(GuardedProcess):
+    """A job of ours, forked by the fork server called ``server`` (see ``forkserver.py``) instead of started anew.
+
+    Raises:
+        OSError: the server does not answer; nothing was started.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        *,
+        server: str,
+        environment: Mapping[str, str],
+        threads: int,
+        cwd: Path,
+        grace_seconds: float = 5.0,
+    ) -> None:
+        request = {
+            "module": module,
+            "environment": dict(environment),
+            "threads": threads,
+            "cwd": str(cwd),
+            "grace": grace_seconds,
+        }
+        self._code: int | None = None
+        self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        control = output = self._control = self._output = -1
+        try:
+            self._connection.settimeout(10)
+            self._connection.connect(forkserver.address(server))
+            if not forkserver.is_own(self._connection):
+                raise PermissionError(f"the fork server {server} is another user's")
+            control, self._control = os.pipe()
+            self._output, output = os.pipe()
+            socket.send_fds(self._connection, [json.dumps(request).encode()], [output, control])
+            guardian = forkserver.receive_number(self._connection)
+            if guardian is None:
+                raise ConnectionError(f"the fork server {server} did not start {module}")
+            self._connection.settimeout(None)
+            self._guardian_id = guardian
+            self._ended = os.pidfd_open(guardian)
+        except BaseException:
+            self.stop()
+            self._connection.close()
+            if self._output >= 0:
+                os.close(self._output)
+            raise
+        finally:
+            for descriptor in (control, output):
+                if descriptor >= 0:
+                    os.close(descriptor)
+
+    def wait(self) -> int:
+        """The job's exit code (128 + n when signal n ended it), once all of its group is gone."""
+        if self._code is None:
+            ended = select.poll()
+            ended.register(self._ended, select.POLLIN)
+            ended.poll()
+            # The guardian's last act is to say the code. The server holds the other end too, so there is no end of file.
+            self._connection.setblocking(False)
+            with suppress(BlockingIOError):
+                self._code = forkserver.receive_number(self._connection)
+            if (
+                self._code is None
+            ):  # the guardian was killed; the server keeps its id from being reused until we hang up
+                self._code = 128 + signal.SIGKILL
+                with suppress(ProcessLookupError):
+                    os.killpg(self._guardian_id, signal.SIGKILL)
+        return self._code
+
+    def _close(self) -> None:
+        os.close(self._ended)
+        os.close(self._output)
+        self._connection.close()

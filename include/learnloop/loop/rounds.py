@@ -102,6 +102,25 @@ def open_base_round(session: Session, version: DatasetVersion, *, run_id: str, o
     return opened
 
 
+def start_by_hand(session: Session, dataset: Dataset, *, run_id: str, by: str) -> Round:
+    """The round of a run that a person triggered in Airflow: opened with what is confirmed so far, and running.
+
+    Once a ``run_id``: a retried or cleared run goes on with its round.
+
+    Raises:
+        Conflict: another round is under way, or this run's has ended.
+        InvalidInput: there is nothing new to train on.
+    """
+    lock(session, dataset)
+    mine = select(Round.id).where(Round.dataset_id == dataset.id, Round.metrics["run_id"].as_string() == run_id)
+    if session.scalar(mine) is None:
+        opened = request_round(session, dataset, by=by, reason=f"started by {by} in Airflow")
+        # In one transaction with its opening, so no dispatcher ever sees it waiting for a run of its own.
+        opened.metrics = {"run_id": run_id}
+        session.flush()
+    return start_round(session, run_id)
+
+
 def start_round(session: Session, run_id: str) -> Round:
     """The round of an incremental run, now running; also when it ran before (a retried or cleared run goes on).
 
@@ -123,7 +142,7 @@ def start_round(session: Session, run_id: str) -> Round:
         started.base_version_id = started.dataset.head_id
     session.execute(
         update(OutboxMessage)
-        .where(OutboxMessage.key == run_id, OutboxMessage.delivered_at.is_(None))
+        .where(OutboxMessage.key == started.run_id, OutboxMessage.delivered_at.is_(None))
         .values(delivered_at=func.now())
     )
     session.flush()

@@ -9,21 +9,21 @@ from sqlalchemy import CursorResult, Delete, delete, func
 from sqlalchemy.orm import Session
 
 from learnloop.annotation.queue import release_lapsed as release_tasks
-from learnloop.database import IdempotentRequest, Lock, ModelLease
+from learnloop.database import IdempotentRequest, ModelLease
+from learnloop.datasets.locks import release_expired
 
 KEEP_ANSWERS = timedelta(days=1)
 
 
 def release_lapsed(session: Session) -> dict[str, int]:
-    """Return lapsed annotation leases to the queue; delete expired locks, model leases and remembered answers."""
-    locks = _delete(session, delete(Lock).where(Lock.expires_at < func.now()))
+    """Return lapsed annotation leases to the queue; delete lapsed locks, places in line, model leases, answers."""
     leases = _delete(session, delete(ModelLease).where(ModelLease.expires_at < func.now()))
     forgotten = _delete(
         session, delete(IdempotentRequest).where(IdempotentRequest.created_at < func.now() - KEEP_ANSWERS)
     )
     return {
         "annotation leases": release_tasks(session),
-        "locks": locks,
+        **release_expired(session),
         "model leases": leases,
         "remembered answers": forgotten,
     }

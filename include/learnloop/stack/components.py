@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from learnloop.jobs import forkserver
 from learnloop.settings import Settings, environment_of
 from learnloop.stack.places import ROOT, Places
 
@@ -24,6 +25,8 @@ class Component:
     command: list[str]
     health: Callable[[], bool] | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    bare: bool = False
+    """Give it no setting and no secret: for what must not have any to pass on."""
 
 
 def components(settings: Settings, ports: dict[str, int]) -> list[Component]:
@@ -43,6 +46,12 @@ def components(settings: Settings, ports: dict[str, int]) -> list[Component]:
         Component("scheduler", [airflow, "scheduler", "--skip-serve-logs"], airflow_part("scheduler")),
         Component("dag-processor", [airflow, "dag-processor"], airflow_part("dag_processor")),
         Component("triggerer", [airflow, "triggerer", "--skip-serve-logs"], airflow_part("triggerer")),
+        Component(
+            "fork-server",
+            [sys.executable, "-m", "learnloop.jobs.forkserver", settings.fork_server],
+            lambda: forkserver.answers(settings.fork_server),
+            bare=True,
+        ),
         Component(
             "model-server",
             [sys.executable, "-m", "learnloop.serving", "--host", "127.0.0.1", "--port", str(ports["serving"])],

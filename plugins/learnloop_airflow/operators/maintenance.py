@@ -26,13 +26,18 @@ class DueRoundsOperator(BaseOperator):
 
 
 class ReleaseLapsedOperator(BaseOperator):
-    """Return what lapsed: annotation leases, write locks, model leases."""
+    """Return what lapsed: annotation leases, locks and places in line, model leases; remove dead workspaces."""
 
     def execute(self, context: Context) -> dict[str, int]:
         from learnloop.database import session
+        from learnloop.datasets.workspace_removal import remove_dead
         from learnloop.loop.upkeep import release_lapsed
 
         with session() as db:
             released = release_lapsed(db)
+        removed = remove_dead(session)
+        released["workspaces"] = removed.removed
         self.log.info("released: %s", released)
+        if removed.failed:
+            raise RuntimeError(f"workspaces could not be removed, and are tried again: {'; '.join(removed.failed)}")
         return released

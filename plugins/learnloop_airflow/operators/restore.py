@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from learnloop_airflow.common import store
+from learnloop_airflow.common import run_owner, store
 
 
 class RestoreOperator(BaseOperator):
@@ -30,5 +30,5 @@ class RestoreOperator(BaseOperator):
         from learnloop.datasets.restore import restore
 
         with session() as db:
-            restore(db, store(), self.version, Path(self.target))
+            restore(db, store(), self.version, Path(self.target), user=run_owner(context))
         return self.target

@@ -38,23 +38,33 @@ class OpenBaseRoundOperator(BaseOperator):
 class MergeConfirmedOperator(BaseOperator):
     """Start the round that this run is for, and merge what it consumed of the confirmed pool into the head.
 
-    :param run_id: the round's run id, ``round-{dataset}-{n}`` (templated).
+    A run that is no round's (a person triggered it) opens one, with what is confirmed so far.
+
+    :param round_run_id: the run's id; ``round-{dataset}-{n}`` when the training policy started it (templated).
+    :param dataset: the dataset, for a run that a person triggered (templated).
     :return: the merged version's pin, with ``round``, ``parent_model_version`` and ``trainer``.
     """
 
-    template_fields: Sequence[str] = ("round_run_id",)
+    template_fields: Sequence[str] = ("round_run_id", "dataset")
 
-    def __init__(self, *, round_run_id: str, **kwargs: Any) -> None:
+    def __init__(self, *, round_run_id: str, dataset: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.round_run_id = round_run_id
+        self.dataset = dataset
 
     def execute(self, context: Context) -> dict[str, Any]:
         from learnloop.database import session
         from learnloop.datasets.pool_merge import merge_confirmed
-        from learnloop.loop.rounds import consumed, start_round
+        from learnloop.datasets.versions import get_dataset
+        from learnloop.loop.rounds import consumed, start_by_hand, start_round
 
         with session() as db:
-            started = start_round(db, self.round_run_id)
+            if self.round_run_id.startswith("round-"):
+                started = start_round(db, self.round_run_id)
+            else:
+                started = start_by_hand(
+                    db, get_dataset(db, self.dataset), run_id=self.round_run_id, by=run_owner(context)
+                )
             dataset = started.dataset
             base = started.base_version or dataset.head
             confirmed = consumed(db, started)

@@ -33,27 +33,37 @@ class ValidateOperator(BaseOperator):
 
 
 class SnapshotOperator(BaseOperator):
-    """Snapshot a folder into a new version of the dataset that its ``dataset.yaml`` names.
+    """Snapshot a folder or an S3 prefix into a new version of the dataset that its ``dataset.yaml`` names.
 
-    :param path: the folder (templated).
+    :param path: the folder, or a URL such as ``s3://bucket/prefix`` (templated).
+    :param aws_conn_id: the Airflow connection that an ``s3://`` URL is read with (templated).
     :param message: what the version's history says (templated).
     :return: the version as ``{dataset, version, version_id, tree}``; the head's, when nothing has changed.
     """
 
-    template_fields: Sequence[str] = ("path", "message")
+    template_fields: Sequence[str] = ("path", "aws_conn_id", "message")
 
-    def __init__(self, *, path: str, message: str = "", **kwargs: Any) -> None:
+    def __init__(self, *, path: str, aws_conn_id: str = "aws_default", message: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.path = path
+        self.aws_conn_id = aws_conn_id
         self.message = message
 
     def execute(self, context: Context) -> dict[str, Any]:
         from learnloop.database import session
         from learnloop.datasets.snapshot import snapshot
+        from learnloop_airflow.aws import storage_options
 
         with session() as db:
             version = snapshot(
-                db, store(), Path(self.path), owner=run_owner(context), message=self.message, run_id=context["run_id"]
+                db,
+                store(),
+                self.path,
+                owner=run_owner(context),
+                message=self.message,
+                run_id=context["run_id"],
+                storage_options=storage_options(self.path, self.aws_conn_id),
+                progress=lambda done, files: self.log.info("%s: %d of %d files", self.path, done, files),
             )
             return pin(version)
 

@@ -67,6 +67,8 @@ def test_creating_a_dataset_twice_gives_the_first(db, dataset):
     assert dataset.loop["classes"] == ["dark", "bright"]
     with pytest.raises(Conflict, match="belongs to ana"):
         create_dataset(db, CONFIG, "ben")
+    with pytest.raises(InvalidInput, match="reserved word"):
+        create_dataset(db, DatasetConfig.model_validate(description(name="head")), "ana")
     with pytest.raises(NotFound, match="nothing"):
         get_dataset(db, "nothing")
 

@@ -11,7 +11,7 @@ from learnloop.annotation.queue import claim
 from learnloop.database import AnnotationTask, Batch, Dataset, OutboxMessage, PolicyEvaluation, Round, RoundAnnotation
 from learnloop.errors import Conflict, InvalidInput, NotFound
 from learnloop.loop.progress import progress
-from learnloop.loop.rounds import close_round, consumed, due_rounds, request_round, start_round
+from learnloop.loop.rounds import close_round, consumed, due_rounds, request_round, start_by_hand, start_round
 
 
 @pytest.fixture
@@ -114,3 +114,20 @@ def test_every_evaluation_leaves_its_reason(db, dataset) -> None:
 def test_a_run_without_a_round_is_told_so(db, dataset, run_id: str) -> None:
     with pytest.raises(NotFound, match="no round belongs"):
         start_round(db, run_id)
+
+
+def test_a_person_starts_a_round_in_airflow_with_what_is_confirmed(db, dataset) -> None:
+    with pytest.raises(InvalidInput, match="nothing to train on"):
+        start_by_hand(db, dataset, run_id="manual__1", by="sam")
+    label(db, dataset, 2)
+    started = start_by_hand(db, dataset, run_id="manual__1", by="sam")
+    assert (started.state, started.owner, len(consumed(db, started))) == ("running", "sam", 2)
+    assert due_rounds(db) == []
+    assert db.scalars(select(OutboxMessage)).one().delivered_at is not None
+    assert start_by_hand(db, dataset, run_id="manual__1", by="sam").id == started.id  # retried
+    with pytest.raises(Conflict, match="is running: wait"):
+        start_by_hand(db, dataset, run_id="manual__2", by="sam")
+    started.metrics = {**started.metrics, "accepted": False}
+    assert close_round(db, "manual__1") == "rejected"
+    with pytest.raises(Conflict, match="rejected and stays so"):
+        start_by_hand(db, dataset, run_id="manual__1", by="sam")

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from learnloop.datasets import store as store_module
-from learnloop.datasets.files import list_files
+from learnloop.datasets import adding, sources
+from learnloop.datasets.files import list_files, scan_folder
 from learnloop.datasets.store import Store
 from learnloop.datasets.tree import Tree, dumps, tree_hash
+from learnloop.datasets.writing import Group
 from learnloop.errors import Conflict, Corrupted, InvalidDataset, InvalidInput, NotFound
 
 FORK = multiprocessing.get_context("fork")
@@ -38,6 +39,10 @@ def folder(tmp_path):
         "a/b/c/d/e/f/deep": b"deep",
         "a b": b"sorts between a and a/",
         'quote"and\\backslash': b"quoted",
+        "line\nbreak\ttab\x01control\x7f": b"control",
+        "-leading dash": b"dash",
+        "large": bytes(range(256)) * 40_000,
+        f"{'x' * 200}/{'y' * 200}": b"long",
         "same": b"plain",
         ".hidden": b"hidden",
         ".hg": b"a file, not a repository",
@@ -115,7 +120,7 @@ def test_objects_are_read_only_and_stored_once(store, tmp_path):
 
 
 def test_large_files_are_streamed(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "_IN_MEMORY", 10)
+    monkeypatch.setattr(sources, "IN_MEMORY", 10)
     data = os.urandom(3_000_000)
     (tmp_path / "large").write_bytes(data)
     md5 = store.add_file(tmp_path / "large")
@@ -125,7 +130,7 @@ def test_large_files_are_streamed(store, tmp_path, monkeypatch):
 
 
 def test_many_files_take_several_groups(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "_GROUP", 20)
+    monkeypatch.setattr(adding, "_GROUP", 20)
     (tmp_path / "many").mkdir()
     for number in range(50):
         (tmp_path / "many" / f"{number}").write_text(f"{number // 2}")
@@ -137,32 +142,32 @@ def test_many_files_take_several_groups(store, tmp_path, monkeypatch):
 @pytest.mark.parametrize("in_memory", [10, 1 << 20])
 @pytest.mark.parametrize("change", ["append", "replace", "delete"])
 def test_a_file_that_changes_while_it_is_read_is_noticed(store, tmp_path, monkeypatch, change, in_memory):
-    monkeypatch.setattr(store_module, "_IN_MEMORY", in_memory)
+    monkeypatch.setattr(sources, "IN_MEMORY", in_memory)
     path = tmp_path / "file"
     path.write_bytes(b"first content")
-    known = Store._known
+    has = Group.has
 
-    def changing(self, md5, size, pending):  # runs between the first read and the last look at the file
+    def changing(self, name, size):  # runs between the first read and the last look at the file
         if change == "append":
             with path.open("ab") as file:
                 file.write(b"more")
         elif change == "delete":
-            path.unlink()
+            path.unlink(missing_ok=True)
         else:
             (tmp_path / "other").write_bytes(b"other content")
             (tmp_path / "other").rename(path)
-        return known(self, md5, size, pending)
+        return has(self, name, size)
 
-    monkeypatch.setattr(Store, "_known", changing)
-    with pytest.raises(Conflict, match="changed while it was read"):
+    monkeypatch.setattr(Group, "has", changing)
+    with pytest.raises(Conflict, match=r"changed while it was read|not there"):
         store.add_file(path)
     assert objects(store) == {}
     assert not any((store.root / "tmp").glob("*"))
 
 
 def test_a_folder_that_changes_while_it_is_read_is_noticed(store, folder, monkeypatch):
-    seen = list_files(folder)
-    monkeypatch.setattr(store_module, "list_files", lambda _: seen)
+    seen = scan_folder(folder)
+    monkeypatch.setattr(sources, "scan_folder", lambda _: seen)
     (folder / "plain.txt").unlink()
     with pytest.raises(Conflict, match=r"plain\.txt is not there"):
         store.add_folder(folder)
@@ -172,6 +177,7 @@ def test_a_folder_that_changes_while_it_is_read_is_noticed(store, folder, monkey
     ("spoil", "problem"),
     [
         (lambda root: (root / "dangling").symlink_to("nowhere"), "link to a file that does not exist"),
+        (lambda root: (root / "loop").symlink_to("loop"), "leads to itself"),
         (lambda root: os.mkfifo(root / "pipe"), "neither a file nor a folder"),
         (lambda root: (root / "a" / ".dvcignore").write_text("*"), ".dvcignore"),
         (lambda root: (root / os.fsdecode(b"\xff")).touch(), "UTF-8"),
@@ -182,6 +188,26 @@ def test_what_cannot_be_tracked_is_refused(store, folder, spoil, problem):
     with pytest.raises(InvalidDataset, match=problem):
         store.add_folder(folder)
     assert objects(store) == {}
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root reads everything")
+@pytest.mark.parametrize("place", ["plain.txt", "a"])
+def test_what_cannot_be_read_is_named(tmp_path, folder, place):
+    """In a process of an ordinary user, since root reads everything."""
+    (folder / place).chmod(0)
+    script = (
+        "import sys; from learnloop.datasets.store import *; Store(Path(sys.argv[1])).add_folder(Path(sys.argv[2]))"
+    )
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    for parent in [tmp_path, *tmp_path.parents][:3]:
+        parent.chmod(0o755)
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    command = [*user, sys.executable, "-c", script, str(tmp_path / "open"), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    (folder / place).chmod(0o755)
+    assert f"{folder / place} cannot be read: Permission denied" in done.stderr
+    assert not any(path.is_file() for path in (tmp_path / "open").rglob("*"))
 
 
 def test_a_flipped_byte_is_found_at_every_read(store, tmp_path):

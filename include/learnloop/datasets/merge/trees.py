@@ -47,7 +47,8 @@ def merge_trees(
     Args:
         choices: by path, which value a conflict gets.
     """
-    base, ours, theirs = dict(base.items()), dict(ours.items()), dict(theirs.items())
+    # As plain dictionaries, of which what follows is several times faster.
+    base, ours, theirs = (side if type(side) is dict else dict(side.items()) for side in (base, ours, theirs))
     entries = dict(ours)
     conflicts: dict[str, FileConflict] = {}
     for path in _changed(base, theirs):

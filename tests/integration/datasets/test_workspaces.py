@@ -1,0 +1,296 @@
+"""Workspaces: their owner's alone, harmless to the store, and never half there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from dataset_folders import description
+from sqlalchemy import func, select, update
+
+from learnloop.database import DatasetVersion, Workspace
+from learnloop.database.engine import session as open_session
+from learnloop.datasets import locks, workspaces
+from learnloop.datasets.deletion import delete_version
+from learnloop.datasets.versions import get_version
+from learnloop.datasets.workspaces import Changes, Quota
+from learnloop.errors import Conflict, Corrupted, InvalidDataset, InvalidInput, NotFound, StaleToken
+
+PLENTY = Quota(workspaces=5, bytes=2**30)
+
+
+@pytest.fixture
+def sessions(database_url):
+    return partial(open_session, database_url)
+
+
+@pytest.fixture
+def make(sessions, store, head, tmp_path):
+    def made(owner="bo", name="mine", **options):
+        options = {"quota": PLENTY, "namespaces": tmp_path / "namespaces"} | options
+        return workspaces.create(sessions, store, head.name, owner=owner, name=name, **options)
+
+    return made
+
+
+def relabel(workspace: Workspace, label: str) -> None:
+    path = Path(workspace.path) / "annotations.parquet"
+    table = pq.read_table(path)
+    labels = [label, *table["label"].to_pylist()[1:]]
+    column = table.schema.get_field_index("label")
+    pq.write_table(table.set_column(column, table.schema.field("label"), [labels]), path)
+
+
+def test_a_workspace_holds_its_version_in_its_owners_namespace(db, make, store, head, tmp_path) -> None:
+    made = make("Bo Exâmple")
+    folder = Path(made.path)
+    assert folder.is_relative_to(tmp_path / "namespaces" / "data")
+    assert "Exâmple" not in made.path
+    assert made.state == "ready"
+    tree = store.read_tree(head.tree)
+    assert {path: store.read(md5) for path, md5 in tree.items()} == {
+        path: (folder / path).read_bytes() for path in tree
+    }
+    assert not workspaces.changes(db, store, made)
+
+
+def test_nothing_done_in_a_workspace_reaches_the_store_even_as_root(make, store, head) -> None:
+    made = make()
+    tree = store.read_tree(head.tree)
+    for path in tree:
+        with (Path(made.path) / path).open("r+b") as file:
+            file.write(b"spoilt")
+    for md5 in tree.values():
+        store.verify(md5)
+
+
+def test_damage_through_a_read_only_workspace_is_noticed(make, store, head) -> None:
+    made = make(writable=False)
+    tree = store.read_tree(head.tree)
+    path, md5 = next(iter(tree.items()))
+    (Path(made.path) / path).chmod(0o644)
+    with (Path(made.path) / path).open("r+b") as file:
+        file.write(b"spoilt")
+    with pytest.raises(Corrupted, match=md5):
+        store.verify(md5)
+    with pytest.raises(Corrupted, match=md5):
+        make(name="another")
+
+
+def test_changes_are_told_and_committed_as_a_personal_version(db, sessions, make, store, head) -> None:
+    made = make()
+    folder = Path(made.path)
+    relabel(made, "on")
+    (folder / "notes.txt").write_text("new")
+    gone = next(path for path in store.read_tree(head.tree) if path.startswith("images/"))
+    (folder / gone).unlink()
+    assert workspaces.changes(db, store, made) == Changes(("notes.txt",), ("annotations.parquet",), (gone,))
+    version = workspaces.commit(sessions, store, made.id, owner="bo", message="better")
+    assert (version.personal_to, version.owner, version.message) == ("bo", "bo", "better")
+    assert version.name.startswith(f"{head.name}_bo_")
+    again = workspaces.commit(sessions, store, made.id, owner="bo", message="nothing new")
+    assert again.id == version.id
+    relabel(made, "off")
+    following = workspaces.commit(sessions, store, made.id, owner="bo", message="more")
+    parents = db.get_one(DatasetVersion, following.id).parents
+    assert [parent.id for parent in parents] == [version.id]
+    assert get_version(db, head.name).dataset.head_id == head.id
+
+
+def test_new_labels_keep_the_features_new_files_do_not(sessions, make, store) -> None:
+    made = make()
+    relabel(made, "on")
+    assert "recipe" in workspaces.commit(sessions, store, made.id, owner="bo", message="labels").provenance
+    (Path(made.path) / "notes.txt").write_text("new")
+    assert "recipe" not in workspaces.commit(sessions, store, made.id, owner="bo", message="files").provenance
+
+
+def test_with_a_write_lock_the_commit_is_shared(db, sessions, make, store, head) -> None:
+    made = make()
+    relabel(made, "on")
+    with pytest.raises(StaleToken):
+        workspaces.commit(sessions, store, made.id, owner="bo", message="no lock", token=1)
+    token = locks.acquire_write(db, get_version(db, head.name).dataset, "bo", timedelta(minutes=1)).token
+    db.commit()
+    version = workspaces.commit(sessions, store, made.id, owner="bo", message="shared", token=token)
+    assert version.personal_to is None
+    db.expire_all()
+    assert get_version(db, head.name).dataset.head_id == version.id
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "says"),
+    [
+        ("dataset.yaml", yaml.safe_dump(description(name="other")).encode(), "put its name"),
+        ("dataset.yaml", b"name: [", "dataset.yaml"),
+        ("annotations.parquet", b"no table", "not a readable Parquet file"),
+    ],
+)
+def test_what_is_no_dataset_any_more_is_not_committed(db, sessions, make, store, path, content, says) -> None:
+    made = make()
+    before = db.scalar(select(func.count()).select_from(DatasetVersion))
+    (Path(made.path) / path).write_bytes(content)
+    with pytest.raises(InvalidDataset, match=says):
+        workspaces.commit(sessions, store, made.id, owner="bo", message="broken")
+    assert db.scalar(select(func.count()).select_from(DatasetVersion)) == before
+
+
+def test_nobody_sees_anothers_workspace(db, sessions, make, store) -> None:
+    made = make("bo")
+    make("cy")
+    assert [other.owner for other in workspaces.list_workspaces(db, owner="cy")] == ["cy"]
+    with pytest.raises(NotFound, match="cy has no workspace"):
+        workspaces.commit(sessions, store, made.id, owner="cy", message="not mine")
+    with pytest.raises(NotFound, match="dee has no workspace 'mine'"):
+        workspaces.get(db, "mine", owner="dee")
+    assert workspaces.discard(sessions, "mine", owner="cy")
+    assert Path(made.path).exists()
+    relabel(made, "on")
+    personal = workspaces.commit(sessions, store, made.id, owner="bo", message="mine alone")
+    with pytest.raises(NotFound):
+        workspaces.create(
+            sessions, store, personal.name, owner="cy", name="theirs", namespaces=Path(made.path), quota=PLENTY
+        )
+
+
+def test_quota_says_what_is_used_and_by_what(make, head) -> None:
+    make(name="one")
+    with pytest.raises(Conflict, match=r"bo has 1 workspaces, and 1 are allowed; discard one: one \("):
+        make(name="two", quota=Quota(1, 2**30))
+    with pytest.raises(Conflict, match=r"bo uses .* of .* MiB; discard one: one \("):
+        make(name="two", quota=Quota(9, head.bytes + 1))
+    with pytest.raises(Conflict, match="already: discard it, or choose another name"):
+        make(name="one")
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "A", "-x", "x" * 64, "a\n", "å"])
+def test_names_that_could_be_paths_are_refused(make, name) -> None:
+    with pytest.raises(InvalidInput, match="cannot be called"):
+        make(name=name)
+
+
+def test_a_linked_namespace_is_refused(make, tmp_path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "namespaces" / "data").mkdir(parents=True)
+    (tmp_path / "namespaces" / "data" / "bo").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InvalidInput, match="is a link"):
+        make()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_the_same_work_finds_its_workspace_again(make) -> None:
+    assert make(key="run-1").id == make(key="run-1").id
+
+
+def test_a_version_with_a_workspace_is_not_deleted(db, sessions, make, store) -> None:
+    made = make()
+    relabel(made, "on")
+    version = workspaces.commit(sessions, store, made.id, owner="bo", message="v")
+    with pytest.raises(Conflict, match="workspace"):
+        delete_version(db, store, version.name, by="bo", allow=lambda version: None)
+    workspaces.discard(sessions, "mine", owner="bo")
+    assert delete_version(db, store, version.name, by="bo", allow=lambda version: None).deleted
+
+
+def test_upkeep_removes_what_expired_and_what_died(db, sessions, make) -> None:
+    expired = make(name="short", lasts=timedelta(microseconds=1))
+    kept = make(name="long", lasts=timedelta(days=1))
+    died = make(name="died")
+    db.execute(
+        update(Workspace)
+        .where(Workspace.id == died.id)
+        .values(state="creating", created_at=func.now() - workspaces.DEAD_AFTER * 2)
+    )
+    db.commit()
+    assert workspaces.remove_dead(sessions) == 2
+    assert not Path(expired.path).exists()
+    assert not Path(died.path).exists()
+    assert Path(kept.path).exists()
+    db.expire_all()
+    assert [left.name for left in workspaces.list_workspaces(db, owner="bo")] == ["long"]
+
+
+SCRIPT = """
+import sys
+from functools import partial
+from pathlib import Path
+from learnloop.database.engine import session
+from learnloop.datasets import workspaces
+from learnloop.datasets.store import Store
+url, store, namespaces, version, act = sys.argv[1:]
+sessions = partial(session, url)
+made = workspaces.create(sessions, Store(Path(store)), version, owner="bo", name="mine", key="run-1",
+                         namespaces=Path(namespaces), quota=workspaces.Quota(5, 2**30))
+if act == "commit":
+    (Path(made.path) / "notes.txt").write_text("new")
+    workspaces.commit(sessions, Store(Path(store)), made.id, owner="bo", message="m")
+if act == "discard":
+    workspaces.discard(sessions, "mine", owner="bo")
+"""
+
+
+@pytest.mark.parametrize(
+    ("point", "act"),
+    [
+        ("workspace.row-written", "create"),
+        ("workspace.files-placed", "create"),
+        ("workspace.objects-written", "commit"),
+        ("workspace.version-written", "commit"),
+        ("workspace.discarding", "discard"),
+        ("workspace.files-removed", "discard"),
+    ],
+)
+def test_killed_at_any_step_a_retry_ends_the_same(db, database_url, store, head, tmp_path, point, act) -> None:
+    arguments = [sys.executable, "-c", SCRIPT, database_url, str(store.root), str(tmp_path / "names"), head.name, act]
+    killed = subprocess.run(arguments, env={**os.environ, "LEARNLOOP_FAULT": point}, timeout=100)
+    assert killed.returncode == -signal.SIGKILL
+    seen = [made.state for made in workspaces.list_workspaces(db, owner="bo")]
+    assert seen in (["creating"], ["ready"], ["discarding"])
+    db.rollback()
+    if seen != ["discarding"]:
+        subprocess.run(arguments, check=True, timeout=100)
+        db.expire_all()
+        versions = db.scalar(select(func.count()).where(DatasetVersion.personal_to == "bo"))
+        assert versions == (1 if act == "commit" else 0)
+    else:
+        assert workspaces.discard(partial(open_session, database_url), "mine", owner="bo")
+    db.expire_all()
+    left = workspaces.list_workspaces(db, owner="bo")
+    assert [made.state for made in left] == ([] if act == "discard" else ["ready"])
+    assert (tmp_path / "names/data/bo/workspaces/mine").exists() == bool(left)
+
+
+def _work(number: int, url: str, root: Path, namespaces: Path, version: str) -> str | None:
+    from learnloop.database.engine import engine
+    from learnloop.datasets.store import Store
+
+    sessions, store = partial(open_session, url), Store(root)
+    try:
+        made = workspaces.create(
+            sessions, store, version, owner="bo", name=f"w{number}", namespaces=namespaces, quota=Quota(4, 2**30)
+        )
+    except Conflict:
+        return None
+    (Path(made.path) / f"notes{number}.txt").write_text(str(number))
+    name = workspaces.commit(sessions, store, made.id, owner="bo", message=str(number)).name
+    engine(url).dispose()
+    return name
+
+
+def test_eight_processes_keep_the_quota_and_lose_nothing(db, database_url, store, head, tmp_path) -> None:
+    with multiprocessing.get_context("spawn").Pool(8) as pool:
+        made = pool.starmap(
+            _work, [(number, database_url, store.root, tmp_path / "names", head.name) for number in range(8)]
+        )
+    names = [name for name in made if name]
+    assert len(names) == len(set(names)) == 4
+    assert db.scalar(select(func.count()).where(DatasetVersion.personal_to == "bo")) == 4

@@ -1,0 +1,55 @@
+"""Runs each DAG with `dag.test()`: in this process, task after task, as a person debugging a DAG file would.
+
+`python run_dags.py URL FOLDER USER PASSWORD`, in the environment of a running stack's components but with an Airflow
+database of its own, so that no scheduler runs the same tasks. A dataset is written into FOLDER. Ends with 1 and
+the failed tasks when a run does not succeed.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+from learnloop.client import LearnloopClient
+from learnloop.stack.demo import digits
+
+DAGS = Path(__file__).parents[3] / "dags"
+NAME = "digits-by-hand"
+
+
+def load(dag_id: str) -> Any:
+    from airflow.dag_processing.dagbag import BundleDagBag
+
+    bag = BundleDagBag(dag_folder=DAGS / f"{dag_id}.py", bundle_path=DAGS, bundle_name="dags-folder")
+    if bag.import_errors:
+        sys.exit(f"{dag_id} does not load: {bag.import_errors}")
+    return bag.dags[dag_id]
+
+
+def run(dag_id: str, **conf: Any) -> None:
+    done = load(dag_id).test(run_conf=conf)
+    states = {task.task_id: str(task.state) for task in done.get_task_instances()}
+    print("RUN", dag_id, str(done.state), states, flush=True)
+    if str(done.state) != "success":
+        sys.exit(f"{dag_id} ended as {done.state}: {states}")
+
+
+def main(url: str, folder: str, user: str, password: str) -> None:
+    data = digits.write(Path(folder), NAME, budget=20)
+    run("base_model_training", path=str(data.dataset), message="by hand")
+    run("score_incoming_data", dataset=NAME, path=str(data.pool), batch="pool")
+    with LearnloopClient.login(url, user, password) as annotator:
+        for _ in range(12):  # fewer than start a round: it is started by hand below
+            task = annotator.claim(NAME)
+            assert task is not None
+            annotator.submit(task.id, data.truth[task.sample_id], seconds=random.uniform(0.5, 2))
+    run("incremental_training", dataset=NAME)
+    run("structure_optimization", dataset=NAME)
+    run("dispatch_rounds")
+    run("platform_maintenance")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

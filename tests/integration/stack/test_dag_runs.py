@@ -1,0 +1,51 @@
+"""Every DAG runs to its end with `dag.test()`, on real data, against the live stack's databases and model server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from learnloop.database import Round
+from learnloop.database.engine import session
+from learnloop.settings import load
+from learnloop.stack.__main__ import running_environment
+from learnloop.stack.places import Places
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
+
+SCRIPT = Path(__file__).with_name("run_dags.py")
+
+
+def empty_database(environment: dict[str, str]) -> str:
+    """Beside Airflow's own in the stack's server: the live scheduler would run the same tasks."""
+    url = make_url(environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+    maintenance = create_engine(url, isolation_level="AUTOCOMMIT")
+    with maintenance.connect() as connection:
+        connection.execute(text("CREATE DATABASE airflow_of_dag_test"))
+    maintenance.dispose()
+    return url.set(database="airflow_of_dag_test").render_as_string(hide_password=False)
+
+
+def test_every_dag_runs_to_its_end(live_stack, live_dataset, tmp_path: Path) -> None:
+    user, password = live_stack.users["admin"]
+    environment = {**running_environment(Places(live_stack.home)), "AIRFLOW_HOME": str(tmp_path / "airflow")}
+    environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = empty_database(environment)
+    subprocess.run(["airflow", "db", "migrate"], env=environment, check=True, capture_output=True, timeout=200)
+    ran = subprocess.run(
+        [sys.executable, str(SCRIPT), live_stack.url, str(tmp_path / "digits"), user, password],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=550,
+    )
+    assert ran.returncode == 0, f"{ran.stderr[-4000:]}\n{ran.stdout[-4000:]}"
+    lines = [line.split(maxsplit=3) for line in ran.stdout.splitlines() if line.startswith("RUN ")]
+    assert {line[1] for line in lines} == {path.stem for path in Path("dags").glob("*.py")}
+    with session(load({"LEARNLOOP_HOME": str(live_stack.home)}).database_url) as db:
+        (by_hand,) = (done for done in db.query(Round) if done.dataset.name == "digits-by-hand" and done.number == 1)
+        assert by_hand.state in ("accepted", "rejected")
+        assert by_hand.labels == 70  # 60 it began with, and the lot of ten that a right gold answer confirmed
