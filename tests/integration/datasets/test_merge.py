@@ -10,6 +10,7 @@ from merges import changed, is_sound, labels_of
 
 from learnloop.database import Annotation, AnnotationTask
 from learnloop.datasets.contents import annotations_of, config_of, features_of
+from learnloop.datasets.deletion import delete_version
 from learnloop.datasets.locks import acquire_write
 from learnloop.datasets.merge.ancestry import ancestors, merge_base
 from learnloop.datasets.merge.requests import (
@@ -325,6 +326,22 @@ def test_a_cancelled_merge_may_be_opened_anew(db, store, head, change):
     made = complete_merge(db, store, again, owner="ben").version
     with pytest.raises(Conflict, match=f"made {made.name} already"):
         cancel_merge(db, again, by="ana")
+
+
+def test_an_open_merge_holds_its_versions_and_a_cancelled_one_does_not(db, store, head, change):
+    theirs = change(head, user="ben", files={"x": b"theirs"})
+    ours = change(head, files={"x": b"ours"})
+    merge = open_merge(db, store, theirs, owner="ben")
+    db.commit()
+    for version in (theirs, ours, head):
+        with pytest.raises(Conflict, match=rf"merge {merge.id} of {theirs.name} is open"):
+            delete_version(db, store, version.name, by="ben", allow=lambda _: None)
+        db.rollback()
+    cancel_merge(db, merge, by="ben")
+    db.commit()
+    delete_version(db, store, theirs.name, by="ben", allow=lambda _: None)
+    db.commit()
+    assert list_merges(db, head.dataset, state=None) == []
 
 
 def test_a_held_lock_is_respected(db, store, head, change):
