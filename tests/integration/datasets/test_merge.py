@@ -232,7 +232,7 @@ def test_values_that_json_cannot_hold_are_shown_as_text(db, store, head, change)
     db.commit()
     note, value = conflicts_of(db, merge)
     assert note.values == {"base": "", "ours": "c", "theirs": "a\ufffdb"}
-    assert value.values == {"base": 1.0, "ours": "nan", "theirs": "inf"}
+    assert value.values == {"base": 1.0, "ours": "NaN", "theirs": "Infinity"}
     resolve_all(db, merge, "theirs", by="ben")
     result = complete_merge(db, store, merge, owner="ben")
     data = store.read(store.read_tree(result.version.tree)["readings.parquet"])

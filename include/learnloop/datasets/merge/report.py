@@ -84,7 +84,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(part) for part in value]
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
+        return json.dumps(value)  # NaN, Infinity, -Infinity: which JSON does not know as numbers
     if isinstance(value, str):
         return value.replace("\0", "\ufffd")  # which PostgreSQL's JSON cannot hold
     if value is None or isinstance(value, bool | int | float):
