@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from learnloop_airflow.common import writable, run_owner, store
+from learnloop_airflow.common import run_owner, store, writable
 
 
 class RestoreOperator(BaseOperator):

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from learnloop_airflow.common import readable, model_name_of, run_owner, store
+from learnloop_airflow.common import model_name_of, readable, run_owner, store
 
 LEASE = timedelta(hours=1)
 

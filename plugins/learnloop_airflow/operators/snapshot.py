@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
@@ -24,8 +23,12 @@ class ValidateOperator(BaseOperator):
         self.path = path
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from learnloop.datasets.remote_source import is_url
         from learnloop.datasets.validate import validate_folder
 
+        if is_url(self.path):
+            self.log.info("%s is no folder: its samples are checked when its version is preprocessed", self.path)
+            return {}
         report = validate_folder(readable(self.path))
         report.raise_if_wrong()
         self.log.info("%s: %d samples, %d labelled: nothing is wrong", self.path, report.samples, report.labelled)
