@@ -15,8 +15,8 @@ from learnloop.database.merges import MergeConflict, MergeRequest, Responder
 from learnloop.database.outbox import IdempotentRequest, OutboxMessage
 from learnloop.database.rounds import Decision, PolicyEvaluation, Round, RoundAnnotation
 from learnloop.database.serving import Deployment, DeploymentStatus, ModelLease, ServerReplica
-from learnloop.database.workspaces import Workspace
 from learnloop.database.storage import StoreLease, VersionStorage, VersionUse
+from learnloop.database.workspaces import Workspace
 
 __all__ = [
     "LOCKS_CHANNEL",
@@ -47,10 +47,10 @@ __all__ = [
     "RoundAnnotation",
     "ScoringRun",
     "ServerReplica",
-    "Workspace",
     "StoreLease",
     "VersionStorage",
     "VersionUse",
+    "Workspace",
     "engine",
     "session",
     "tell",
