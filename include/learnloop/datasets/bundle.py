@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from learnloop.datasets import durable
-from learnloop.datasets.remote_folder import object_name
 from learnloop.datasets.store import Store
+from learnloop.datasets.tier_remote import object_name
 from learnloop.errors import Corrupted
 
 _GROUP = 500

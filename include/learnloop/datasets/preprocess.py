@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 
 import pyarrow as pa
 from sqlalchemy.orm import Session
@@ -23,6 +24,8 @@ def preprocess(
     session: Session, store: Store, version: DatasetVersion, *, owner: str, run_id: str = ""
 ) -> DatasetVersion:
     """The preprocessed version of ``version``; made when there is none with today's recipe.
+
+    That of a personal version is personal to the same person.
 
     Raises:
         InvalidDataset: no proper ``annotations.parquet``, an unreadable image, or a side of the split is empty.
@@ -48,21 +51,25 @@ def preprocess(
     )
     tree_hash = store.write_tree(tree)
     hold(session, store, tree_hash)
+    make = partial(
+        commit,
+        session,
+        version.dataset,
+        tree_hash,
+        files=len(tree),
+        bytes=store.total_size(tree),
+        owner=owner,
+        message=f"preprocessed {version.name}",
+        provenance={"kind": "preprocess", "run_id": run_id, "recipe": recipe.hash},
+        parents=[version],
+        expected_head_id=version.id,
+        personal_to=version.personal_to,
+        idempotency_key=key,
+    )
+    if version.personal_to is not None:
+        return make(token=None)
     with writing(session, version.dataset, owner, f"preprocessing of {version.name}") as lock:
-        return commit(
-            session,
-            version.dataset,
-            tree_hash,
-            files=len(tree),
-            bytes=store.total_size(tree),
-            owner=owner,
-            message=f"preprocessed {version.name}",
-            provenance={"kind": "preprocess", "run_id": run_id, "recipe": recipe.hash},
-            parents=[version],
-            expected_head_id=version.id,
-            token=lock.token,
-            idempotency_key=key,
-        )
+        return make(token=lock.token)
 
 
 def fix_split(annotations: pa.Table, split: SplitConfig) -> pa.Table:

@@ -8,7 +8,9 @@ from learnloop.database import Dataset, DatasetVersion
 from learnloop.datasets.contents import config_of
 from learnloop.datasets.locks import writing
 from learnloop.datasets.numbering import bump_between
+from learnloop.datasets.roots import hold
 from learnloop.datasets.store import Store
+from learnloop.datasets.tiers import ensure_hot
 from learnloop.datasets.versions import commit, committed, get_version, run_key
 from learnloop.errors import NotFound
 
@@ -38,6 +40,8 @@ def revert(
     if (earlier := committed(session, key)) is not None:
         return earlier
     config = config_of(store, old)
+    ensure_hot(session, store, old)
+    hold(session, store, old.tree)
     with writing(session, dataset, owner, f"revert to {old.name}") as lock:
         head = None if dataset.head_id is None else session.get_one(DatasetVersion, dataset.head_id)
         if head is not None and head.tree == old.tree:

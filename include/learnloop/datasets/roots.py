@@ -24,6 +24,7 @@ from learnloop.database import (
     AnnotationTask,
     Batch,
     DatasetVersion,
+    Decision,
     GoldQuestion,
     Round,
     StoreLease,
@@ -178,9 +179,9 @@ def _batches(session: Session) -> Iterable[str]:
 
 
 def _results(session: Session) -> Iterable[str]:
-    results = Round.metrics["results"]
-    for trees in session.scalars(select(results).where(results.as_string().is_not(None))):
-        yield from trees.values()
+    for results in (Round.metrics["results"], Decision.comparison["results"]):
+        for trees in session.scalars(select(results).where(results.as_string().is_not(None))):
+            yield from trees.values()
 
 
 def _asked(session: Session) -> Iterable[str]:
@@ -194,6 +195,6 @@ def _leases(session: Session) -> Iterable[str]:
 
 register_root("hot versions", _hot_versions)
 register_root("batches", _batches)
-register_root("results of rounds", _results)
+register_root("results of trainings", _results)
 register_root("samples that people are asked about", _asked)
 register_root("leases", _leases)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -12,6 +12,7 @@ from learnloop.database import DatasetVersion
 from learnloop.datasets.adding import Progress
 from learnloop.datasets.contents import config_of
 from learnloop.datasets.locks import writing
+from learnloop.datasets.numbering import bump_between
 from learnloop.datasets.remote_source import RemoteSource, is_url
 from learnloop.datasets.roots import hold
 from learnloop.datasets.schema import CONFIG_FILE, DatasetConfig, parse_config, read_config
@@ -80,7 +81,7 @@ def snapshot(
             parents=[] if head is None else [head],
             expected_head_id=dataset.head_id,
             token=lock.token,
-            bump=_bump(previous, config),
+            bump=bump_between(previous, config),
             idempotency_key=key,
         )
         dataset.description = config.description
@@ -104,10 +105,3 @@ def _last_snapshot(version: DatasetVersion) -> DatasetVersion:
     while version.provenance.get("kind") in _DERIVED and version.parents:
         version = version.parents[0]
     return version
-
-
-def _bump(previous: DatasetConfig | None, config: DatasetConfig) -> Literal["minor", "major"]:
-    if previous is None:
-        return "minor"
-    same = (previous.task_type, previous.classes, previous.image) == (config.task_type, config.classes, config.image)
-    return "minor" if same else "major"

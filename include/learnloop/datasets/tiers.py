@@ -20,10 +20,10 @@ from sqlalchemy.orm import Session
 from learnloop.database import Batch, DatasetVersion, VersionStorage
 from learnloop.datasets import copies
 from learnloop.datasets.bundle import read_bundle, sha256_of, write_bundle
-from learnloop.datasets.remote_folder import Remote, object_name, open_remote
 from learnloop.datasets.roots import hold, objects_of
 from learnloop.datasets.store import Store
 from learnloop.datasets.tier_policy import TIER_OF, TIERS, Tier
+from learnloop.datasets.tier_remote import Remote, object_name, open_remote
 from learnloop.errors import Conflict, Corrupted, InvalidInput, Unavailable
 from learnloop.faultpoints import reach
 from learnloop.settings import settings

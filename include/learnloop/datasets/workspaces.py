@@ -21,15 +21,19 @@ from sqlalchemy.orm import Session
 
 from learnloop.database import DatasetVersion, Workspace
 from learnloop.datasets import copies, durable
+from learnloop.datasets.adding import Progress
 from learnloop.datasets.contents import annotations_of, config_of
 from learnloop.datasets.files import list_files
 from learnloop.datasets.history import visible_version
 from learnloop.datasets.names import check_line, check_person
+from learnloop.datasets.roots import hold
 from learnloop.datasets.schema import CONFIG_FILE, DatasetConfig, read_config
 from learnloop.datasets.store import Store
 from learnloop.datasets.tables import ANNOTATIONS, ANNOTATIONS_FILE, read_table
+from learnloop.datasets.tiers import ensure_hot
 from learnloop.datasets.tree import Tree
 from learnloop.datasets.turns import take_turn
+from learnloop.datasets.uses import record_use
 from learnloop.datasets.versions import commit as commit_version
 from learnloop.datasets.workspace_files import place_of, refuse_escapes, refuse_linked, staging_of
 from learnloop.datasets.workspace_removal import SessionFactory, remove, turn_of
@@ -69,6 +73,7 @@ def create(
     writable: bool = True,
     lasts: timedelta | None = None,
     key: str | None = None,
+    progress: Progress | None = None,
 ) -> Workspace:
     """Check a version out as ``owner``'s workspace ``name``, at ``{namespaces}/data/{owner}/workspaces/{name}``.
 
@@ -76,6 +81,8 @@ def create(
         writable: files of its own. Otherwise links to the store, which must not be written to.
         lasts: upkeep discards it after this long; None: it stays until it is discarded.
         key: names the piece of work: again with it gives the same workspace, finished if it was not.
+        progress: called with (files placed, files) now and then; before that, for a version that is not in the store,
+            with the objects recalled and their number.
 
     Raises:
         NotFound: there is no such version, or it is somebody else's.
@@ -97,11 +104,16 @@ def create(
             dead = [other.id for other in list_workspaces(session, owner=owner) if _is_left(other, name, key)]
         for workspace_id in dead:
             remove(sessions, workspace_id)
-        workspace_id, tree = _reserve(sessions, version_name, owner, name, place, quota, writable, lasts, key)
+        workspace_id = _reserve(sessions, version_name, owner, name, place, quota, writable, lasts, key)
         reach("workspace.row-written")
         try:
-            # Below a folder that the row names: what a killed checkout leaves beside its target goes with it.
-            store.checkout(store.read_tree(tree), staging_of(place, workspace_id) / "files", writable=writable)
+            with sessions() as session:
+                base = session.get_one(Workspace, workspace_id).base
+                ensure_hot(session, store, base, progress=progress)
+                record_use(session, base, "workspace", owner)
+                # Below a folder that the row names: what a killed checkout leaves beside its target goes with it.
+                target = staging_of(place, workspace_id) / "files"
+                store.checkout(store.read_tree(base.tree), target, writable=writable, progress=progress)
         except (LearnloopError, OSError):
             remove(sessions, workspace_id, placed=False)
             raise
@@ -144,12 +156,20 @@ def changes(session: Session, store: Store, workspace: Workspace) -> Changes:
 
 
 def commit(
-    sessions: SessionFactory, store: Store, name: str, *, owner: str, message: str, token: int | None = None
+    sessions: SessionFactory,
+    store: Store,
+    name: str,
+    *,
+    owner: str,
+    message: str,
+    token: int | None = None,
+    progress: Progress | None = None,
 ) -> DatasetVersion:
     """Make a version of a workspace as it is, and its new base; the base itself when nothing has changed.
 
     Args:
         token: of a write lock: the version is shared and becomes the head. None: it is personal to ``owner``.
+        progress: called with (files added to the store, files) now and then.
 
     Raises:
         NotFound: ``owner`` has no such workspace.
@@ -168,7 +188,7 @@ def commit(
                 raise InvalidInput(f"workspace {name} is read-only, so that there is nothing of its own to commit")
             base, folder = workspace.base, Path(workspace.path)
         before, config = config_of(store, base), _own_config(folder, config_of(store, base))
-        tree, size = _take(store, folder)
+        tree, size = _take(store, folder, progress)
         tree_hash = store.write_tree(tree)
         reach("workspace.objects-written")
         if tree_hash == base.tree:
@@ -179,6 +199,7 @@ def commit(
             provenance["recipe"] = base.provenance["recipe"]
         same = (before.classes, before.image) == (config.classes, config.image)
         with sessions() as session:
+            hold(session, store, tree_hash)
             workspace = session.get_one(Workspace, workspace.id, with_for_update={"of": Workspace})
             made = commit_version(
                 session,
@@ -226,8 +247,8 @@ def _reserve(
     writable: bool,
     lasts: timedelta | None,
     key: str | None,
-) -> tuple[int, str]:
-    """Write the row, within the quota; its id, and the tree to check out."""
+) -> int:
+    """Write the row, within the quota; its id."""
     with sessions() as session:
         # One at a time for each person, so that two at once cannot both have the last of the quota.
         take_turn(session, f"workspaces {owner}")
@@ -248,7 +269,7 @@ def _reserve(
         )
         session.add(made)
         session.flush()
-        return made.id, version.tree
+        return made.id
 
 
 def _check_quota(session: Session, version: DatasetVersion, owner: str, name: str, quota: Quota) -> None:
@@ -296,9 +317,9 @@ def _files_of(folder: Path) -> list[str]:
     return paths
 
 
-def _take(store: Store, folder: Path) -> tuple[Tree, int]:
+def _take(store: Store, folder: Path, progress: Progress | None) -> tuple[Tree, int]:
     _files_of(folder)
-    tree, size = store.add_folder(folder)
+    tree, size = store.add_folder(folder, progress)
     refuse_escapes(folder, list(tree))  # a link that was put there meanwhile is not committed
     return tree, size
 

@@ -32,7 +32,7 @@ def record_decision(
     """Store a decision; a retried run's second decision replaces its first. A round's row takes its figures.
 
     Args:
-        kind: ``gate``, ``structure`` or ``rollback``.
+        kind: ``gate``, ``structure``, ``workspace`` or ``rollback``.
         comparison: what was compared; for a gate, what ``learnloop.training.evaluate`` wrote.
         labels: labelled training samples of the decided model.
     """

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.exceptions import AirflowSkipException
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowSkipException
 
 from learnloop_airflow.common import run_owner, store
 from learnloop_airflow.operators.snapshot import pin
@@ -51,7 +51,7 @@ class OpenMergeOperator(BaseOperator):
                 raise InvalidInput(f"{theirs.name} is a version of {theirs.dataset.name}, not of {self.dataset}")
             if theirs.personal_to is not None and owner not in (theirs.personal_to, SERVICE.name):
                 raise PermissionDenied(f"{theirs.name} is personal to {theirs.personal_to}: ask them to merge it")
-            merge = open_merge(db, store(), theirs, owner=owner, message=self.message)
+            merge = open_merge(db, store(), theirs, owner=owner, message=str(self.message))
             if self.strategy != ASK and merge.state == "open":
                 resolve_all(db, merge, self.strategy, by=owner)
             result = result_of(db, merge)

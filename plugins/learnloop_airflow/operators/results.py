@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from learnloop_airflow.common import store
+from learnloop_airflow.common import run_owner, store
 
 
 class SnapshotResultsOperator(BaseOperator):
@@ -17,7 +17,7 @@ class SnapshotResultsOperator(BaseOperator):
     :param pin: the round's pin (templated).
     :param trained: what ``TrainOperator`` returned (templated).
     :param evaluated: what ``EvaluateOperator`` returned (templated).
-    :return: the DVC hashes of the trees; they are kept with the round.
+    :return: the DVC hashes of the trees; they are kept with the round, or as a decision about a training without one.
     """
 
     template_fields: Sequence[str] = ("pin", "trained", "evaluated")
@@ -31,6 +31,7 @@ class SnapshotResultsOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, str]:
         from learnloop.database import Round, session
         from learnloop.datasets.roots import hold
+        from learnloop.loop.decisions import record_decision
 
         objects = store()
         trees = {}
@@ -44,6 +45,21 @@ class SnapshotResultsOperator(BaseOperator):
         with session() as db:
             for tree_hash in trees.values():
                 hold(db, objects, tree_hash)
-            done = db.get_one(Round, self.pin["round_id"])
-            done.metrics = {**done.metrics, "results": trees}
+            if self.pin.get("round_id") is not None:
+                done = db.get_one(Round, self.pin["round_id"])
+                done.metrics = {**done.metrics, "results": trees}
+            else:
+                comparison = self.evaluated["result"]
+                accuracy = comparison["candidate"]["accuracy"]
+                record_decision(
+                    db,
+                    dataset_name=self.pin["dataset"],
+                    kind="workspace",
+                    run_id=context["run_id"],
+                    accepted=False,
+                    reason=f"trained on {self.pin['version']}: accuracy {accuracy:.1%}; not deployed",
+                    comparison={**comparison, "results": trees},
+                    labels=self.trained["result"].get("labels"),
+                    owner=run_owner(context),
+                )
         return trees

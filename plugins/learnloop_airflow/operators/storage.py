@@ -30,7 +30,7 @@ class CollectGarbageOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, int]:
         from learnloop.database import session
         from learnloop.datasets.gc import GRACE, collect
-        from learnloop.datasets.remote_folder import open_remote
+        from learnloop.datasets.tier_remote import open_remote
         from learnloop.datasets.tiers import sweep_archive
         from learnloop.settings import settings
 
@@ -53,7 +53,7 @@ class ApplyTierPolicyOperator(BaseOperator):
     """
 
     def execute(self, context: Context) -> dict[str, str]:
-        from learnloop.datasets.remote_folder import open_remote
+        from learnloop.datasets.tier_remote import open_remote
         from learnloop.datasets.tier_runs import apply_tiers
         from learnloop.settings import settings
 
@@ -70,7 +70,7 @@ class PrefetchOperator(BaseOperator):
     """
 
     def execute(self, context: Context) -> dict[str, str]:
-        from learnloop.datasets.remote_folder import open_remote
+        from learnloop.datasets.tier_remote import open_remote
         from learnloop.datasets.tier_runs import prefetch
         from learnloop.settings import settings
 

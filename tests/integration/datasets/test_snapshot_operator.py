@@ -24,8 +24,8 @@ print("RESULT", json.dumps(operator.execute({"dag_run": run, "run_id": "r1"})))
 def execute(path, database_url, store, s3, home, secret=None):
     connection = {
         "conn_type": "aws",
-        "login": s3.key,
-        "password": secret or s3.secret,
+        "login": s3.keys[0],
+        "password": secret or s3.keys[1],
         "extra": {"endpoint_url": s3.endpoint, "region_name": "us-east-1"},
     }
     done = subprocess.run(
@@ -58,7 +58,7 @@ def test_a_path_and_a_url_of_the_same_files_are_one_version(database_url, store,
     assert of_url.result is not None, of_url.output
     assert (of_url.result["version"], of_url.result["dataset"]) == ("lamps_v1.0", "lamps")
     assert Store(store.root).read_tree(of_url.result["tree"]) == store.add_folder(folder)[0]
-    assert s3.secret not in of_url.output
+    assert s3.keys[1] not in of_url.output
     assert execute(folder, database_url, store, s3, tmp_path).result == of_url.result
 
 

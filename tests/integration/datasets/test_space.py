@@ -1,8 +1,8 @@
 import pytest
 
 from learnloop.database import Batch, Dataset, DatasetVersion
-from learnloop.datasets.remote_folder import FolderRemote
 from learnloop.datasets.space import Share, space
+from learnloop.datasets.tier_remote import FolderRemote
 from learnloop.datasets.tiers import move_to
 from learnloop.datasets.tree import Tree
 

@@ -15,11 +15,11 @@ from sqlalchemy import func, select, text, update
 from learnloop.database import DatasetVersion, Round, VersionStorage, VersionUse, session
 from learnloop.datasets import uses
 from learnloop.datasets.gc import collect, objects_in
-from learnloop.datasets.remote_folder import FolderRemote, object_name, open_remote
 from learnloop.datasets.restore import restore
 from learnloop.datasets.roots import lease, objects_of
 from learnloop.datasets.snapshot import snapshot
 from learnloop.datasets.store import Store
+from learnloop.datasets.tier_remote import FolderRemote, object_name, open_remote
 from learnloop.datasets.tier_runs import apply_tiers, likely, plan_tiers, prefetch
 from learnloop.datasets.tiers import ensure_hot, ensure_tree_hot, move_to, refuse_cold, sweep_archive, tier_of
 from learnloop.datasets.uses import record_use
@@ -214,7 +214,7 @@ import resource, sys
 from pathlib import Path
 from sqlalchemy import select
 from learnloop.database import DatasetVersion, session
-from learnloop.datasets.remote_folder import FolderRemote
+from learnloop.datasets.tier_remote import FolderRemote
 from learnloop.datasets.store import Store
 from learnloop.datasets.tiers import move_to
 root, remote, url, name, tier, limit = sys.argv[1:]

@@ -7,13 +7,14 @@ from functools import cache
 
 import pytest
 from dataset_folders import write_dataset, write_images
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 
-from learnloop.database import DatasetVersion, engine
+from learnloop.database import DatasetVersion, VersionUse, engine
 from learnloop.datasets.snapshot import snapshot
 from learnloop.datasets.store import Store
 from learnloop.datasets.tiers import tier_of
 from learnloop.errors import LearnloopError
+from learnloop.jobs.spec import parse_spec
 from learnloop.settings import settings
 
 
@@ -74,3 +75,23 @@ def test_a_move_that_fails_fails_the_task_with_its_reason(db, store, pair):
     with pytest.raises(LearnloopError, match=f"{pair[0].name} was not moved: object {path.parent.name}{path.name}"):
         run("ApplyTierPolicyOperator")
     assert tier_of(db, pair[0]) == "hot"
+
+
+def test_a_job_that_reads_a_version_recalls_it(db, store, pair, tmp_path):
+    from learnloop_airflow.staging import stage
+
+    first = pair[0]
+    run("ApplyTierPolicyOperator")
+    assert run("CollectGarbageOperator", grace=timedelta(0))["objects"] == 1
+    spec = parse_spec(
+        {
+            "user": "ben",
+            "command": ["true"],
+            "idempotency_key": "k",
+            "inputs": {"data": {"kind": "dataset", "source": first.tree}},
+        }
+    )
+    stage(spec, tmp_path)
+    assert (tmp_path / "data" / "images" / "s000.png").exists()
+    assert tier_of(db, first) == "hot"
+    assert db.scalars(select(VersionUse)).one().owner == "ben"

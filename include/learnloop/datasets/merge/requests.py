@@ -32,8 +32,10 @@ from learnloop.datasets.merge.stored import (
     votes_for,
 )
 from learnloop.datasets.merge.trees import Choice
+from learnloop.datasets.roots import hold
 from learnloop.datasets.schema import DatasetConfig
 from learnloop.datasets.store import Store
+from learnloop.datasets.tiers import ensure_hot
 from learnloop.datasets.versions import commit, head_of
 from learnloop.errors import Conflict, InvalidDataset, InvalidInput, NotFound
 from learnloop.faultpoints import reach
@@ -206,6 +208,7 @@ def _opened(
     """The live request of ``theirs``; when it is new, with the attempt that found its conflicts."""
     if (earlier := _live(session, theirs)) is not None:
         return earlier, None
+    ensure_hot(session, store, theirs)
     attempt = _attempt(session, store, theirs, Answers(), progress)
     if attempt.contents is None:
         raise Conflict(f"{theirs.name} is part of {attempt.head.name} already: there is nothing to merge")
@@ -275,6 +278,7 @@ def _commit(
     if contents.problems:
         raise InvalidDataset(f"merge {merge.id}: change the answers; as they are:", contents.problems)
     tree_hash = store.write_tree(contents.tree)
+    hold(session, store, tree_hash)
     reach("merge.tree-written")
     dataset, theirs, before = merge.dataset, merge.theirs, config_of(store, head)
     provenance = {"kind": "merge", "merge_id": merge.id, "merged": theirs.name}

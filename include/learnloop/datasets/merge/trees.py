@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import compress
+from operator import ne
 from typing import Literal
 
 Choice = Literal["ours", "theirs", "base"]
@@ -45,7 +47,8 @@ def merge_trees(
     Args:
         choices: by path, which value a conflict gets.
     """
-    base, ours, theirs = dict(base), dict(ours), dict(theirs)
+    # As plain dictionaries, of which what follows is several times faster.
+    base, ours, theirs = (side if type(side) is dict else dict(side) for side in (base, ours, theirs))
     entries = dict(ours)
     conflicts: dict[str, FileConflict] = {}
     for path in _changed(base, theirs):
@@ -67,8 +70,7 @@ def merge_trees(
 
 def _changed(base: dict[str, str], side: dict[str, str]) -> Iterator[str]:
     """The paths that ``side`` added, changed or deleted."""
-    get = base.get
-    yield from [path for path, md5 in side.items() if get(path) != md5]
+    yield from compress(side, map(ne, side.values(), map(base.get, side)))
     yield from base.keys() - side.keys()
 
 

@@ -1,14 +1,14 @@
 """storage: tiers, uses, leases on the store
 
 Revision ID: 0006
-Revises: 0001
+Revises: 0004
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0006"
-down_revision = "0001"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

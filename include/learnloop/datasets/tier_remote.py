@@ -1,12 +1,13 @@
-"""What tiers need of a remote, and a folder that gives it."""
+"""What tiers need of a remote; a folder and an fsspec URL that give it."""
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from learnloop.datasets import copies, durable
 from learnloop.errors import InvalidInput, NotFound
@@ -74,6 +75,42 @@ class FolderRemote:
         (self.root / name).unlink(missing_ok=True)
 
 
+class UrlRemote:
+    """A remote behind an fsspec URL such as ``s3://bucket/prefix``; what appears there appears whole.
+
+    Args:
+        options: fsspec's storage options, among them the credentials; by default the environment's.
+    """
+
+    def __init__(self, address: str, options: Mapping[str, Any] | None = None) -> None:
+        import fsspec
+
+        try:
+            self._fs, root = fsspec.core.url_to_fs(address, use_listings_cache=False, **(options or {}))
+        except (ValueError, ImportError, TypeError) as error:
+            raise InvalidInput(f"{address} cannot be a remote: {error}") from error
+        self._root = root.rstrip("/")
+
+    def has(self, names: Collection[str]) -> set[str]:
+        return {name for name in names if self._fs.exists(f"{self._root}/{name}")}
+
+    def upload(self, name: str, path: Path) -> None:
+        self._fs.put_file(str(path), f"{self._root}/{name}")
+
+    def download(self, name: str, path: Path) -> None:
+        try:
+            self._fs.get_file(f"{self._root}/{name}", str(path))
+        except FileNotFoundError as error:
+            raise NotFound(f"{name} is not in the remote {self._root}") from error
+
+    def names(self, folder: str) -> list[str]:
+        return [found.removeprefix(f"{self._root}/") for found in self._fs.find(f"{self._root}/{folder}")]
+
+    def remove(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(f"{self._root}/{name}")
+
+
 def open_remote(address: str) -> Remote:
     """The remote at ``address``.
 
@@ -82,9 +119,7 @@ def open_remote(address: str) -> Remote:
     """
     if not address:
         raise InvalidInput("no remote is configured: LEARNLOOP_REMOTE must name a folder or an fsspec URL")
-    if "://" in address:
-        raise InvalidInput(f"the remote {address} cannot be opened: it must be a folder")
-    return FolderRemote(Path(address))
+    return UrlRemote(address) if "://" in address else FolderRemote(Path(address))
 
 
 def object_name(name: str) -> str:

@@ -1,0 +1,87 @@
+"""What a remote is, and the errors that all remotes share."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from learnloop.errors import Corrupted, Unavailable
+
+Progress = Callable[[int, int], None]
+"""Called with how many objects are done, and how many there are."""
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+class Remote(Protocol):
+    """Objects by name, as in a ``Store``, at another place. Its methods may be called from several threads."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, for people; without credentials."""
+        ...
+
+    def check(self, *, writing: bool) -> None:
+        """See that the place is there and answers.
+
+        Raises:
+            NotFound: there is no such place.
+            Unavailable: it does not answer, or refuses the credentials.
+        """
+        ...
+
+    def held(self, names: Collection[str]) -> dict[str, int]:
+        """Which of ``names`` it has, with their sizes in bytes."""
+        ...
+
+    def put_all(self, objects: Mapping[str, Path]) -> None:
+        """Store copies of local files. Each object appears whole or not at all, and takes the place of another one.
+
+        Raises:
+            Corrupted: a file does not hold the bytes of its name; the remote keeps what it has.
+            Unavailable: the remote does not take it.
+        """
+        ...
+
+    def get(self, name: str, target: Path) -> None:
+        """Write an object's bytes to ``target``. The caller checks them.
+
+        Raises:
+            NotFound: the remote has no such object.
+            Unavailable: it does not give it.
+        """
+        ...
+
+
+def relative_path(name: str) -> str:
+    """Where DVC keeps an object below a remote's address."""
+    return f"files/md5/{name[:2]}/{name[2:]}"
+
+
+def damaged(name: str, path: Path) -> Corrupted:
+    """The error about a local object that was to be sent."""
+    return Corrupted(
+        f"object {name} ({path}) does not hold the bytes it is named by, and was not sent: verify and repair the store"
+    )
+
+
+@contextmanager
+def disk_of(place: str) -> Iterator[None]:
+    """Say which disk is full or may not be used, if one is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise Unavailable(
+                f"no space is left at {place}: make room and run it again; what was transferred so far is kept"
+            ) from error
+        if error.errno in _NO_ACCESS:
+            raise Unavailable(
+                f"{place} may not be used ({error.strerror}: {error.filename}): give the service the right to,"
+                " or name a place where it has it"
+            ) from error
+        raise

@@ -1,0 +1,123 @@
+"""Operators that copy the store to and from a remote, and that check and repair it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, Context
+
+from learnloop_airflow.common import store
+
+if TYPE_CHECKING:
+    from learnloop.datasets.remotes import Remote
+
+
+class RemoteOperator(BaseOperator):
+    """What the operators of this module share.
+
+    :param versions: names of dataset versions (templated); empty for all versions and batches.
+    :param remote: a folder or a URL such as ``s3://bucket/prefix`` (templated); empty for the one in the settings.
+    :param aws_conn_id: the Airflow connection with the credentials of an S3 remote.
+    """
+
+    template_fields: Sequence[str] = ("versions", "remote")
+
+    def __init__(
+        self, *, versions: Sequence[str] = (), remote: str = "", aws_conn_id: str = "aws_default", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.versions = versions
+        self.remote = remote
+        self.aws_conn_id = aws_conn_id
+
+    def open_remote(self) -> Remote:
+        """The remote, with the connection's credentials when it is S3."""
+        from learnloop.datasets.remotes import open_remote
+        from learnloop.settings import settings
+
+        address = self.remote or settings().remote
+        return open_remote(address, s3_options(self.aws_conn_id) if address.startswith("s3://") else None)
+
+    def trees(self) -> dict[str, str]:
+        """The tree of each version that is meant, by its name."""
+        from learnloop.database import session
+        from learnloop.datasets.remotes.verify import trees_of
+
+        with session() as db:
+            return trees_of(db, self.versions or None)
+
+
+class PushOperator(RemoteOperator):
+    """Copy to the remote what it lacks of dataset versions.
+
+    :return: ``{objects, bytes}`` that were copied.
+    """
+
+    def execute(self, context: Context) -> dict[str, int]:
+        from learnloop.datasets.remotes import push
+
+        remote = self.open_remote()
+        done = push(store(), remote, list(self.trees().values()))
+        self.log.info("pushed %d objects, %d bytes to %s", done.objects, done.bytes, remote.address)
+        return {"objects": done.objects, "bytes": done.bytes}
+
+
+class FetchOperator(RemoteOperator):
+    """Copy from the remote what the store lacks of dataset versions.
+
+    :return: ``{objects, bytes}`` that were copied.
+    """
+
+    def execute(self, context: Context) -> dict[str, int]:
+        from learnloop.datasets.remotes import fetch
+
+        remote = self.open_remote()
+        done = fetch(store(), remote, list(self.trees().values()))
+        self.log.info("fetched %d objects, %d bytes from %s", done.objects, done.bytes, remote.address)
+        return {"objects": done.objects, "bytes": done.bytes}
+
+
+class VerifyOperator(RemoteOperator):
+    """Verify what versions hold, and repair it from the remote; fails when something remains wrong.
+
+    :param sample: how many objects to read, another choice each run; None for all.
+    :return: ``{checked, repaired}``.
+    """
+
+    def __init__(self, *, sample: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sample = sample
+
+    def execute(self, context: Context) -> dict[str, int]:
+        from zlib import crc32
+
+        from learnloop.datasets.remotes import repair, verify
+        from learnloop.errors import Corrupted
+
+        report = verify(store(), self.trees(), sample=self.sample, seed=crc32(context["run_id"].encode()))
+        if not report.problems:
+            self.log.info("%d of %d objects read: nothing is wrong", report.checked, report.of)
+            return {"checked": report.checked, "repaired": 0}
+        for problem in report.problems:
+            self.log.warning("%s", problem)
+        done = repair(store(), self.open_remote(), report.problems)
+        if done.unrepaired:
+            raise Corrupted("\n  - ".join(["what could not be repaired:", *map(str, done.unrepaired)]))
+        return {"checked": report.checked, "repaired": len(done.repaired)}
+
+
+def s3_options(aws_conn_id: str) -> dict[str, Any]:
+    """fsspec's options for S3 from an Airflow connection: its keys or assumed role, endpoint and region."""
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    hook = S3Hook(aws_conn_id=aws_conn_id)
+    credentials = hook.get_credentials()
+    options = {
+        "key": credentials.access_key,
+        "secret": credentials.secret_key,
+        "token": credentials.token,
+        "endpoint_url": hook.conn_config.get_service_endpoint_url(service_name="s3"),
+        "client_kwargs": {"region_name": hook.region_name} if hook.region_name else None,
+    }
+    return {name: value for name, value in options.items() if value}
