@@ -174,7 +174,11 @@ class CommitWorkspaceOperator(BaseOperator):
         if self.annotations:
             put_labels(Path(self.workspace["path"]), Path(self.annotations), annotator=owner)
         made = workspaces.commit(
-            session, store(), self.workspace["workspace"], owner=owner, message=self.message or "trained in a workspace"
+            session,
+            store(),
+            self.workspace["workspace_name"],
+            owner=owner,
+            message=self.message or "trained in a workspace",
         )
         with session() as db:
             version = db.get_one(type(made), made.id)

@@ -110,13 +110,12 @@ class _Side:
         self.row_of: Rows = np.full(base.num_rows, -1, np.int64)
         self.row_of[at[here]] = np.flatnonzero(here)
         self.present: Mask = self.row_of >= 0
-        # Both are sorted: their common records are in one order.
-        common, common_before = _filter(side, here), _filter(base, self.present)
+        # Both are sorted: their common records are in one order. One column at a time bounds the memory.
         self.changed: Mask = ~self.present
-        unequal = np.zeros(common.num_rows, bool)
+        unequal = np.zeros(np.count_nonzero(here), bool)
         for name in base.column_names:
             if name != key:
-                unequal |= differs(common_before.column(name), common.column(name))
+                unequal |= differs(_filter(base.column(name), self.present), _filter(side.column(name), here))
         self.changed[self.present] = unequal
 
 
@@ -282,7 +281,7 @@ def _sorted(table: pa.Table, key: str, side: str) -> pa.Table:
         if not _increasing(keys):
             repeated = pc.unique(keys[1:].filter(pc.equal(keys[1:], keys[:-1]))).to_pylist()
             raise InvalidDataset(f"{side}: {key} must be unique; more than once: {some(repeated)}")
-    return table.combine_chunks()
+    return table
 
 
 def _increasing(keys: pa.ChunkedArray) -> bool:
@@ -294,8 +293,8 @@ def _keys(table: pa.Table, key: str) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
 
 
-def _filter(table: pa.Table, mask: Mask) -> pa.Table:
-    return table if mask.all() else table.filter(pa.array(mask))
+def _filter(column: pa.ChunkedArray, mask: Mask) -> pa.ChunkedArray:
+    return column if mask.all() else column.filter(pa.array(mask))
 
 
 def _take(table: pa.Table, rows: Rows) -> pa.Table:
