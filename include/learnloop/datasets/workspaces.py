@@ -25,6 +25,7 @@ from learnloop.datasets.adding import Progress
 from learnloop.datasets.contents import annotations_of, config_of
 from learnloop.datasets.files import list_files
 from learnloop.datasets.history import visible_version
+from learnloop.datasets.labelling import put_labels
 from learnloop.datasets.names import check_line, check_person
 from learnloop.datasets.roots import hold
 from learnloop.datasets.schema import CONFIG_FILE, DatasetConfig, read_config
@@ -39,6 +40,8 @@ from learnloop.datasets.workspace_files import place_of, refuse_escapes, refuse_
 from learnloop.datasets.workspace_removal import SessionFactory, remove, turn_of
 from learnloop.errors import Conflict, InvalidDataset, InvalidInput, LearnloopError, NotFound
 from learnloop.faultpoints import reach
+
+_TABLES = [CONFIG_FILE, ANNOTATIONS_FILE]
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,21 @@ def changes(session: Session, store: Store, workspace: Workspace) -> Changes:
     )
 
 
+def label(sessions: SessionFactory, name: str, labels: Path, *, owner: str) -> int:
+    """Put the labels of a Parquet file into a workspace, as ``put_labels`` does and raises.
+
+    Raises:
+        NotFound: ``owner`` has no such workspace.
+        InvalidInput: the workspace is read-only.
+    """
+    with sessions() as turn:
+        take_turn(turn, turn_of(owner, name))
+        with sessions() as session:
+            folder = _own_folder(session, name, owner)
+        refuse_escapes(folder, _TABLES)
+        return put_labels(folder, labels, annotator=owner)
+
+
 def commit(
     sessions: SessionFactory,
     store: Store,
@@ -183,10 +201,9 @@ def commit(
     with sessions() as turn:
         take_turn(turn, turn_of(owner, name))
         with sessions() as session:
+            folder = _own_folder(session, name, owner)
             workspace = get(session, name, owner=owner)
-            if not workspace.writable:
-                raise InvalidInput(f"workspace {name} is read-only, so that there is nothing of its own to commit")
-            base, folder = workspace.base, Path(workspace.path)
+            base = workspace.base
         before, config = config_of(store, base), _own_config(folder, config_of(store, base))
         tree, size = _take(store, folder, progress)
         tree_hash = store.write_tree(tree)
@@ -310,6 +327,16 @@ def _ready(sessions: SessionFactory, workspace_id: int, place: Path) -> Workspac
 # --- what a workspace holds ---
 
 
+def _own_folder(session: Session, name: str, owner: str) -> Path:
+    """The folder of a workspace that may be changed."""
+    workspace = get(session, name, owner=owner)
+    if not workspace.writable:
+        raise InvalidInput(f"workspace {name} is read-only: make a writable one of {workspace.base.name}")
+    folder = Path(workspace.path)
+    refuse_linked(folder)
+    return folder
+
+
 def _files_of(folder: Path) -> list[str]:
     refuse_linked(folder)
     paths = list_files(folder)
@@ -326,8 +353,7 @@ def _take(store: Store, folder: Path, progress: Progress | None) -> tuple[Tree, 
 
 def _own_config(folder: Path, before: DatasetConfig) -> DatasetConfig:
     """The ``dataset.yaml`` of a workspace, if it still is of its dataset; and its annotations have their key."""
-    refuse_linked(folder)
-    refuse_escapes(folder, [CONFIG_FILE, ANNOTATIONS_FILE])
+    refuse_escapes(folder, _TABLES)
     config = read_config(folder)
     if (config.name, config.task_type) != (before.name, before.task_type):
         raise InvalidDataset(

@@ -26,13 +26,19 @@ class DueRoundsOperator(BaseOperator):
 
 
 class ReleaseLapsedOperator(BaseOperator):
-    """Return what lapsed: annotation leases, write locks, model leases."""
+    """Return what lapsed: annotation leases, locks and places in line, model leases; remove dead workspaces."""
 
     def execute(self, context: Context) -> dict[str, int]:
         from learnloop.database import session
+        from learnloop.datasets.workspace_removal import remove_dead
+        from learnloop.errors import Unavailable
         from learnloop.loop.upkeep import release_lapsed
 
         with session() as db:
             released = release_lapsed(db)
+        workspaces = remove_dead(session)
+        released["workspaces"] = workspaces.removed
         self.log.info("released: %s", released)
+        if workspaces.failed:
+            raise Unavailable("these workspaces cannot be removed:\n" + "\n".join(workspaces.failed))
         return released
