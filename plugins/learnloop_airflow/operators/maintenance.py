@@ -31,14 +31,13 @@ class ReleaseLapsedOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, int]:
         from learnloop.database import session
         from learnloop.datasets.workspace_removal import remove_dead
-        from learnloop.errors import Unavailable
         from learnloop.loop.upkeep import release_lapsed
 
         with session() as db:
             released = release_lapsed(db)
-        workspaces = remove_dead(session)
-        released["workspaces"] = workspaces.removed
+        removed = remove_dead(session)
+        released["workspaces"] = removed.removed
         self.log.info("released: %s", released)
-        if workspaces.failed:
-            raise Unavailable("these workspaces cannot be removed:\n" + "\n".join(workspaces.failed))
+        if removed.failed:
+            raise RuntimeError(f"workspaces could not be removed, and are tried again: {'; '.join(removed.failed)}")
         return released

@@ -153,8 +153,8 @@ def test_nobody_sees_anothers_workspace(db, sessions, make, store) -> None:
     made = make("bo")
     make("cy")
     assert [other.owner for other in workspaces.list_workspaces(db, owner="cy")] == ["cy"]
-    with pytest.raises(NotFound, match="cy has no workspace"):
-        workspaces.commit(sessions, store, made.name, owner="cy", message="not mine")
+    with pytest.raises(NotFound, match="dee has no workspace"):
+        workspaces.commit(sessions, store, made.name, owner="dee", message="not mine")
     with pytest.raises(NotFound, match="dee has no workspace 'mine'"):
         workspaces.get(db, "mine", owner="dee")
     assert workspace_removal.discard(sessions, "mine", owner="cy")
