@@ -15,33 +15,27 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import pyarrow as pa
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from learnloop.database import DatasetVersion, Workspace
 from learnloop.datasets import copies, durable
 from learnloop.datasets.adding import Progress
-from learnloop.datasets.contents import annotations_of, config_of
-from learnloop.datasets.files import list_files
+from learnloop.datasets.contents import config_of
 from learnloop.datasets.history import visible_version
 from learnloop.datasets.labelling import put_labels
 from learnloop.datasets.names import check_line, check_person
 from learnloop.datasets.roots import hold
-from learnloop.datasets.schema import CONFIG_FILE, DatasetConfig, read_config
 from learnloop.datasets.store import Store
-from learnloop.datasets.tables import ANNOTATIONS, ANNOTATIONS_FILE, read_table
 from learnloop.datasets.tiers import ensure_hot
-from learnloop.datasets.tree import Tree
 from learnloop.datasets.turns import take_turn
 from learnloop.datasets.uses import record_use
 from learnloop.datasets.versions import commit as commit_version
+from learnloop.datasets.workspace_contents import TABLES, config_in, features_fit, files_in, take
 from learnloop.datasets.workspace_files import place_of, refuse_escapes, refuse_linked, staging_of
 from learnloop.datasets.workspace_removal import SessionFactory, remove, turn_of
-from learnloop.errors import Conflict, InvalidDataset, InvalidInput, LearnloopError, NotFound
+from learnloop.errors import Conflict, InvalidInput, LearnloopError, NotFound
 from learnloop.faultpoints import reach
-
-_TABLES = [CONFIG_FILE, ANNOTATIONS_FILE]
 
 
 @dataclass(frozen=True)
@@ -148,7 +142,7 @@ def changes(session: Session, store: Store, workspace: Workspace) -> Changes:
     base = store.read_tree(session.get_one(DatasetVersion, workspace.base_id).tree)
     folder = Path(workspace.path)
     now = {}
-    for path in _files_of(folder):
+    for path in files_in(folder):
         with (folder / path).open("rb") as file:
             now[path] = copies.md5_of(file)
     return Changes(
@@ -169,7 +163,7 @@ def label(sessions: SessionFactory, name: str, labels: Path, *, owner: str) -> i
         take_turn(turn, turn_of(owner, name))
         with sessions() as session:
             folder = _own_folder(session, name, owner)
-        refuse_escapes(folder, _TABLES)
+        refuse_escapes(folder, TABLES)
         return put_labels(folder, labels, annotator=owner)
 
 
@@ -204,14 +198,14 @@ def commit(
             folder = _own_folder(session, name, owner)
             workspace = get(session, name, owner=owner)
             base = workspace.base
-        before, config = config_of(store, base), _own_config(folder, config_of(store, base))
-        tree, size = _take(store, folder, progress)
+        before, config = config_of(store, base), config_in(folder, config_of(store, base))
+        tree, size = take(store, folder, progress)
         tree_hash = store.write_tree(tree)
         reach("workspace.objects-written")
         if tree_hash == base.tree:
             return base
         provenance = {"kind": "workspace", "workspace": name}
-        if before == config and "recipe" in base.provenance and _features_fit(store, base, tree):
+        if before == config and "recipe" in base.provenance and features_fit(store, base, tree):
             # Whoever trains on this version need not preprocess it again.
             provenance["recipe"] = base.provenance["recipe"]
         same = (before.classes, before.image) == (config.classes, config.image)
@@ -239,6 +233,16 @@ def commit(
             session.flush()
             reach("workspace.version-written")
         return made
+
+
+def _own_folder(session: Session, name: str, owner: str) -> Path:
+    """The folder of a workspace that may be changed."""
+    workspace = get(session, name, owner=owner)
+    if not workspace.writable:
+        raise InvalidInput(f"workspace {name} is read-only: make a writable one of {workspace.base.name}")
+    folder = Path(workspace.path)
+    refuse_linked(folder)
+    return folder
 
 
 # --- how a workspace comes to be; the caller has its turn ---
@@ -322,59 +326,3 @@ def _ready(sessions: SessionFactory, workspace_id: int, place: Path) -> Workspac
         session.flush()
         session.refresh(made)
     return made
-
-
-# --- what a workspace holds ---
-
-
-def _own_folder(session: Session, name: str, owner: str) -> Path:
-    """The folder of a workspace that may be changed."""
-    workspace = get(session, name, owner=owner)
-    if not workspace.writable:
-        raise InvalidInput(f"workspace {name} is read-only: make a writable one of {workspace.base.name}")
-    folder = Path(workspace.path)
-    refuse_linked(folder)
-    return folder
-
-
-def _files_of(folder: Path) -> list[str]:
-    refuse_linked(folder)
-    paths = list_files(folder)
-    refuse_escapes(folder, paths)
-    return paths
-
-
-def _take(store: Store, folder: Path, progress: Progress | None) -> tuple[Tree, int]:
-    _files_of(folder)
-    tree, size = store.add_folder(folder, progress)
-    refuse_escapes(folder, list(tree))  # a link that was put there meanwhile is not committed
-    return tree, size
-
-
-def _own_config(folder: Path, before: DatasetConfig) -> DatasetConfig:
-    """The ``dataset.yaml`` of a workspace, if it still is of its dataset; and its annotations have their key."""
-    refuse_escapes(folder, _TABLES)
-    config = read_config(folder)
-    if (config.name, config.task_type) != (before.name, before.task_type):
-        raise InvalidDataset(
-            f"{folder / CONFIG_FILE} is of {config.name} ({config.task_type}), but the workspace was made from"
-            f" {before.name} ({before.task_type}): put its name and task type back"
-        )
-    if (folder / ANNOTATIONS_FILE).exists():
-        read_table(folder / ANNOTATIONS_FILE, ANNOTATIONS)
-    return config
-
-
-def _features_fit(store: Store, base: DatasetVersion, tree: Tree) -> bool:
-    """Whether the base's features are those of this tree's samples, and each labelled sample has its split."""
-    others = {path: md5 for path, md5 in tree.items() if path != ANNOTATIONS_FILE}
-    before = {path: md5 for path, md5 in store.read_tree(base.tree).items() if path != ANNOTATIONS_FILE}
-    if others != before or ANNOTATIONS_FILE not in tree:
-        return False
-    now = read_table(store.read(tree[ANNOTATIONS_FILE]), ANNOTATIONS)
-    labelled = now.filter(now["label"].is_valid())
-    return _samples(now) == _samples(annotations_of(store, base)) and labelled["split"].null_count == 0
-
-
-def _samples(annotations: pa.Table) -> set[tuple[str, str]]:
-    return set(zip(annotations["sample_id"].to_pylist(), annotations["path"].to_pylist(), strict=True))

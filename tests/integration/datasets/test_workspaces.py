@@ -205,6 +205,9 @@ def test_a_link_to_anothers_files_is_not_committed(db, sessions, make, store, ho
     assert place in str(error.value)
     with pytest.raises(InvalidDataset, match="lead out of it"):
         workspaces.changes(db, store, made)
+    if how != "file":
+        with pytest.raises(InvalidDataset, match="lead out of it"):
+            workspaces.label(sessions, "mine", secret, owner="bo")
     assert not store.path_of(hashlib.md5(secret.read_bytes()).hexdigest()).exists()
 
 
