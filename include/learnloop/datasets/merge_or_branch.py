@@ -9,10 +9,11 @@ from sqlalchemy.orm import Session
 
 from learnloop.database import DatasetVersion
 from learnloop.datasets.branches import open_branch
-from learnloop.datasets.merge.requests import auto_merge, cancel_merge, get_merge, open_merge, result_of
+from learnloop.datasets.merge.requests import MergeResult, auto_merge, open_merge, result_of
 from learnloop.datasets.roots import hold
 from learnloop.datasets.store import Store
 from learnloop.datasets.versions import commit, committed
+from learnloop.errors import Locked
 
 _OPEN_FOR = timedelta(hours=1)  # the branch is committed in the same transaction; it only must not be born expired
 
@@ -35,26 +36,38 @@ def merge_or_branch(session: Session, store: Store, version: DatasetVersion, *, 
     Args:
         run_id: again with the same one ends in the same merge or branch.
 
-    Raises:
-        Locked: somebody holds the dataset's write lock; nothing has changed.
+    It does not wait for who has the write lock: then, too, the version becomes a branch.
     """
     key = f"branch:{version.id}:{run_id}"[:250]
     branched = committed(session, key)
     if branched is None:
         if version.personal_to is None:
             return Outcome("unchanged", version.name, None, 0, f"{version.name} is shared already: nothing to merge")
-        result = auto_merge(session, store, version, owner=owner, message=f"trained in a workspace by {owner}")
-        if result.version is not None:
+        result = _merged(session, store, version, owner)
+        if result is not None and result.version is not None:
             name = result.version.name
             return Outcome("merged", name, result.merge_id, 0, f"{version.name} was merged: the head is {name}")
-        cancel_merge(session, get_merge(session, result.merge_id), by=owner)
         branched = _branch(session, store, version, owner=owner, key=key)
     merge = open_merge(session, store, branched, owner=owner, message=f"of {version.name}, trained in a workspace")
     found = result_of(session, merge)
     if found.version is not None:
         return Outcome("merged", found.version.name, merge.id, 0, f"{branched.name} was merged since")
-    says = f"{found.unanswered} conflicts need a person: {branched.name} waits in merge request {merge.id}"
+    why = f"{found.unanswered} conflicts need a person" if found.unanswered else "somebody has the write lock"
+    says = f"{why}: {branched.name} waits in merge request {merge.id}"
     return Outcome("open", branched.name, merge.id, found.conflicts, says)
+
+
+def _merged(session: Session, store: Store, version: DatasetVersion, owner: str) -> MergeResult | None:
+    """The merge, if it could be completed; else None, and nothing of it remains: others do not see personal versions."""
+    try:
+        with session.begin_nested() as attempt:
+            result = auto_merge(session, store, version, owner=owner, message=f"trained in a workspace by {owner}")
+            if result.version is None:
+                attempt.rollback()
+                return None
+            return result
+    except Locked:
+        return None
 
 
 def _branch(session: Session, store: Store, version: DatasetVersion, *, owner: str, key: str) -> DatasetVersion:
