@@ -21,7 +21,8 @@ th, td { text-align: left; padding: .5rem .6rem; border-bottom: 1px solid color-
   vertical-align: top; overflow-wrap: anywhere; }
 label { display: block; cursor: pointer; } td.where { font-weight: 600; }
 button { font: inherit; padding: .45rem .9rem; margin: 0 .5rem .5rem 0; border-radius: .5rem; border: 1px solid;
-  cursor: pointer; background: transparent; color: inherit; } button.main { background: #4f46e5; border-color: #4f46e5; color: #fff; }
+  cursor: pointer; background: transparent; color: inherit; }
+button.main { background: #4f46e5; border-color: #4f46e5; color: #fff; }
 #said { min-height: 1.5rem; }
 """
 
