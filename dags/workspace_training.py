@@ -58,7 +58,9 @@ The model is not deployed: that is for the rounds of `incremental_training`, whi
     render_template_as_native_obj=True,
 ):
     lease = ReadLeaseOperator(task_id="read_lease", dataset="{{ params.dataset }}", version="{{ params.version }}")
-    workspace = WorkspaceOperator(task_id="workspace", pin=lease.output, name="{{ params.workspace }}")
+    workspace = WorkspaceOperator(
+        task_id="workspace", pin=lease.output, name="{{ params.workspace }}", keep="{{ params.keep }}"
+    )
     commit = CommitWorkspaceOperator(
         task_id="commit",
         workspace=workspace.output,

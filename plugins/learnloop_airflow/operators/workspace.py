@@ -77,16 +77,20 @@ class WorkspaceOperator(BaseOperator):
 
     :param pin: the version, as ``ReadLeaseOperator`` returns it (templated).
     :param name: an existing workspace of the one who triggered the run; empty: a new one (templated).
-    :param lasts: how long a new one stays when the teardown misses it.
+    :param keep: a new one stays until its owner discards it (templated).
+    :param lasts: how long a new one stays otherwise, when the teardown misses it.
     :return: the pin, with ``workspace``, ``workspace_name``, ``path`` and ``is_new``.
     """
 
-    template_fields: Sequence[str] = ("pin", "name")
+    template_fields: Sequence[str] = ("pin", "name", "keep")
 
-    def __init__(self, *, pin: Any, name: str = "", lasts: timedelta = timedelta(days=7), **kwargs: Any) -> None:
+    def __init__(
+        self, *, pin: Any, name: str = "", keep: Any = False, lasts: timedelta = timedelta(days=7), **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.pin = pin
         self.name = name
+        self.keep = keep
         self.lasts = lasts
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -111,8 +115,8 @@ class WorkspaceOperator(BaseOperator):
                 name=f"run-{key_folder(context['run_id'])}"[:63].rstrip("-"),
                 namespaces=configured.namespaces,
                 quota=workspaces.Quota(configured.workspaces_per_user, configured.workspace_bytes_per_user),
-                lasts=self.lasts,
-                key=f"{context['dag'].dag_id}:{context['run_id']}",
+                lasts=None if self.keep else self.lasts,
+                key=_key(context),
             )
         self.log.info("workspace %s of %s: %s", used.name, owner, used.path)
         return {
@@ -140,11 +144,11 @@ class DiscardWorkspaceOperator(BaseOperator):
 
     def execute(self, context: Context) -> bool:
         from learnloop.database import session
-        from learnloop.datasets import workspaces
+        from learnloop.datasets.workspace_removal import discard
 
         if self.workspace is None or not self.workspace["is_new"] or self.keep:
             return False
-        return workspaces.discard(session, self.workspace["workspace_name"], owner=run_owner(context))
+        return discard(session, self.workspace["workspace_name"], owner=run_owner(context), key=_key(context))
 
 
 class CommitWorkspaceOperator(BaseOperator):
@@ -209,3 +213,10 @@ class MergeOrBranchOperator(BaseOperator):
             done = merge_or_branch(db, store(), version, owner=run_owner(context), run_id=context["run_id"])
         self.log.info("%s", done.says)
         return {"state": done.state, "version": done.version, "merge": done.merge_id, "conflicts": done.conflicts}
+
+
+def _key(context: Context) -> str:
+    """Names this run's workspace: a run's id is unique only in its DAG. As wide as the column."""
+    from learnloop.datasets.versions import run_key
+
+    return str(run_key("workspace", context["dag"].dag_id, context["run_id"]))

@@ -59,6 +59,8 @@ def test_personal_training_beside_others(db, runs, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     failed = {label for label, run in runs.items() if run["state"] != "success"}
     assert failed == {"failed", "not mine"}, {label: run["tasks"] for label, run in runs.items()}
+    assert [run["tasks"]["discard_workspace"] for run in runs.values()].count("success") == len(runs) - 1
+    assert runs["not mine"]["tasks"]["discard_workspace"] in ("skipped", "upstream_failed")
     assert {run["tasks"]["release_lease"] for run in runs.values()} == {"success"}
     assert db.scalar(select(func.count(Lock.id))) == 0
 
