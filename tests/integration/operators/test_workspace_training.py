@@ -22,7 +22,7 @@ from learnloop.datasets.versions import get_version
 from learnloop.datasets.workspaces import list_workspaces
 from learnloop.jobs.namespace import user_folder
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(800)
 
 SCRIPT = Path(__file__).with_name("workspace_runs.py")
 
@@ -48,7 +48,7 @@ def runs(db, database_url: str, tmp_path: Path) -> dict[str, dict]:
     migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
     subprocess.run(migrate, env=environment, check=True, capture_output=True, timeout=200)
     ran = subprocess.run(
-        [sys.executable, str(SCRIPT), "lamps"], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, str(SCRIPT), "lamps"], env=environment, capture_output=True, text=True, timeout=600
     )
     assert ran.returncode == 0, f"{ran.stdout[-4000:]}\n{ran.stderr[-4000:]}"
     told = [json.loads(line.removeprefix("RUN ")) for line in ran.stdout.splitlines() if line.startswith("RUN ")]

@@ -34,8 +34,8 @@ def load(dag_id: str) -> Any:
     return bag.dags[dag_id]
 
 
-def run(dag: Any, label: str, **conf: Any) -> dict[str, Any]:
-    done = dag.test(run_conf=conf)
+def run(label: str, **conf: Any) -> dict[str, Any]:
+    done = load("workspace_training").test(run_conf=conf)  # loaded anew: `test` leaves the conf in the DAG's params
     tasks = {task.task_id: task for task in done.get_task_instances()}
     told: dict[str, Any] = {"label": label, "state": str(done.state), "run_id": done.run_id}
     told["tasks"] = {name: str(task.state) for name, task in tasks.items()}
@@ -71,21 +71,20 @@ def share(owner: str, made: workspaces.Workspace, dataset: str) -> None:
 
 
 def main(dataset: str) -> None:
-    dag = load("workspace_training")
-    head = run(dag, "nothing changed", dataset=dataset)["read_lease"]["version"]
+    head = run("nothing changed", dataset=dataset)["read_lease"]["version"]
 
     work(ME, "mine", head, "s000", "bright")
-    run(dag, "changed", dataset=dataset, workspace="mine", message="s000 is bright")
+    run("changed", dataset=dataset, workspace="mine", message="s000 is bright")
 
     with session() as db:
         head = get_dataset(db, dataset).head.name
     work(ME, "against", head, "s001", "dark")
     share("ana", work("ana", "hers", head, "s001", None), dataset)
-    run(dag, "contradicted", dataset=dataset, workspace="against")
+    run("contradicted", dataset=dataset, workspace="against")
 
-    run(dag, "failed", dataset=dataset, annotations="/nowhere.parquet")
-    run(dag, "not mine", dataset=dataset, workspace="hers")
-    run(dag, "kept", dataset=dataset, keep=True)
+    run("failed", dataset=dataset, annotations="/nowhere.parquet")
+    run("not mine", dataset=dataset, workspace="hers")
+    run("kept", dataset=dataset, keep=True)
 
 
 if __name__ == "__main__":

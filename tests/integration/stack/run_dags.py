@@ -47,6 +47,7 @@ def main(url: str, folder: str, user: str, password: str) -> None:
             annotator.submit(task.id, data.truth[task.sample_id], seconds=random.uniform(0.5, 2))
     run("incremental_training", dataset=NAME)
     run("structure_optimization", dataset=NAME)
+    run("workspace_training", dataset=NAME)
     run("dispatch_rounds")
     run("platform_maintenance")
 
