@@ -4,7 +4,7 @@ LEARNLOOP_HOME ?= $(CURDIR)/.learnloop
 export LEARNLOOP_HOME
 PYTHON := $(LEARNLOOP_HOME)/venv/bin/python
 
-.PHONY: help setup setup-test demo up down status password test lint format lock bench clean
+.PHONY: help setup setup-test demo up down status password test faults lint format lock bench clean
 
 help:
 	@echo "make demo      set up, run the whole loop on real data, print what happened"
@@ -13,6 +13,7 @@ help:
 	@echo "make status    what runs, and where"
 	@echo "make password USER=name   a new password for a user"
 	@echo "make test      set up, check style, types and layers, run the tests"
+	@echo "make faults    the long proofs: processes killed at every step, races, every remote"
 	@echo "make bench     measure, as ratios side by side"
 	@echo "make lock      lock requirements.txt and tests/requirements.txt anew"
 	@echo "make clean     stop the stack and delete its state directory"
@@ -51,6 +52,20 @@ format: setup-test
 test: lint
 	$(PYTHON) -m coverage run -m pytest
 	$(PYTHON) -m coverage report --skip-empty --skip-covered --sort=cover
+
+faults: setup-test
+	$(PYTHON) -m pytest -m "long or not long"
+
+# polars is what record merges are measured against, and nothing that the project needs: it has a venv of its own.
+$(LEARNLOOP_HOME)/bench-venv/stamp:
+	$(PYTHON3) -m venv $(LEARNLOOP_HOME)/bench-venv
+	$(LEARNLOOP_HOME)/bench-venv/bin/pip install --quiet polars pyarrow
+	touch $@
+
+bench: setup-test $(LEARNLOOP_HOME)/bench-venv/stamp
+	$(PYTHON) tests/benchmarks/datasets/bench_snapshots.py --files 5000 50000
+	$(PYTHON) tests/benchmarks/datasets/bench_merge.py --polars $(LEARNLOOP_HOME)/bench-venv/bin/python
+	$(PYTHON) tests/benchmarks/serving/bench_serving.py
 
 lock:
 	uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o requirements.txt

@@ -45,12 +45,11 @@ The model is not deployed: that is for the rounds of `incremental_training`, whi
             title="Labels to put in",
             description="A Parquet file with sample_id and label; empty: none",
         ),
-        "hidden": Param(
-            [],
-            type="array",
-            items={"type": "integer", "minimum": 1},
-            title="Hidden layers",
-            description="Empty: as now",
+        "trainer": Param(
+            {},
+            type="object",
+            title="Trainer",
+            description='Parameters in place of the dataset\'s, such as {"hidden": [64]}; empty: as now',
         ),
         "message": Param("", type="string", title="Message", description="What the version's history says"),
         "keep": Param(False, type="boolean", title="Keep the workspace"),
@@ -67,9 +66,7 @@ The model is not deployed: that is for the rounds of `incremental_training`, whi
         annotations="{{ params.annotations }}",
         message="{{ params.message }}",
     )
-    train = TrainOperator(
-        task_id="train", pin=commit.output, trainer="{{ {'hidden': params.hidden} if params.hidden else {} }}"
-    )
+    train = TrainOperator(task_id="train", pin=commit.output, trainer="{{ params.trainer }}")
     evaluate = EvaluateOperator(task_id="evaluate", pin=commit.output, trained=train.output)
     results = SnapshotResultsOperator(
         task_id="snapshot_results", pin=commit.output, trained=train.output, evaluated=evaluate.output

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from long_proofs import pytest_collection_modifyitems  # noqa: F401 - a hook
 from s3_server import s3, s3_server  # noqa: F401 - fixtures
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session

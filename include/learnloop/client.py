@@ -7,21 +7,26 @@ client.submit(task.id, "7")
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any, Self
-from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel
 
 from learnloop import errors
+from learnloop.client_data import DataMethods, part
 from learnloop.errors import InvalidInput, LearnloopError, NotAuthenticated, PermissionDenied, Unavailable
 
 API = "/learnloop/api/v1"
 TRIES = 4
 BACKOFF_SECONDS = 0.2
 RETRIED = {429, 502, 503, 504}
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many are done."""
 
 
 class SessionInfo(BaseModel):
@@ -71,7 +76,7 @@ class ProgressInfo(BaseModel):
     round: dict[str, Any] | None
 
 
-class LearnloopClient:
+class LearnloopClient(DataMethods):
     """Acts as the user whose token it bears. May be shared by threads.
 
     Every method raises what the API says: ``NotAuthenticated``, ``PermissionDenied``, ``NotFound``, ``InvalidInput``,
@@ -122,23 +127,23 @@ class LearnloopClient:
         return [DatasetInfo.model_validate(item) for item in self._all("/datasets")]
 
     def versions(self, dataset: str) -> list[dict[str, Any]]:
-        return self._all(f"/datasets/{_part(dataset)}/versions")
+        return self._all(f"/datasets/{part(dataset)}/versions")
 
     def batches(self, dataset: str) -> list[dict[str, Any]]:
-        return self._all(f"/datasets/{_part(dataset)}/batches")
+        return self._all(f"/datasets/{part(dataset)}/batches")
 
     def rounds(self, dataset: str) -> list[dict[str, Any]]:
-        return self._all(f"/datasets/{_part(dataset)}/rounds")
+        return self._all(f"/datasets/{part(dataset)}/rounds")
 
     def start_round(self, dataset: str, reason: str = "") -> dict[str, Any]:
-        return dict(self._write(f"/datasets/{_part(dataset)}/rounds", {"reason": reason}).json())
+        return dict(self._write(f"/datasets/{part(dataset)}/rounds", {"reason": reason}).json())
 
     def progress(self, dataset: str) -> ProgressInfo:
-        return ProgressInfo.model_validate(self._get(f"/datasets/{_part(dataset)}/progress"))
+        return ProgressInfo.model_validate(self._get(f"/datasets/{part(dataset)}/progress"))
 
     def claim(self, dataset: str) -> Task | None:
         """Lease the next task; None when there is none. Claiming again gives the task one holds: it may be retried."""
-        answer = self._checked("POST", f"{API}/datasets/{_part(dataset)}/tasks/claim", retry=True)
+        answer = self._checked("POST", f"{API}/datasets/{part(dataset)}/tasks/claim", retry=True)
         return None if answer.status_code == 204 else Task.model_validate(answer.json())
 
     def task(self, task_id: int) -> Task:
@@ -168,7 +173,29 @@ class LearnloopClient:
 
     def decisions(self, model: str) -> list[dict[str, Any]]:
         """What the gate and structure optimisation decided about a model, newest first."""
-        return self._all(f"/models/{_part(model)}/decisions")
+        return self._all(f"/models/{part(model)}/decisions")
+
+    def _stream(self, path: str, body: dict[str, Any], progress: Progress | None) -> dict[str, Any]:
+        """Long work of the API's: tells ``progress`` as it goes and returns the result. Not tried again by itself."""
+        try:
+            with self._http.stream("POST", API + path, json=body, timeout=httpx.Timeout(30, read=None)) as answer:
+                if answer.status_code >= 400:
+                    answer.read()
+                    raise _error(answer)
+                for line in answer.iter_lines():
+                    told = json.loads(line)
+                    if "result" in told:
+                        return dict(told["result"])
+                    if "problem" in told:
+                        raise _of_problem(told["problem"])
+                    if progress is not None:
+                        progress(told["done"], told["total"])
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{self.base_url} does not answer: {error or type(error).__name__}") from error
+        raise Unavailable(f"{self.base_url} broke off; doing it again does no harm")
+
+    def _delete(self, path: str, **params: Any) -> dict[str, Any]:
+        return dict(self._checked("DELETE", API + path, retry=False, params=params).json())
 
     def _get(self, path: str, **params: Any) -> Any:
         return self._checked("GET", API + path, retry=True, params=params).json()
@@ -218,11 +245,6 @@ _BY_TYPE: dict[str, type[LearnloopError]] = {
 }
 
 
-def _part(name: str) -> str:
-    """A name as one part of a path: whatever it holds, it cannot lead to another route."""
-    return quote(name, safe="") if name.strip(".") else "%2E" * len(name)
-
-
 def _error(answer: httpx.Response) -> LearnloopError:
     """The exception that a problem document (or another error answer) stands for."""
     try:
@@ -231,9 +253,16 @@ def _error(answer: httpx.Response) -> LearnloopError:
         body = None
     if not isinstance(body, dict):  # not ours: a proxy, or Airflow before it has started
         body = {}
-    detail = str(body.get("detail") or f"{answer.url.path}: {answer.status_code} {answer.reason_phrase}")
+    detail = body.get("detail") or f"{answer.url.path}: {answer.status_code} {answer.reason_phrase}"
+    return _of_problem({**body, "detail": detail, "status": answer.status_code})
+
+
+def _of_problem(body: dict[str, Any]) -> LearnloopError:
     kind = _BY_TYPE.get(str(body.get("type", "")).removeprefix("urn:learnloop:problem:"))
     if kind is None:
         known = {401: NotAuthenticated, 403: PermissionDenied, 404: errors.NotFound, 422: InvalidInput}
-        kind = known.get(answer.status_code, Unavailable if answer.status_code >= 500 else LearnloopError)
-    return kind(detail, body.get("problems", ())) if issubclass(kind, InvalidInput) else kind(detail)
+        kind = known.get(int(body["status"]), Unavailable if int(body["status"]) >= 500 else LearnloopError)
+    detail, problems = str(body["detail"]), [str(problem) for problem in body.get("problems", ())]
+    if issubclass(kind, InvalidInput):
+        return kind(detail, problems)
+    return kind("\n".join([detail, *(f"  - {problem}" for problem in problems)]))

@@ -12,18 +12,34 @@ from learnloop.errors import PermissionDenied
 
 ROLES = ("admin", "engineer", "scientist", "annotator", "reviewer", "viewer", "service")
 
-_VIEW = {"dataset:read", "batch:read", "round:read", "model:read", "deployment:read", "session:read"}
+_VIEW = {
+    "dataset:read",
+    "batch:read",
+    "round:read",
+    "model:read",
+    "deployment:read",
+    "session:read",
+    "storage:read",
+}
 _ANNOTATE = _VIEW | {"annotation:claim", "annotation:read"}
 _REVIEW = _ANNOTATE | {"annotation:review"}
 _SCIENCE = _VIEW | {
     "annotation:read",
     "dataset:write",
     "dataset:merge",
+    "workspace:write",
     "batch:write",
     "round:start",
     "model:write",
 }
-_ENGINEER = _SCIENCE | {"dataset:delete", "model:deploy", "deployment:write", "pipeline:read", "pipeline:write"}
+_ENGINEER = _SCIENCE | {
+    "storage:write",
+    "dataset:delete",
+    "model:deploy",
+    "deployment:write",
+    "pipeline:read",
+    "pipeline:write",
+}
 _ALL = _ENGINEER | _REVIEW | {"audit:read", "user:write"}
 
 TABLE: dict[str, frozenset[str]] = {

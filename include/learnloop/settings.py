@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,8 @@ class Settings:
     """Where the store is copied to: a folder or an fsspec URL such as ``s3://bucket/prefix``."""
     namespaces: Path
     """Holds ``data/{user}``, ``tmp/{user}``, ``results/{user}`` and ``models/{user}``."""
+    allowed_roots: str
+    """Folders, separated by ``:``, below which people may have data read from and written to."""
     workspaces_per_user: int
     """How many workspaces one person may have at once."""
     workspace_bytes_per_user: int
@@ -51,6 +54,11 @@ class Settings:
     """The host that people and pages use: Airflow at ``/``, our API below it."""
     serving_url: str
     """The model server."""
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """``allowed_roots`` as paths."""
+        return tuple(Path(root) for root in self.allowed_roots.split(":") if root)
 
     @property
     def loop_api_url(self) -> str:
@@ -71,6 +79,7 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "store": home / "store",
         "remote": str(home / "remote"),
         "namespaces": home / "namespaces",
+        "allowed_roots": f"{Path.home()}:{tempfile.gettempdir()}",
         "workspaces_per_user": 20,
         "workspace_bytes_per_user": 100 * 2**30,
         "models": home / "models",

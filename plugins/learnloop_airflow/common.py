@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,26 @@ def run_owner(context: Any) -> str:
     from learnloop.permissions import SERVICE
 
     return getattr(context["dag_run"], "triggering_user_name", None) or SERVICE.name
+
+
+def readable(path: str) -> Path:
+    """A folder that people may have read: within the allowed roots, and so are its links."""
+    from learnloop.datasets.allowed import allowed_folder, refuse_links_out
+    from learnloop.settings import settings
+
+    configured = settings()
+    folder = allowed_folder(path, roots=configured.roots, home=configured.home)
+    refuse_links_out(folder, roots=configured.roots, home=configured.home)
+    return folder
+
+
+def writable(path: str) -> Path:
+    """A folder that people may have written to."""
+    from learnloop.datasets.allowed import allowed_folder
+    from learnloop.settings import settings
+
+    configured = settings()
+    return allowed_folder(path, roots=configured.roots, home=configured.home)
 
 
 def store() -> Store:

@@ -14,7 +14,8 @@ from learnloop.database.datasets import Dataset, DatasetVersion
 class MergeRequest(Owned, Base):
     """A wish to merge the version ``theirs`` into the dataset's head, ``ours``, since their common ``base``.
 
-    ``state``: ``open`` -> ``merged`` (``version`` is what it made) or ``cancelled``.
+    ``state``: ``open`` -> ``merged`` (``version`` is what it made) or ``cancelled``. While it is open, its versions cannot
+    be deleted (`learnloop.datasets.deletion`); later it goes with the first of them.
     """
 
     __tablename__ = "merge_requests"
@@ -29,10 +30,11 @@ class MergeRequest(Owned, Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
-    base_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_versions.id"))  # None: nothing is shared
-    ours_id: Mapped[int] = mapped_column(ForeignKey("dataset_versions.id"))
-    theirs_id: Mapped[int] = mapped_column(ForeignKey("dataset_versions.id"))
-    version_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_versions.id"))
+    # None: the two share nothing.
+    base_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_versions.id", ondelete="CASCADE"))
+    ours_id: Mapped[int] = mapped_column(ForeignKey("dataset_versions.id", ondelete="CASCADE"))
+    theirs_id: Mapped[int] = mapped_column(ForeignKey("dataset_versions.id", ondelete="CASCADE"))
+    version_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_versions.id", ondelete="CASCADE"))
     state: Mapped[str] = mapped_column(String(10), default="open")
     message: Mapped[str] = mapped_column(Text, default="")
     # {"notes": [what was decided that nobody was asked about]}

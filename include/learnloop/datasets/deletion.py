@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg.errors import LockNotAvailable
-from sqlalchemy import Column, delete, func, select, update
+from sqlalchemy import Column, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError, InvalidRequestError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -28,6 +28,7 @@ from learnloop.database import (
     DatasetVersionParent,
     DeletedVersion,
     Lock,
+    MergeRequest,
     Round,
 )
 from learnloop.datasets import locks
@@ -173,6 +174,16 @@ def _rounds(session: Session, version: DatasetVersion) -> Iterator[str]:
     for used in session.scalars(pinned.order_by(Round.number)):
         model = f" and model {used.model_name}:{used.model_version}" if used.model_version is not None else ""
         yield f"round {used.number} ({used.state}){model} stand on it"
+
+
+@referrer(*(f"merge_requests.{name}_id" for name in ("base", "ours", "theirs", "version")))
+def _merges(session: Session, version: DatasetVersion) -> Iterator[str]:
+    requests = select(MergeRequest).where(
+        MergeRequest.state == "open",
+        or_(MergeRequest.base == version, MergeRequest.ours == version, MergeRequest.theirs == version),
+    )
+    for merge in session.scalars(requests.order_by(MergeRequest.id)):
+        yield f"merge {merge.id} of {merge.theirs.name} is open: complete or cancel it"
 
 
 def _foreign_keys() -> Iterator[Column[Any]]:

@@ -17,9 +17,9 @@ _SHOWN = 10
 
 
 def put_labels(folder: Path, labels: Path, *, annotator: str) -> int:
-    """Give samples of ``folder`` the labels of a Parquet file with ``sample_id`` and ``label``; returns how many.
+    """Give samples of ``folder`` the labels of a Parquet file with ``sample_id`` and ``label``; how many that changed.
 
-    All or none: ``annotations.parquet`` is replaced by one rename.
+    All or none: ``annotations.parquet`` is replaced by one rename. A second time nothing changes.
 
     Raises:
         InvalidInput: the file cannot be read, lacks a column, or has a sample twice.
@@ -40,11 +40,13 @@ def put_labels(folder: Path, labels: Path, *, annotator: str) -> int:
             problems.append(f"sample {sample!r} is in the test split, which labelling never changes")
         elif label not in classes:
             problems.append(f"sample {sample!r}: {label!r} is not one of the classes")
-        else:
+        elif (row["label"], row["split"], row["annotator"]) != (label, "train", annotator):
             changed.append({**row, "label": label, "split": "train", "annotator": annotator, "annotated_at": now})
     if problems:
         more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise InvalidDataset(f"{labels} cannot be put into {folder}:", [*problems[:_SHOWN], *more])
+    if not changed:
+        return 0
     table = upsert_records(annotations, pa.Table.from_pylist(changed, schema=ANNOTATIONS))
     temporary = folder / f".{ANNOTATIONS_FILE}.part"
     with temporary.open("wb") as file:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from learnloop.database import DatasetVersion
 from learnloop.datasets.branches import open_branch
-from learnloop.datasets.merge.requests import auto_merge, open_merge, result_of
+from learnloop.datasets.merge.requests import MergeResult, auto_merge, open_merge, result_of
 from learnloop.datasets.roots import hold
 from learnloop.datasets.store import Store
 from learnloop.datasets.versions import commit, committed
@@ -33,46 +33,41 @@ class Outcome:
 def merge_or_branch(session: Session, store: Store, version: DatasetVersion, *, owner: str, run_id: str) -> Outcome:
     """Merge ``version`` into the head when nothing conflicts. Else share it as a branch version with an open request.
 
-    So too when somebody holds the dataset's write lock: nobody waits for a person who may hold it for hours.
-
     Args:
         run_id: again with the same one ends in the same merge or branch.
+
+    It does not wait for who has the write lock: then, too, the version becomes a branch.
     """
-    key, held = f"branch:{version.id}:{run_id}"[:250], ""
+    key = f"branch:{version.id}:{run_id}"[:250]
     branched = committed(session, key)
     if branched is None:
         if version.personal_to is None:
             return Outcome("unchanged", version.name, None, 0, f"{version.name} is shared already: nothing to merge")
-        merged, held = _try_merge(session, store, version, owner=owner)
-        if merged is not None:
-            return merged
+        result = _merged(session, store, version, owner)
+        if result is not None and result.version is not None:
+            name = result.version.name
+            return Outcome("merged", name, result.merge_id, 0, f"{version.name} was merged: the head is {name}")
         branched = _branch(session, store, version, owner=owner, key=key)
     merge = open_merge(session, store, branched, owner=owner, message=f"of {version.name}, trained in a workspace")
     found = result_of(session, merge)
     if found.version is not None:
         return Outcome("merged", found.version.name, merge.id, 0, f"{branched.name} was merged since")
-    why = held or (f"{found.unanswered} conflicts need a person" if found.unanswered else "it need only be completed")
-    says = f"{branched.name} waits in merge request {merge.id}: {why}"
+    why = f"{found.unanswered} conflicts need a person" if found.unanswered else "somebody has the write lock"
+    says = f"{why}: {branched.name} waits in merge request {merge.id}"
     return Outcome("open", branched.name, merge.id, found.conflicts, says)
 
 
-def _try_merge(session: Session, store: Store, version: DatasetVersion, *, owner: str) -> tuple[Outcome | None, str]:
-    """The merge; or None, with who holds the lock if that is why, and then nothing of the attempt remains."""
-    attempt = session.begin_nested()
+def _merged(session: Session, store: Store, version: DatasetVersion, owner: str) -> MergeResult | None:
+    """The merge, if it could be completed; else None, and nothing of it remains: others do not see personal versions."""
     try:
-        result = auto_merge(session, store, version, owner=owner, message=f"trained in a workspace by {owner}")
-    except Locked as error:
-        attempt.rollback()
-        return None, str(error)
-    except BaseException:
-        attempt.rollback()
-        raise
-    if result.version is None:
-        attempt.rollback()
-        return None, ""
-    attempt.commit()
-    name = result.version.name
-    return Outcome("merged", name, result.merge_id, 0, f"{version.name} was merged: the head is {name}"), ""
+        with session.begin_nested() as attempt:
+            result = auto_merge(session, store, version, owner=owner, message=f"trained in a workspace by {owner}")
+            if result.version is None:
+                attempt.rollback()
+                return None
+            return result
+    except Locked:
+        return None
 
 
 def _branch(session: Session, store: Store, version: DatasetVersion, *, owner: str, key: str) -> DatasetVersion:

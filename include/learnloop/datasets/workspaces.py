@@ -15,28 +15,26 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import pyarrow as pa
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from learnloop.database import DatasetVersion, Workspace
 from learnloop.datasets import copies, durable
-from learnloop.datasets.contents import annotations_of, config_of
-from learnloop.datasets.files import list_files
+from learnloop.datasets.adding import Progress
+from learnloop.datasets.contents import config_of
 from learnloop.datasets.history import visible_version
+from learnloop.datasets.labelling import put_labels
 from learnloop.datasets.names import check_line, check_person
 from learnloop.datasets.roots import hold
-from learnloop.datasets.schema import CONFIG_FILE, DatasetConfig, read_config
 from learnloop.datasets.store import Store
-from learnloop.datasets.tables import ANNOTATIONS, ANNOTATIONS_FILE, read_table
 from learnloop.datasets.tiers import ensure_hot
-from learnloop.datasets.tree import Tree
 from learnloop.datasets.turns import take_turn
 from learnloop.datasets.uses import record_use
 from learnloop.datasets.versions import commit as commit_version
+from learnloop.datasets.workspace_contents import TABLES, config_in, features_fit, files_in, take
 from learnloop.datasets.workspace_files import place_of, refuse_escapes, refuse_linked, staging_of
 from learnloop.datasets.workspace_removal import SessionFactory, remove, turn_of
-from learnloop.errors import Conflict, InvalidDataset, InvalidInput, LearnloopError, NotFound
+from learnloop.errors import Conflict, InvalidInput, LearnloopError, NotFound
 from learnloop.faultpoints import reach
 
 
@@ -72,6 +70,7 @@ def create(
     writable: bool = True,
     lasts: timedelta | None = None,
     key: str | None = None,
+    progress: Progress | None = None,
 ) -> Workspace:
     """Check a version out as ``owner``'s workspace ``name``, at ``{namespaces}/data/{owner}/workspaces/{name}``.
 
@@ -79,6 +78,8 @@ def create(
         writable: files of its own. Otherwise links to the store, which must not be written to.
         lasts: upkeep discards it after this long; None: it stays until it is discarded.
         key: names the piece of work: again with it gives the same workspace, finished if it was not.
+        progress: called with (files placed, files) now and then; before that, for a version that is not in the store,
+            with the objects recalled and their number.
 
     Raises:
         NotFound: there is no such version, or it is somebody else's.
@@ -100,11 +101,16 @@ def create(
             dead = [other.id for other in list_workspaces(session, owner=owner) if _is_left(other, name, key)]
         for workspace_id in dead:
             remove(sessions, workspace_id)
-        workspace_id, tree = _reserve(sessions, store, version_name, owner, name, place, quota, writable, lasts, key)
+        workspace_id = _reserve(sessions, version_name, owner, name, place, quota, writable, lasts, key)
         reach("workspace.row-written")
         try:
-            # Below a folder that the row names: what a killed checkout leaves beside its target goes with it.
-            store.checkout(store.read_tree(tree), staging_of(place, workspace_id) / "files", writable=writable)
+            with sessions() as session:
+                base = session.get_one(Workspace, workspace_id).base
+                ensure_hot(session, store, base, progress=progress)
+                record_use(session, base, "workspace", owner)
+                # Below a folder that the row names: what a killed checkout leaves beside its target goes with it.
+                target = staging_of(place, workspace_id) / "files"
+                store.checkout(store.read_tree(base.tree), target, writable=writable, progress=progress)
         except (LearnloopError, OSError):
             remove(sessions, workspace_id, placed=False)
             raise
@@ -136,7 +142,7 @@ def changes(session: Session, store: Store, workspace: Workspace) -> Changes:
     base = store.read_tree(session.get_one(DatasetVersion, workspace.base_id).tree)
     folder = Path(workspace.path)
     now = {}
-    for path in _files_of(folder):
+    for path in files_in(folder):
         with (folder / path).open("rb") as file:
             now[path] = copies.md5_of(file)
     return Changes(
@@ -146,13 +152,36 @@ def changes(session: Session, store: Store, workspace: Workspace) -> Changes:
     )
 
 
+def label(sessions: SessionFactory, name: str, labels: Path, *, owner: str) -> int:
+    """Put the labels of a Parquet file into a workspace, as ``put_labels`` does and raises.
+
+    Raises:
+        NotFound: ``owner`` has no such workspace.
+        InvalidInput: the workspace is read-only.
+    """
+    with sessions() as turn:
+        take_turn(turn, turn_of(owner, name))
+        with sessions() as session:
+            folder = _own_folder(session, name, owner)
+        refuse_escapes(folder, TABLES)
+        return put_labels(folder, labels, annotator=owner)
+
+
 def commit(
-    sessions: SessionFactory, store: Store, name: str, *, owner: str, message: str, token: int | None = None
+    sessions: SessionFactory,
+    store: Store,
+    name: str,
+    *,
+    owner: str,
+    message: str,
+    token: int | None = None,
+    progress: Progress | None = None,
 ) -> DatasetVersion:
     """Make a version of a workspace as it is, and its new base; the base itself when nothing has changed.
 
     Args:
         token: of a write lock: the version is shared and becomes the head. None: it is personal to ``owner``.
+        progress: called with (files added to the store, files) now and then.
 
     Raises:
         NotFound: ``owner`` has no such workspace.
@@ -166,18 +195,17 @@ def commit(
     with sessions() as turn:
         take_turn(turn, turn_of(owner, name))
         with sessions() as session:
+            folder = _own_folder(session, name, owner)
             workspace = get(session, name, owner=owner)
-            if not workspace.writable:
-                raise InvalidInput(f"workspace {name} is read-only, so that there is nothing of its own to commit")
-            base, folder = workspace.base, Path(workspace.path)
-        before, config = config_of(store, base), _own_config(folder, config_of(store, base))
-        tree, size = _take(store, folder)
+            base = workspace.base
+        before, config = config_of(store, base), config_in(folder, config_of(store, base))
+        tree, size = take(store, folder, progress)
         tree_hash = store.write_tree(tree)
         reach("workspace.objects-written")
         if tree_hash == base.tree:
             return base
         provenance = {"kind": "workspace", "workspace": name}
-        if before == config and "recipe" in base.provenance and _features_fit(store, base, tree):
+        if before == config and "recipe" in base.provenance and features_fit(store, base, tree):
             # Whoever trains on this version need not preprocess it again.
             provenance["recipe"] = base.provenance["recipe"]
         same = (before.classes, before.image) == (config.classes, config.image)
@@ -207,6 +235,16 @@ def commit(
         return made
 
 
+def _own_folder(session: Session, name: str, owner: str) -> Path:
+    """The folder of a workspace that may be changed."""
+    workspace = get(session, name, owner=owner)
+    if not workspace.writable:
+        raise InvalidInput(f"workspace {name} is read-only: make a writable one of {workspace.base.name}")
+    folder = Path(workspace.path)
+    refuse_linked(folder)
+    return folder
+
+
 # --- how a workspace comes to be; the caller has its turn ---
 
 
@@ -222,7 +260,6 @@ def _is_left(other: Workspace, name: str, key: str | None) -> bool:
 
 def _reserve(
     sessions: SessionFactory,
-    store: Store,
     version_name: str,
     owner: str,
     name: str,
@@ -231,8 +268,8 @@ def _reserve(
     writable: bool,
     lasts: timedelta | None,
     key: str | None,
-) -> tuple[int, str]:
-    """Write the row, within the quota; its id, and the tree to check out."""
+) -> int:
+    """Write the row, within the quota; its id."""
     with sessions() as session:
         # One at a time for each person, so that two at once cannot both have the last of the quota.
         take_turn(session, f"workspaces {owner}")
@@ -253,9 +290,7 @@ def _reserve(
         )
         session.add(made)
         session.flush()
-        ensure_hot(session, store, version)
-        record_use(session, version, "workspace", owner)
-        return made.id, version.tree
+        return made.id
 
 
 def _check_quota(session: Session, version: DatasetVersion, owner: str, name: str, quota: Quota) -> None:
@@ -291,50 +326,3 @@ def _ready(sessions: SessionFactory, workspace_id: int, place: Path) -> Workspac
         session.flush()
         session.refresh(made)
     return made
-
-
-# --- what a workspace holds ---
-
-
-def _files_of(folder: Path) -> list[str]:
-    refuse_linked(folder)
-    paths = list_files(folder)
-    refuse_escapes(folder, paths)
-    return paths
-
-
-def _take(store: Store, folder: Path) -> tuple[Tree, int]:
-    _files_of(folder)
-    tree, size = store.add_folder(folder)
-    refuse_escapes(folder, list(tree))  # a link that was put there meanwhile is not committed
-    return tree, size
-
-
-def _own_config(folder: Path, before: DatasetConfig) -> DatasetConfig:
-    """The ``dataset.yaml`` of a workspace, if it still is of its dataset; and its annotations have their key."""
-    refuse_linked(folder)
-    refuse_escapes(folder, [CONFIG_FILE, ANNOTATIONS_FILE])
-    config = read_config(folder)
-    if (config.name, config.task_type) != (before.name, before.task_type):
-        raise InvalidDataset(
-            f"{folder / CONFIG_FILE} is of {config.name} ({config.task_type}), but the workspace was made from"
-            f" {before.name} ({before.task_type}): put its name and task type back"
-        )
-    if (folder / ANNOTATIONS_FILE).exists():
-        read_table(folder / ANNOTATIONS_FILE, ANNOTATIONS)
-    return config
-
-
-def _features_fit(store: Store, base: DatasetVersion, tree: Tree) -> bool:
-    """Whether the base's features are those of this tree's samples, and each labelled sample has its split."""
-    others = {path: md5 for path, md5 in tree.items() if path != ANNOTATIONS_FILE}
-    before = {path: md5 for path, md5 in store.read_tree(base.tree).items() if path != ANNOTATIONS_FILE}
-    if others != before or ANNOTATIONS_FILE not in tree:
-        return False
-    now = read_table(store.read(tree[ANNOTATIONS_FILE]), ANNOTATIONS)
-    labelled = now.filter(now["label"].is_valid())
-    return _samples(now) == _samples(annotations_of(store, base)) and labelled["split"].null_count == 0
-
-
-def _samples(annotations: pa.Table) -> set[tuple[str, str]]:
-    return set(zip(annotations["sample_id"].to_pylist(), annotations["path"].to_pylist(), strict=True))

@@ -6,7 +6,17 @@ from fastapi import FastAPI
 
 from learnloop import __version__
 from learnloop_airflow.api import problems
-from learnloop_airflow.api.routes import datasets, models, session, tasks
+from learnloop_airflow.api.routes import (
+    datasets,
+    locks,
+    merges,
+    models,
+    session,
+    storage,
+    tasks,
+    versions,
+    workspaces,
+)
 from learnloop_airflow.api.routing import Routes
 
 
@@ -22,7 +32,7 @@ def create_app() -> FastAPI:
     )
     problems.install(app)
     app.add_middleware(problems.LimitBody)
-    for group in (session, datasets, tasks, models):
+    for group in (session, datasets, versions, locks, merges, workspaces, storage, tasks, models):
         app.include_router(group.routes.router)
 
     contract = Routes()

@@ -13,14 +13,15 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from learnloop.errors import InvalidInput, LearnloopError
+from learnloop.errors import LearnloopError
 
 MAX_BODY_BYTES = 64 * 1024
 
 _log = logging.getLogger(__name__)
 
 
-def problem(status: int, type_: str, detail: str, problems: tuple[str, ...] | list[str] = ()) -> JSONResponse:
+def document(status: int, type_: str, detail: str, problems: tuple[str, ...] | list[str] = ()) -> dict[str, Any]:
+    """The content of a problem document."""
     body: dict[str, Any] = {
         "type": f"urn:learnloop:problem:{type_}",
         "title": HTTPStatus(status).phrase,
@@ -29,7 +30,21 @@ def problem(status: int, type_: str, detail: str, problems: tuple[str, ...] | li
     }
     if problems:
         body["problems"] = list(problems)
-    return JSONResponse(body, status_code=status, media_type="application/problem+json")
+    return body
+
+
+def of_error(error: LearnloopError | None) -> dict[str, Any]:
+    """The problem document of an error of ours; None: of one that nobody foresaw."""
+    if error is None:
+        return document(500, "internal", "something went wrong here; the API server's log says what")
+    detail, *problems = str(error).split("\n  - ")
+    return document(error.status, error.type, detail, problems)
+
+
+def problem(status: int, type_: str, detail: str, problems: tuple[str, ...] | list[str] = ()) -> JSONResponse:
+    return JSONResponse(
+        document(status, type_, detail, problems), status_code=status, media_type="application/problem+json"
+    )
 
 
 def install(app: FastAPI) -> None:
@@ -37,8 +52,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(LearnloopError)
     async def ours(request: Request, error: LearnloopError) -> JSONResponse:
-        problems = error.problems if isinstance(error, InvalidInput) else ()
-        return problem(error.status, error.type, str(error).split("\n  - ")[0], problems)
+        return JSONResponse(of_error(error), status_code=error.status, media_type="application/problem+json")
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from learnloop_airflow.common import run_owner, store
+from learnloop_airflow.common import run_owner, store, writable
 
 
 class RestoreOperator(BaseOperator):
@@ -30,5 +29,5 @@ class RestoreOperator(BaseOperator):
         from learnloop.datasets.restore import restore
 
         with session() as db:
-            restore(db, store(), self.version, Path(self.target), user=run_owner(context))
+            restore(db, store(), self.version, writable(self.target), user=run_owner(context))
         return self.target

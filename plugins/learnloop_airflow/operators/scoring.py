@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from learnloop_airflow.common import model_name_of, run_owner, store
+from learnloop_airflow.common import model_name_of, readable, run_owner, store
 
 LEASE = timedelta(hours=1)
 
@@ -42,7 +42,7 @@ class RegisterBatchOperator(BaseOperator):
             dataset = get_dataset(db, self.dataset)
             if self.path:
                 batch = register_batch(
-                    db, store(), dataset, Path(self.path), name=self.batch or None, owner=run_owner(context)
+                    db, store(), dataset, readable(self.path), name=self.batch or None, owner=run_owner(context)
                 )
             else:
                 batch = get_batch(db, dataset, self.batch)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from learnloop_airflow.common import run_owner, store
+from learnloop_airflow.common import readable, run_owner, store
 
 
 class ValidateOperator(BaseOperator):
@@ -24,9 +23,13 @@ class ValidateOperator(BaseOperator):
         self.path = path
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from learnloop.datasets.remote_source import is_url
         from learnloop.datasets.validate import validate_folder
 
-        report = validate_folder(Path(self.path))
+        if is_url(self.path):
+            self.log.info("%s is no folder: its samples are checked when its version is preprocessed", self.path)
+            return {}
+        report = validate_folder(readable(self.path))
         report.raise_if_wrong()
         self.log.info("%s: %d samples, %d labelled: nothing is wrong", self.path, report.samples, report.labelled)
         return {"samples": report.samples, "labelled": report.labelled, "per_class": report.per_class}
@@ -51,6 +54,7 @@ class SnapshotOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         from learnloop.database import session
+        from learnloop.datasets.remote_source import is_url
         from learnloop.datasets.snapshot import snapshot
         from learnloop_airflow.aws import storage_options
 
@@ -58,7 +62,7 @@ class SnapshotOperator(BaseOperator):
             version = snapshot(
                 db,
                 store(),
-                self.path,
+                self.path if is_url(self.path) else readable(self.path),
                 owner=run_owner(context),
                 message=self.message,
                 run_id=context["run_id"],

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from learnloop_airflow.common import run_owner, store
+from learnloop_airflow.common import readable, run_owner, store
 from learnloop_airflow.operators.rounds import loop_facts
 from learnloop_airflow.operators.snapshot import pin
 
@@ -75,11 +75,13 @@ class ReleaseReadOperator(BaseOperator):
 class WorkspaceOperator(BaseOperator):
     """Make a workspace of a pinned version, or use one that its owner has made before; a setup.
 
+    Tried again, it finds the workspace that the run has made.
+
     :param pin: the version, as ``ReadLeaseOperator`` returns it (templated).
     :param name: an existing workspace of the one who triggered the run; empty: a new one (templated).
-    :param keep: a new one stays until its owner discards it (templated).
-    :param lasts: how long a new one stays otherwise, when the teardown misses it.
-    :return: the pin, with ``workspace``, ``workspace_name``, ``path`` and ``is_new``.
+    :param keep: a new one stays until it is discarded by hand (templated).
+    :param lasts: how long one that is not kept stays when the teardown misses it.
+    :return: the pin, with ``workspace`` (its name), ``path`` and ``key`` (what a new one is known by, else None).
     """
 
     template_fields: Sequence[str] = ("pin", "name", "keep")
@@ -97,11 +99,11 @@ class WorkspaceOperator(BaseOperator):
         from learnloop.database import session
         from learnloop.datasets import workspaces
         from learnloop.errors import InvalidInput
-        from learnloop.jobs.namespace import key_folder
         from learnloop.settings import settings
 
         owner, configured = run_owner(context), settings()
-        if self.name:
+        key = None if self.name else _key(f"{self.dag_id}:{context['run_id']}:{self.task_id}")
+        if key is None:
             with session() as db:
                 used = workspaces.get(db, self.name, owner=owner)
                 if used.dataset.name != self.pin["dataset"]:
@@ -112,20 +114,14 @@ class WorkspaceOperator(BaseOperator):
                 store(),
                 self.pin["version"],
                 owner=owner,
-                name=f"run-{key_folder(context['run_id'])}"[:63].rstrip("-"),
+                name=key,
                 namespaces=configured.namespaces,
                 quota=workspaces.Quota(configured.workspaces_per_user, configured.workspace_bytes_per_user),
                 lasts=None if self.keep else self.lasts,
-                key=_key(context),
+                key=key,
             )
         self.log.info("workspace %s of %s: %s", used.name, owner, used.path)
-        return {
-            **self.pin,
-            "workspace": used.id,
-            "workspace_name": used.name,
-            "path": used.path,
-            "is_new": not self.name,
-        }
+        return {**self.pin, "workspace": used.name, "path": used.path, "key": key}
 
 
 class DiscardWorkspaceOperator(BaseOperator):
@@ -146,9 +142,9 @@ class DiscardWorkspaceOperator(BaseOperator):
         from learnloop.database import session
         from learnloop.datasets.workspace_removal import discard
 
-        if self.workspace is None or not self.workspace["is_new"] or self.keep:
+        if self.workspace is None or self.workspace["key"] is None or self.keep:
             return False
-        return discard(session, self.workspace["workspace_name"], owner=run_owner(context), key=_key(context))
+        return discard(session, self.workspace["workspace"], owner=run_owner(context), key=self.workspace["key"])
 
 
 class CommitWorkspaceOperator(BaseOperator):
@@ -169,23 +165,17 @@ class CommitWorkspaceOperator(BaseOperator):
         self.message = message
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from learnloop.database import session
+        from learnloop.database import DatasetVersion, session
         from learnloop.datasets import workspaces
-        from learnloop.datasets.labelling import put_labels
         from learnloop.datasets.preprocess import preprocess
 
-        owner = run_owner(context)
+        owner, name = run_owner(context), self.workspace["workspace"]
         if self.annotations:
-            put_labels(Path(self.workspace["path"]), Path(self.annotations), annotator=owner)
-        made = workspaces.commit(
-            session,
-            store(),
-            self.workspace["workspace_name"],
-            owner=owner,
-            message=self.message or "trained in a workspace",
-        )
+            changed = workspaces.label(session, name, readable(self.annotations), owner=owner)
+            self.log.info("%d samples got another label", changed)
+        made = workspaces.commit(session, store(), name, owner=owner, message=self.message or "trained in a workspace")
         with session() as db:
-            version = db.get_one(type(made), made.id)
+            version = db.get_one(DatasetVersion, made.id)
             if "recipe" not in version.provenance:
                 version = preprocess(db, store(), version, owner=owner, run_id=context["run_id"])
             return {**self.workspace, **pin(version)}
@@ -215,8 +205,6 @@ class MergeOrBranchOperator(BaseOperator):
         return {"state": done.state, "version": done.version, "merge": done.merge_id, "conflicts": done.conflicts}
 
 
-def _key(context: Context) -> str:
-    """Names this run's workspace: a run's id is unique only in its DAG. As wide as the column."""
-    from learnloop.datasets.versions import run_key
-
-    return str(run_key("workspace", context["dag"].dag_id, context["run_id"]))
+def _key(work: str) -> str:
+    """What a run's own workspace is called, and known by: a run id may be longer than a name, and hold other signs."""
+    return f"run-{hashlib.sha256(work.encode()).hexdigest()[:24]}"

@@ -1,11 +1,11 @@
-"""Merges beside dvc-data's tree merge, and beside three full joins of polars for records, as ratios of one run.
+"""Three-way merge: trees against dvc-data, records against polars' full joins, side by side on this machine.
 
-    python tests/benchmarks/datasets/bench_merge.py --files 50000 --rows 1000000 --repeats 3 [--polars PYTHON]
+Each measurement is a process of its own, so that its peak memory is its own; rounds alternate. Run it:
 
-Each measurement is a process of its own, theirs and ours in turn. Inputs are read before the clock starts and both
-sides get the same; afterwards each prints a digest of its result, and a difference ends the run. polars is no
-dependency of the project: where the interpreter (``--polars``, by default this one) has none, its row is left out.
-``--profile`` shows where the time of our record merge goes.
+    python tests/benchmarks/datasets/bench_merge.py [--files 50000] [--rows 1000000] [--rounds 3] [--profile]
+
+polars is needed for the second part only and is no dependency of the project: ``--polars PYTHON`` names an interpreter
+that has it (and pyarrow). Without one the part is left out, and that is said.
 """
 
 from __future__ import annotations
@@ -14,248 +14,315 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-TREES = "three-way merge of trees"
-RECORDS = "three-way merge of records"
-REACH = {TREES: 50.0, RECORDS: 1.0}
-MEMORY = 1024  # MiB that a merge of records may take
-
-# What every child does: read, take the time of one step, print it with the peak of the resident memory.
-CHILD = """
-import gc, hashlib, json, resource, sys, time
-def timed(step):
-    gc.collect()
-    wall, processor = time.perf_counter(), time.process_time()
-    result = step()
-    wall, processor = time.perf_counter() - wall, time.process_time() - processor
-    return result, wall, processor, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-def told(digest, wall, processor, memory):
-    print(json.dumps({"wall": wall, "processor": processor, "memory": memory, "digest": digest}))
-def digest(lines):
-    state = hashlib.md5()
-    for line in lines:
-        state.update(line.encode())
-    return state.hexdigest()
-"""
-
-READ_TREES = """
-from pathlib import Path
-trees = [json.loads(Path(sys.argv[1], name).read_text()) for name in ("base", "ours", "theirs")]
-"""
-
-OUR_TREES = (
-    READ_TREES
-    + """
-from learnloop.datasets.merge.trees import merge_trees
-merged, *cost = timed(lambda: merge_trees(*trees))
-assert not merged.conflicts
-told(digest(f"{path} {md5}\\n" for path, md5 in sorted(merged.entries.items())), *cost)
-"""
-)
-
-# dvc-data's own `merge` reads the trees from an object store first; `_merge` is its step between dictionaries, and
-# `Tree.as_dict` and the digest of the result, which `merge` adds, are left out in its favour.
-DVC_TREES = (
-    READ_TREES
-    + """
-from dvc_data.hashfile.hash_info import HashInfo
-from dvc_data.hashfile.tree import _merge
-sides = [{tuple(path.split("/")): (None, HashInfo("md5", md5)) for path, md5 in tree.items()} for tree in trees]
-merged, *cost = timed(lambda: _merge(*sides, allowed=["add", "remove", "change"]))
-told(digest(f"{'/'.join(key)} {oid.value}\\n" for key, (_, oid) in sorted(merged.items())), *cost)
-"""
-)
-
-OUR_RECORDS = """
-from pathlib import Path
-import pyarrow as pa, pyarrow.parquet as pq
-from learnloop.datasets.merge.records import merge_records
-tables = [pq.read_table(Path(sys.argv[1], f"{name}.parquet")) for name in ("base", "ours", "theirs")]
-merged, *cost = timed(lambda: merge_records(*tables))
-if "profile" in sys.argv:
-    import cProfile, pstats
-    profile = cProfile.Profile()
-    profile.runcall(merge_records, *tables)
-    pstats.Stats(profile, stream=sys.stderr).sort_stats("tottime").print_stats(12)
-rows = zip(*(merged.table.column(name).to_pylist() for name in ("sample_id", "label", "score")))
-told(digest(f"{row}\\n" for row in rows) + f" {len(merged.conflicts)}", *cost)
-"""
-
-# The plain way to do it with a data frame library: base, ours and theirs joined in full, then field by field.
-POLARS_RECORDS = """
-from pathlib import Path
-import polars as pl
-base, ours, theirs = (pl.read_parquet(Path(sys.argv[1], f"{name}.parquet")) for name in ("base", "ours", "theirs"))
-FIELDS = [name for name in base.columns if name != "sample_id"]
-def merge():
-    sides = {"b": base, "o": ours, "t": theirs}
-    sides = {p: t.rename({n: f"{p}_{n}" for n in FIELDS}).with_columns(pl.lit(True).alias(p)) for p, t in sides.items()}
-    joined = sides["b"].join(sides["o"], on="sample_id", how="full", coalesce=True)
-    joined = joined.join(sides["t"], on="sample_id", how="full", coalesce=True)
-    b, o, t = (pl.col(side).is_not_null() for side in "bot")
-    col = pl.col
-    ours_changed = pl.any_horizontal([col(f"o_{n}").ne_missing(col(f"b_{n}")) for n in FIELDS])
-    theirs_changed = pl.any_horizontal([col(f"t_{n}").ne_missing(col(f"b_{n}")) for n in FIELDS])
-    gone = (b & ~o & ~(t & theirs_changed)) | (b & ~t & ~(o & ours_changed))
-    lost = b & ~o & t & theirs_changed  # deleted here, changed there: a conflict that ours decides
-    whole = ((b & ~o & t) & theirs_changed) | ((b & o & ~t) & ours_changed)
-    def clash(n):
-        mine, other, before = col(f"o_{n}"), col(f"t_{n}"), col(f"b_{n}")
-        return o & t & mine.ne_missing(other) & mine.ne_missing(before) & other.ne_missing(before)
-    def field(n):
-        mine, other, before = col(f"o_{n}"), col(f"t_{n}"), col(f"b_{n}")
-        return pl.when(~o).then(other).when(~t).then(mine).when(mine.eq_missing(before)).then(other).otherwise(mine)
-    joined = joined.with_columns(
-        pl.sum_horizontal([clash(n).cast(pl.UInt32) for n in FIELDS] + [whole.cast(pl.UInt32)]).alias("conflicts")
-    )
-    count = joined["conflicts"].sum()
-    merged = joined.filter(~(gone | lost)).select("sample_id", *(field(n).alias(n) for n in FIELDS))
-    return merged.sort("sample_id"), count
-(merged, count), *cost = timed(merge)
-rows = zip(*(merged[name].to_list() for name in ("sample_id", "label", "score")))
-told(digest(f"{row}\\n" for row in rows) + f" {count}", *cost)
-"""
-
-# 1 % of the rows changed on each side, of which a tenth on both; a tenth of a per cent deleted and added besides.
-MAKE_RECORDS = """
-import sys
-from pathlib import Path
-import numpy as np, pyarrow as pa, pyarrow.parquet as pq
-folder, rows = Path(sys.argv[1]), int(sys.argv[2])
-random = np.random.default_rng(0)
-ids = np.char.mod("sample-%09d", np.arange(rows) * 2)
-labels, scores = random.integers(0, 10, rows), random.random(rows)
-def write(name, keep, label, score, added):
-    label, score = np.concatenate([label[keep], np.full(len(added), 3)]), np.concatenate([score[keep], added / 7])
-    keys = np.concatenate([ids[keep], np.char.mod("sample-%09d", added)])
-    order = np.argsort(keys)
-    keys, label, score = keys[order], label[order], score[order]
-    number = np.char.lstrip(keys, "sample-0")
-    table = {
-        "sample_id": pa.array(keys.tolist(), pa.string()),
-        "path": pa.array([f"images/{key}.png" for key in keys.tolist()], pa.string()),
-        "label": pa.array([f"class {one}" for one in label.tolist()], pa.string()),
-        "split": pa.array([("train", "test")[len(one) % 2] for one in number.tolist()], pa.string()),
-        "annotator": pa.array([None if one % 3 else "ana" for one in label.tolist()], pa.string()),
-        "score": pa.array(score, pa.float64()),
-    }
-    pq.write_table(pa.table(table), folder / f"{name}.parquet")
-changed, few = max(rows // 100, 10), max(rows // 1000, 1)
-order = random.permutation(rows)
-both, mine, others = np.split(order[: changed * 2 - changed // 10], [changed // 10, changed])
-gone_here, gone_there = order[-few:], order[-2 * few : -few]
-write("base", np.ones(rows, bool), labels, scores, np.array([], np.int64))
-for name, own, gone, first in (("ours", mine, gone_here, 1), ("theirs", others, gone_there, 3)):
-    label, score, keep = labels.copy(), scores.copy(), np.ones(rows, bool)
-    label[both] = (label[both] + first) % 10
-    half = len(own) // 2
-    label[own[:half]] = (label[own[:half]] + 5) % 10
-    score[own[half:]] += 1
-    keep[gone] = False
-    write(name, keep, label, score, np.arange(few) * 4 + first)
-"""
+REACH = {"trees": 50, "records": 1}
+MEMORY = 1024  # MiB that a record merge may take
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Seconds of wall and of processor time for the step, MiB of resident memory at most for the process."""
-
-    wall: float
-    processor: float
-    memory: float
-    digest: str
+# --- what is merged ---
 
 
-def child(python: str, script: str, *arguments: str) -> Cost:
-    """Run ``script`` in a process of its own; what its timed step cost, and what it made."""
-    command = [python, "-c", CHILD + script, *arguments]
-    return Cost(**json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
+def make_trees(folder: Path, files: int) -> None:
+    """Three trees of ``files`` files; each side changes 0.8 % of them and adds and deletes 0.1 %, without conflicts."""
+    import numpy as np
+
+    from learnloop.datasets.store import Store
+    from learnloop.datasets.tree import Tree, dumps
+
+    random = np.random.default_rng(0)
+    base = {f"images/{n % 100:02d}/{n:07d}.png": f"{n:032x}" for n in range(files)}
+    touched = random.permutation(list(base))[: 2 * (files // 100)].tolist()
+    sides = {"base": base}
+    for name, start, letter in (("ours", 0, "a"), ("theirs", files // 100, "b")):
+        mine, tenth = touched[start : start + files // 100], files // 1000
+        changed = dict.fromkeys(mine[tenth:], letter * 32)
+        added = {f"new/{letter}/{n}.png": f"{letter}{n:031x}" for n in range(tenth)}
+        sides[name] = {path: md5 for path, md5 in {**base, **changed}.items() if path not in mine[:tenth]} | added
+    store = Store(folder / "store")
+    names = {side: store.add_bytes(dumps(Tree(entries))) for side, entries in sides.items()}
+    for md5 in names.values():
+        # Only DVC calls a tree's object so; its bytes are the same.
+        path = store.path_of(md5)
+        path.rename(path.with_name(path.name + ".dir"))
+    (folder / "trees.json").write_text(json.dumps({side: md5 + ".dir" for side, md5 in names.items()}))
 
 
-def write_trees(folder: Path, files: int) -> None:
-    """Three trees: each side changed 1 %, deleted 0.1 % and added 0.1 %, of different files."""
-    base = {f"data/{number // 500:04d}/{number:07d}.bin": f"{number:032x}" for number in range(files)}
-    paths = list(base)
-    for name, first in (("base", None), ("ours", 1), ("theirs", 2)):
-        tree = dict(base)
-        if first is not None:
-            tree |= {path: f"{first}{md5[1:]}" for path, md5 in base.items() if int(md5, 16) % 100 == first}
-            for path in paths[10 + first :: 1000]:
-                del tree[path]
-            tree |= {f"new/{first}/{number}.bin": f"{number:032x}" for number in range(files // 1000)}
-        (folder / name).write_text(json.dumps(tree))
+def make_tables(folder: Path, rows: int) -> None:
+    """Annotations of ``rows`` samples; each side relabels 0.8 % and adds and deletes 0.1 %."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from learnloop.datasets.tables import ANNOTATIONS
+
+    random = np.random.default_rng(0)
+
+    def annotations(ids: list[str]) -> pa.Table:
+        count = len(ids)
+        columns = [
+            ids,
+            [f"images/{sample}.png" for sample in ids],
+            pa.array(random.integers(0, 10, count)).cast(pa.string()),
+            np.where(random.random(count) < 0.2, "test", "train"),
+            np.where(random.random(count) < 0.5, "ana", "ben"),
+            pa.array(random.integers(0, 1 << 50, count), pa.timestamp("us", tz="UTC")),
+        ]
+        return pa.table([pa.array(column, kind.type) for column, kind in zip(columns, ANNOTATIONS, strict=True)],
+                        schema=ANNOTATIONS)  # fmt: skip
+
+    base = annotations([f"sample-{number:08d}" for number in range(rows)])
+    pq.write_table(base, folder / "base.parquet")
+    for side, label in (("ours", "a"), ("theirs", "b")):
+        relabelled = pa.array(random.permutation(np.arange(rows) < rows * 8 // 1000))
+        labels = pc.if_else(relabelled, label, base["label"])
+        kept = pa.array(random.permutation(np.arange(rows) >= rows // 1000))
+        added = annotations([f"sample-{n:08d}-{side}" for n in random.choice(rows, rows // 1000, False)])
+        table = pa.concat_tables([base.set_column(2, ANNOTATIONS.field("label"), labels).filter(kept), added])
+        pq.write_table(table.sort_by("sample_id"), folder / f"{side}.parquet")
 
 
-def has_polars(python: str) -> bool:
-    return subprocess.run([python, "-c", "import polars, pyarrow"], capture_output=True).returncode == 0
+# --- who merges: each returns what is timed, and a count that says it was done ---
 
 
-def race(theirs: tuple[str, str], ours: tuple[str, str], folder: Path, repeats: int) -> list[tuple[Cost, Cost]]:
-    """Theirs and ours in turn, each as (interpreter, script); ends the run when the results differ."""
-    costs = [(child(*theirs, str(folder)), child(*ours, str(folder))) for _ in range(repeats)]
-    if len({cost.digest for pair in costs for cost in pair}) > 1:
-        raise SystemExit("the two merges do not agree")
-    return costs
+def ours_trees(folder: Path) -> Callable[[], int]:
+    from learnloop.datasets.merge.trees import merge_trees
+    from learnloop.datasets.store import Store
+
+    names = json.loads((folder / "trees.json").read_text())
+    store = Store(folder / "store")
+    base, ours, theirs = (store.read_tree(names[side]) for side in ("base", "ours", "theirs"))
+
+    def run() -> int:
+        merge = merge_trees(base, ours, theirs)
+        if merge.conflicts:
+            raise SystemExit("a conflict where there is none")
+        return len(merge.entries)
+
+    return run
 
 
-def row(step: str, against: str, size: str, costs: list[tuple[Cost, Cost]]) -> str:
-    """A line of the table: ratios are theirs by ours, so that more is better."""
-    walls = sorted(theirs.wall / ours.wall for theirs, ours in costs)
-    processor = statistics.median(theirs.processor / ours.processor for theirs, ours in costs)
-    seconds = [statistics.median(cost.wall for cost in side) for side in zip(*costs, strict=True)]
-    memory = [max(cost.memory for cost in side) for side in zip(*costs, strict=True)]
-    return (
-        f"| {step} | {against} | {size} | {walls[0]:.3g} / {statistics.median(walls):.3g} / {walls[-1]:.3g}"
-        f" | {processor:.3g} | {REACH[step]:g} | {seconds[0]:.2f} / {seconds[1]:.3f} s"
-        f" | {memory[0]:.0f} / {memory[1]:.0f} MiB |"
-    )
+def ours_trees_whole(folder: Path) -> Callable[[], int]:
+    from learnloop.datasets.merge.trees import merge_trees
+    from learnloop.datasets.store import Store
+    from learnloop.datasets.tree import Tree, tree_hash
+
+    names = json.loads((folder / "trees.json").read_text())
+    store = Store(folder / "store")
+
+    def run() -> int:
+        base, ours, theirs = (store.read_tree(names[side]) for side in ("base", "ours", "theirs"))
+        merged = Tree(merge_trees(base, ours, theirs).entries)
+        tree_hash(merged)
+        return len(merged)
+
+    return run
+
+
+def dvc_trees(folder: Path) -> Callable[[], int]:
+    from dvc_data.hashfile.tree import _merge
+
+    base, ours, theirs = (tree.as_dict() for tree in _dvc_loaded(folder))
+    return lambda: len(_merge(base, ours, theirs, allowed=["add", "remove", "change"]))
+
+
+def dvc_trees_whole(folder: Path) -> Callable[[], int]:
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import merge
+
+    odb = _dvc_store(folder)
+    names = json.loads((folder / "trees.json").read_text())
+    infos = [HashInfo("md5", names[side]) for side in ("base", "ours", "theirs")]
+    return lambda: len(merge(odb, *infos, allowed=["add", "remove", "change"]))
+
+
+def _dvc_store(folder: Path) -> Any:
+    from dvc_data.hashfile.db.local import LocalHashFileDB
+    from dvc_objects.fs.local import LocalFileSystem
+
+    return LocalHashFileDB(LocalFileSystem(), str(folder / "store" / "files" / "md5"))
+
+
+def _dvc_loaded(folder: Path) -> list[Any]:
+    from dvc_data.hashfile import load
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    names = json.loads((folder / "trees.json").read_text())
+    return [load(_dvc_store(folder), HashInfo("md5", names[side])) for side in ("base", "ours", "theirs")]
+
+
+def ours_records(folder: Path) -> Callable[[], int]:
+    import pyarrow.parquet as pq
+
+    from learnloop.datasets.merge.contents import ANNOTATION_UNITS
+    from learnloop.datasets.merge.records import merge_records
+
+    base, ours, theirs = (pq.read_table(folder / f"{side}.parquet") for side in ("base", "ours", "theirs"))
+    return lambda: merge_records(base, ours, theirs, units=ANNOTATION_UNITS).table.num_rows
+
+
+def polars_records(folder: Path) -> Callable[[], int]:
+    """The floor of a merge by joins: base with ours, base with theirs, ours with theirs. Nothing is compared yet."""
+    import polars
+
+    base, ours, theirs = (polars.read_parquet(folder / f"{side}.parquet") for side in ("base", "ours", "theirs"))
+
+    def run() -> int:
+        pairs = ((base, ours), (base, theirs), (ours, theirs))
+        joined = [left.join(right, on="sample_id", how="full", coalesce=True) for left, right in pairs]
+        return max(table.height for table in joined)
+
+    return run
+
+
+def ours_records_agreed(folder: Path) -> Callable[[], int]:
+    """As `polars_merge` does it, so that both must come to one result."""
+    import pyarrow.parquet as pq
+
+    from learnloop.datasets.merge.records import merge_records
+
+    base, ours, theirs = (pq.read_table(folder / f"{side}.parquet") for side in ("base", "ours", "theirs"))
+
+    def run() -> int:
+        merge = merge_records(base, ours, theirs)
+        return merge.table.num_rows * 1_000_000 + len(merge.conflicts)
+
+    return run
+
+
+def polars_merge(folder: Path) -> Callable[[], int]:
+    """The whole merge, as one would write it with polars: two joins, then field by field; conflicts are counted only."""
+    import polars
+    from polars import col, when
+
+    base, ours, theirs = (polars.read_parquet(folder / f"{side}.parquet") for side in ("base", "ours", "theirs"))
+    fields = [name for name in base.columns if name != "sample_id"]
+
+    def side(letter: str, table: Any) -> Any:
+        return table.rename({name: f"{letter}_{name}" for name in fields}).with_columns(polars.lit(True).alias(letter))
+
+    def run() -> int:
+        joined = side("b", base)
+        for letter, table in (("o", ours), ("t", theirs)):
+            joined = joined.join(side(letter, table), on="sample_id", how="full", coalesce=True)
+        b, o, t = (col(letter).is_not_null() for letter in "bot")
+        by_us, by_them = (
+            polars.any_horizontal([col(f"{letter}_{name}").ne_missing(col(f"b_{name}")) for name in fields])
+            for letter in "ot"
+        )
+        left = (b & o & ~t & by_us) | (b & ~o & t & by_them)  # deleted on one side, changed on the other
+        values, clashes = [], [left]
+        for name in fields:
+            before, mine, other = (col(f"{letter}_{name}") for letter in "bot")
+            both = mine.ne_missing(other) & mine.ne_missing(before) & other.ne_missing(before)
+            clashes.append(o & t & both)
+            value = when(~o).then(other).when(~t).then(mine).when(mine.eq_missing(before)).then(other).otherwise(mine)
+            values.append(value.alias(name))
+        gone = b & ((~o & ~(t & by_them)) | (~t & ~(o & by_us)) | (~o & t))
+        conflicts = joined.select(polars.sum_horizontal([clash.cast(polars.UInt32) for clash in clashes]).sum()).item()
+        merged = joined.filter(~gone).select("sample_id", *values).sort("sample_id")
+        return int(merged.height * 1_000_000 + conflicts)
+
+    return run
+
+
+# --- measuring ---
+
+
+def measure(name: str, folder: Path, python: str) -> dict[str, float]:
+    command = [python, __file__, "--measure", name, "--folder", str(folder)]
+    return dict(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
+
+
+def measured(name: str, folder: Path) -> None:
+    run = globals()[name](folder)
+    before = _peak()
+    started = time.perf_counter()
+    count = run()
+    seconds = time.perf_counter() - started
+    print(json.dumps({"seconds": seconds, "count": count, "before": before, "peak": _peak()}))
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def compare(title: str, pairs: list[tuple[str, str]], folder: Path, rounds: int, polars: str = sys.executable) -> None:
+    for ours, theirs in pairs:
+        results: dict[str, list[dict[str, float]]] = {ours: [], theirs: []}
+        for _ in range(rounds):
+            for name in (ours, theirs):
+                python = polars if name.startswith("polars") else sys.executable
+                results[name].append(measure(name, folder, python))
+        seconds = {name: statistics.median(run["seconds"] for run in runs) for name, runs in results.items()}
+        counts = {run["count"] for runs in results.values() for run in runs}
+        if len(counts) > 1 and theirs != "polars_records":  # which joins only
+            raise SystemExit(f"{ours} and {theirs} do not agree: {counts}")
+        peaks = {name: max(run["peak"] for run in runs) for name, runs in results.items()}
+        print(
+            f"| {title} | {ours} {seconds[ours]:.3f} s, {peaks[ours]:.0f} MiB | {theirs} {seconds[theirs]:.3f} s,"
+            f" {peaks[theirs]:.0f} MiB | {seconds[theirs] / seconds[ours]:.1f} |",
+            flush=True,
+        )
+
+
+def profile(folder: Path) -> None:
+    import cProfile
+    import pstats
+
+    for name in ("ours_trees", "ours_records"):
+        run = globals()[name](folder)
+        profiler = cProfile.Profile()
+        profiler.runcall(run)
+        print(f"\n{name}:")
+        pstats.Stats(profiler).strip_dirs().sort_stats("cumulative").print_stats(14)
+
+
+def machine() -> str:
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    cpu = names[0].partition(": ")[2] if names else platform.processor()
+    load = os.getloadavg()[0]
+    return f"{cpu}, {os.cpu_count()} cores, load {load:.1f}, Python {platform.python_version()}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, nargs="+", default=[50_000])
-    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--polars", default=sys.executable, help="an interpreter that has polars and pyarrow")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--files", type=int, default=50_000)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--polars", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}"
-    )
-    print("| step | against | size | times faster: least / median / most | by processor time | reach"
-          " | theirs / ours | peak memory |\n|---|---|---|---|---|---|---|---|")  # fmt: skip
-    reached = True
-    for files in options.files:
-        with tempfile.TemporaryDirectory() as folder:
-            write_trees(Path(folder), files)
-            sides = (sys.executable, DVC_TREES), (sys.executable, OUR_TREES)
-            costs = race(*sides, Path(folder), options.repeats)
-            print(row(TREES, "dvc-data", f"{files:,} files", costs), flush=True)
-            reached &= statistics.median(t.wall / o.wall for t, o in costs) >= REACH[TREES]
-    for rows in options.rows:
-        with tempfile.TemporaryDirectory() as folder:
-            subprocess.run([sys.executable, "-c", MAKE_RECORDS, folder, str(rows)], check=True)
-            if options.profile:
-                child(sys.executable, OUR_RECORDS, folder, "profile")
-            if not has_polars(options.polars):
-                ours = child(sys.executable, OUR_RECORDS, folder)
-                print(
-                    f"{rows:,} records: {ours.wall:.2f} s, {ours.memory:.0f} MiB; {options.polars} has no polars to race"
-                )
-                continue
-            costs = race((options.polars, POLARS_RECORDS), (sys.executable, OUR_RECORDS), Path(folder), options.repeats)
-            print(row(RECORDS, "polars", f"{rows:,} records", costs), flush=True)
-            reached &= statistics.median(t.wall / o.wall for t, o in costs) > REACH[RECORDS]
-            reached &= max(ours.memory for _, ours in costs) < MEMORY
-    if not reached:
-        raise SystemExit("a figure is not reached")
+    if options.measure:
+        measured(options.measure, options.folder)
+        return
+    print(machine())
+    print("\n| merge | ours | against | ratio |\n|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        make_trees(folder, options.files)
+        pairs = [("ours_trees", "dvc_trees"), ("ours_trees_whole", "dvc_trees_whole")]
+        compare(f"trees of {options.files} files", pairs, folder, options.rounds)
+        make_tables(folder, options.rows)
+        if subprocess.run([options.polars, "-c", "import polars"], stderr=subprocess.DEVNULL).returncode == 0:
+            pairs = [("ours_records", "polars_records"), ("ours_records_agreed", "polars_merge")]
+            compare(f"records, {options.rows} rows", pairs, folder, options.rounds, options.polars)
+        else:
+            print(f"\nrecords: left out, since {options.polars} has no polars (see --polars)")
+        if options.profile:
+            profile(folder)
+    print(f"\nto reach: trees {REACH['trees']}, records above {REACH['records']} and under {MEMORY} MiB")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,17 @@ from learnloop.database import Annotation, AnnotationTask, Batch, Dataset
 from learnloop.datasets.store import Store
 from learnloop.permissions import PERMISSIONS
 
+PLACES = {
+    "name": "pets",
+    "task_id": 1,
+    "before": "a",
+    "after": "b",
+    "token": 1,
+    "request_id": 1,
+    "merge_id": 1,
+}
+"""Something for every parameter in a route's path."""
+
 PREDICTION = {
     "label": "cat",
     "confidence": 0.5,
@@ -64,7 +75,7 @@ def test_no_route_answers_without_a_token_or_for_a_role_nobody_knows(app, as_use
     for who, status in (((None,), 401), (("eve", "stranger"), 403)):
         client = as_user(*who)
         for method, path, _ in routes(app):
-            answer = client.request(method, path.format(name="pets", task_id=1), json={"label": "cat"})
+            answer = client.request(method, path.format_map(PLACES), json={"label": "cat"})
             assert answer.status_code == status, (method, path, answer.text)
             assert answer.headers["content-type"] == "application/problem+json"
 
@@ -73,7 +84,7 @@ def test_a_viewer_may_look_but_not_write(app, as_user, dataset) -> None:
     client = as_user("vic", "viewer")
     for method, path, _ in routes(app):
         if method != "GET":
-            answer = client.request(method, path.format(name="pets", task_id=1), json={"label": "cat"})
+            answer = client.request(method, path.format_map(PLACES), json={"label": "cat"})
             assert answer.status_code == 403, (method, path)
     assert client.get("/datasets/pets").status_code == 200
 

@@ -10,6 +10,7 @@ from merges import changed, is_sound, labels_of
 
 from learnloop.database import Annotation, AnnotationTask
 from learnloop.datasets.contents import annotations_of, config_of, features_of
+from learnloop.datasets.deletion import delete_version
 from learnloop.datasets.locks import acquire_write
 from learnloop.datasets.merge.ancestry import ancestors, merge_base
 from learnloop.datasets.merge.requests import (
@@ -220,6 +221,24 @@ def test_an_answer_that_raises_a_new_question(db, store, head, change):
     is_sound(store, complete_merge(db, store, opened, owner="ben").version)
 
 
+def test_values_that_json_cannot_hold_are_shown_as_text(db, store, head, change):
+    def readings(value, note):
+        return write_table(pa.table({"sample_id": ["a"], "value": [value], "note": [note]}))
+
+    base = change(head, files={"readings.parquet": readings(1.0, "")})
+    theirs = change(base, user="ben", files={"readings.parquet": readings(float("inf"), "a\0b")})
+    change(base, files={"readings.parquet": readings(float("nan"), "c")})
+    merge = open_merge(db, store, theirs, owner="ben")
+    db.commit()
+    note, value = conflicts_of(db, merge)
+    assert note.values == {"base": "", "ours": "c", "theirs": "a\ufffdb"}
+    assert value.values == {"base": 1.0, "ours": "NaN", "theirs": "Infinity"}
+    resolve_all(db, merge, "theirs", by="ben")
+    result = complete_merge(db, store, merge, owner="ben")
+    data = store.read(store.read_tree(result.version.tree)["readings.parquet"])
+    assert pq.read_table(io.BytesIO(data)).to_pylist() == [{"sample_id": "a", "value": float("inf"), "note": "a\0b"}]
+
+
 def test_any_keyed_table_is_merged_by_record_and_other_parquet_as_a_file(db, store, head, change, merge):
     def sizes(**rows):
         return write_table(pa.table({"sample_id": list(rows), "size": list(rows.values())}))
@@ -307,6 +326,22 @@ def test_a_cancelled_merge_may_be_opened_anew(db, store, head, change):
     made = complete_merge(db, store, again, owner="ben").version
     with pytest.raises(Conflict, match=f"made {made.name} already"):
         cancel_merge(db, again, by="ana")
+
+
+def test_an_open_merge_holds_its_versions_and_a_cancelled_one_does_not(db, store, head, change):
+    theirs = change(head, user="ben", files={"x": b"theirs"})
+    ours = change(head, files={"x": b"ours"})
+    merge = open_merge(db, store, theirs, owner="ben")
+    db.commit()
+    for version in (theirs, ours, head):
+        with pytest.raises(Conflict, match=rf"merge {merge.id} of {theirs.name} is open"):
+            delete_version(db, store, version.name, by="ben", allow=lambda _: None)
+        db.rollback()
+    cancel_merge(db, merge, by="ben")
+    db.commit()
+    delete_version(db, store, theirs.name, by="ben", allow=lambda _: None)
+    db.commit()
+    assert list_merges(db, head.dataset, state=None) == []
 
 
 def test_a_held_lock_is_respected(db, store, head, change):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -15,15 +16,19 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from dataset_folders import description
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from learnloop.database import DatasetVersion, Workspace
 from learnloop.database.engine import session as open_session
-from learnloop.datasets import locks, workspaces
+from learnloop.datasets import locks, workspace_removal, workspaces
 from learnloop.datasets.deletion import delete_version
+from learnloop.datasets.turns import take_turn
 from learnloop.datasets.versions import get_version
+from learnloop.datasets.workspace_removal import Removed
 from learnloop.datasets.workspaces import Changes, Quota
 from learnloop.errors import Conflict, Corrupted, InvalidDataset, InvalidInput, NotFound, StaleToken
+from learnloop.jobs.contract import Places
+from learnloop.jobs.spec import parse_spec
 
 PLENTY = Quota(workspaces=5, bytes=2**30)
 
@@ -94,13 +99,13 @@ def test_changes_are_told_and_committed_as_a_personal_version(db, sessions, make
     gone = next(path for path in store.read_tree(head.tree) if path.startswith("images/"))
     (folder / gone).unlink()
     assert workspaces.changes(db, store, made) == Changes(("notes.txt",), ("annotations.parquet",), (gone,))
-    version = workspaces.commit(sessions, store, made.id, owner="bo", message="better")
+    version = workspaces.commit(sessions, store, made.name, owner="bo", message="better")
     assert (version.personal_to, version.owner, version.message) == ("bo", "bo", "better")
     assert version.name.startswith(f"{head.name}_bo_")
-    again = workspaces.commit(sessions, store, made.id, owner="bo", message="nothing new")
+    again = workspaces.commit(sessions, store, made.name, owner="bo", message="nothing new")
     assert again.id == version.id
     relabel(made, "off")
-    following = workspaces.commit(sessions, store, made.id, owner="bo", message="more")
+    following = workspaces.commit(sessions, store, made.name, owner="bo", message="more")
     parents = db.get_one(DatasetVersion, following.id).parents
     assert [parent.id for parent in parents] == [version.id]
     assert get_version(db, head.name).dataset.head_id == head.id
@@ -109,19 +114,19 @@ def test_changes_are_told_and_committed_as_a_personal_version(db, sessions, make
 def test_new_labels_keep_the_features_new_files_do_not(sessions, make, store) -> None:
     made = make()
     relabel(made, "on")
-    assert "recipe" in workspaces.commit(sessions, store, made.id, owner="bo", message="labels").provenance
+    assert "recipe" in workspaces.commit(sessions, store, made.name, owner="bo", message="labels").provenance
     (Path(made.path) / "notes.txt").write_text("new")
-    assert "recipe" not in workspaces.commit(sessions, store, made.id, owner="bo", message="files").provenance
+    assert "recipe" not in workspaces.commit(sessions, store, made.name, owner="bo", message="files").provenance
 
 
 def test_with_a_write_lock_the_commit_is_shared(db, sessions, make, store, head) -> None:
     made = make()
     relabel(made, "on")
     with pytest.raises(StaleToken):
-        workspaces.commit(sessions, store, made.id, owner="bo", message="no lock", token=1)
+        workspaces.commit(sessions, store, made.name, owner="bo", message="no lock", token=1)
     token = locks.acquire_write(db, get_version(db, head.name).dataset, "bo", timedelta(minutes=1)).token
     db.commit()
-    version = workspaces.commit(sessions, store, made.id, owner="bo", message="shared", token=token)
+    version = workspaces.commit(sessions, store, made.name, owner="bo", message="shared", token=token)
     assert version.personal_to is None
     db.expire_all()
     assert get_version(db, head.name).dataset.head_id == version.id
@@ -140,7 +145,7 @@ def test_what_is_no_dataset_any_more_is_not_committed(db, sessions, make, store,
     before = db.scalar(select(func.count()).select_from(DatasetVersion))
     (Path(made.path) / path).write_bytes(content)
     with pytest.raises(InvalidDataset, match=says):
-        workspaces.commit(sessions, store, made.id, owner="bo", message="broken")
+        workspaces.commit(sessions, store, made.name, owner="bo", message="broken")
     assert db.scalar(select(func.count()).select_from(DatasetVersion)) == before
 
 
@@ -148,14 +153,14 @@ def test_nobody_sees_anothers_workspace(db, sessions, make, store) -> None:
     made = make("bo")
     make("cy")
     assert [other.owner for other in workspaces.list_workspaces(db, owner="cy")] == ["cy"]
-    with pytest.raises(NotFound, match="cy has no workspace"):
-        workspaces.commit(sessions, store, made.id, owner="cy", message="not mine")
+    with pytest.raises(NotFound, match="dee has no workspace"):
+        workspaces.commit(sessions, store, made.name, owner="dee", message="not mine")
     with pytest.raises(NotFound, match="dee has no workspace 'mine'"):
         workspaces.get(db, "mine", owner="dee")
-    assert workspaces.discard(sessions, "mine", owner="cy")
+    assert workspace_removal.discard(sessions, "mine", owner="cy")
     assert Path(made.path).exists()
     relabel(made, "on")
-    personal = workspaces.commit(sessions, store, made.id, owner="bo", message="mine alone")
+    personal = workspaces.commit(sessions, store, made.name, owner="bo", message="mine alone")
     with pytest.raises(NotFound):
         workspaces.create(
             sessions, store, personal.name, owner="cy", name="theirs", namespaces=Path(made.path), quota=PLENTY
@@ -172,7 +177,7 @@ def test_quota_says_what_is_used_and_by_what(make, head) -> None:
         make(name="one")
 
 
-@pytest.mark.parametrize("name", ["", "..", "a/b", "A", "-x", "x" * 64, "a\n", "å"])
+@pytest.mark.parametrize("name", ["", "..", "a/b", "A", "-x", "x" * 64, "a\n", "a\0", "å", "con", "latest"])
 def test_names_that_could_be_paths_are_refused(make, name) -> None:
     with pytest.raises(InvalidInput, match="cannot be called"):
         make(name=name)
@@ -187,6 +192,66 @@ def test_a_linked_namespace_is_refused(make, tmp_path) -> None:
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+@pytest.mark.parametrize("how", ["file", "table", "description"])
+def test_a_link_to_anothers_files_is_not_committed(db, sessions, make, store, how) -> None:
+    secret = Path(make("cy").path) / "secret.txt"
+    secret.write_text("only cy's")
+    made = make("bo")
+    place = {"file": "images/mine.txt", "table": "annotations.parquet", "description": "dataset.yaml"}[how]
+    (Path(made.path) / place).unlink(missing_ok=True)
+    (Path(made.path) / place).symlink_to(secret)
+    with pytest.raises(InvalidDataset, match="lead out of it") as error:
+        workspaces.commit(sessions, store, "mine", owner="bo", message="m")
+    assert place in str(error.value)
+    with pytest.raises(InvalidDataset, match="lead out of it"):
+        workspaces.changes(db, store, made)
+    if how != "file":
+        with pytest.raises(InvalidDataset, match="lead out of it"):
+            workspaces.label(sessions, "mine", secret, owner="bo")
+    assert not store.path_of(hashlib.md5(secret.read_bytes()).hexdigest()).exists()
+
+
+def test_a_link_inside_the_workspace_counts_as_its_file(db, sessions, make, store) -> None:
+    made = make()
+    (Path(made.path) / "first.txt").write_text("text")
+    (Path(made.path) / "second.txt").symlink_to("first.txt")
+    assert workspaces.changes(db, store, made).added == ("first.txt", "second.txt")
+    tree = store.read_tree(workspaces.commit(sessions, store, "mine", owner="bo", message="m").tree)
+    assert tree["first.txt"] == tree["second.txt"]
+
+
+def test_a_read_only_workspace_has_nothing_to_commit(sessions, make, store) -> None:
+    make(writable=False)
+    with pytest.raises(InvalidInput, match="read-only"):
+        workspaces.commit(sessions, store, "mine", owner="bo", message="m")
+
+
+def test_what_is_in_the_way_is_neither_used_nor_removed(db, make, tmp_path) -> None:
+    strange = tmp_path / "namespaces" / "data" / "bo" / "workspaces" / "mine"
+    strange.mkdir(parents=True)
+    (strange / "work.txt").write_text("somebody's")
+    with pytest.raises(Conflict, match="belongs to no workspace"):
+        make()
+    assert (strange / "work.txt").exists()
+    assert workspaces.list_workspaces(db, owner="bo") == []
+
+
+def test_no_job_has_the_folder_of_the_workspaces(make) -> None:
+    spec = {"module": "learnloop.training.train", "user": "bo", "idempotency_key": "workspaces"}
+    folder = Path(make("bo").path).parent
+    places = Places.of(folder.parents[2], parse_spec(spec))
+    assert places.data.parent == folder.parent
+    assert places.data != folder
+
+
+def test_a_changed_size_counts_against_the_quota(sessions, make, store, head) -> None:
+    made = make()
+    (Path(made.path) / "large.bin").write_bytes(bytes(5000))
+    workspaces.commit(sessions, store, "mine", owner="bo", message="m")
+    with pytest.raises(Conflict, match="bo uses"):
+        make(name="other", quota=Quota(5, 2 * head.bytes + 4999))
+
+
 def test_the_same_work_finds_its_workspace_again(make) -> None:
     assert make(key="run-1").id == make(key="run-1").id
 
@@ -194,29 +259,55 @@ def test_the_same_work_finds_its_workspace_again(make) -> None:
 def test_a_version_with_a_workspace_is_not_deleted(db, sessions, make, store) -> None:
     made = make()
     relabel(made, "on")
-    version = workspaces.commit(sessions, store, made.id, owner="bo", message="v")
+    version = workspaces.commit(sessions, store, made.name, owner="bo", message="v")
     with pytest.raises(Conflict, match="workspace"):
         delete_version(db, store, version.name, by="bo", allow=lambda version: None)
-    workspaces.discard(sessions, "mine", owner="bo")
+    workspace_removal.discard(sessions, "mine", owner="bo")
     assert delete_version(db, store, version.name, by="bo", allow=lambda version: None).deleted
 
 
-def test_upkeep_removes_what_expired_and_what_died(db, sessions, make) -> None:
+def test_upkeep_removes_what_expired(db, sessions, make) -> None:
     expired = make(name="short", lasts=timedelta(microseconds=1))
     kept = make(name="long", lasts=timedelta(days=1))
-    died = make(name="died")
-    db.execute(
-        update(Workspace)
-        .where(Workspace.id == died.id)
-        .values(state="creating", created_at=func.now() - workspaces.DEAD_AFTER * 2)
-    )
-    db.commit()
-    assert workspaces.remove_dead(sessions) == 2
+    assert workspace_removal.remove_dead(sessions) == Removed(1, ())
     assert not Path(expired.path).exists()
-    assert not Path(died.path).exists()
     assert Path(kept.path).exists()
-    db.expire_all()
     assert [left.name for left in workspaces.list_workspaces(db, owner="bo")] == ["long"]
+
+
+def test_upkeep_leaves_what_somebody_is_at_work_on(db, sessions, make) -> None:
+    made = make(name="short", lasts=timedelta(microseconds=1))
+    with sessions() as other:
+        take_turn(other, workspace_removal.turn_of("bo", "short"))
+        assert workspace_removal.remove_dead(sessions) == Removed(0, ())
+    assert Path(made.path).exists()
+    assert workspace_removal.remove_dead(sessions) == Removed(1, ())
+
+
+def test_what_cannot_be_removed_is_named_and_keeps_nothing_else(sessions, make, tmp_path) -> None:
+    stuck, other = (make(name=name, lasts=timedelta(microseconds=1)) for name in ("stuck", "other"))
+    (tmp_path / "aside").mkdir()
+    Path(stuck.path).rename(tmp_path / "aside" / "stuck")
+    Path(stuck.path).write_text("a file where the folder was")
+    removed = workspace_removal.remove_dead(sessions)
+    assert removed.removed == 1
+    assert removed.failed[0].startswith("stuck of bo: ")
+    assert not Path(other.path).exists()
+    Path(stuck.path).unlink()
+    assert workspace_removal.remove_dead(sessions) == Removed(1, ())
+
+
+def test_a_link_in_place_of_a_workspace_is_not_followed(sessions, store, make, tmp_path) -> None:
+    made = make()
+    elsewhere = tmp_path / "elsewhere"
+    Path(made.path).rename(elsewhere)
+    Path(made.path).symlink_to(elsewhere)
+    with pytest.raises(InvalidInput, match="is a link"):
+        workspaces.commit(sessions, store, "mine", owner="bo", message="m")
+    before = sorted(elsewhere.rglob("*"))
+    assert workspace_removal.discard(sessions, "mine", owner="bo")
+    assert sorted(elsewhere.rglob("*")) == before
+    assert not Path(made.path).is_symlink()
 
 
 SCRIPT = """
@@ -224,7 +315,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from learnloop.database.engine import session
-from learnloop.datasets import workspaces
+from learnloop.datasets import workspace_removal, workspaces
 from learnloop.datasets.store import Store
 url, store, namespaces, version, act = sys.argv[1:]
 sessions = partial(session, url)
@@ -232,10 +323,15 @@ made = workspaces.create(sessions, Store(Path(store)), version, owner="bo", name
                          namespaces=Path(namespaces), quota=workspaces.Quota(5, 2**30))
 if act == "commit":
     (Path(made.path) / "notes.txt").write_text("new")
-    workspaces.commit(sessions, Store(Path(store)), made.id, owner="bo", message="m")
+    workspaces.commit(sessions, Store(Path(store)), made.name, owner="bo", message="m")
 if act == "discard":
-    workspaces.discard(sessions, "mine", owner="bo")
+    workspace_removal.discard(sessions, "mine", owner="bo")
 """
+
+
+def _run_script(url, store, folder, head, act, **environment) -> subprocess.CompletedProcess[bytes]:
+    arguments = [sys.executable, "-c", SCRIPT, url, str(store.root), str(folder / "names"), head.name, act]
+    return subprocess.run(arguments, env={**os.environ, **environment}, timeout=100)
 
 
 @pytest.mark.parametrize(
@@ -243,6 +339,7 @@ if act == "discard":
     [
         ("workspace.row-written", "create"),
         ("workspace.files-placed", "create"),
+        ("workspace.renamed", "create"),
         ("workspace.objects-written", "commit"),
         ("workspace.version-written", "commit"),
         ("workspace.discarding", "discard"),
@@ -250,23 +347,45 @@ if act == "discard":
     ],
 )
 def test_killed_at_any_step_a_retry_ends_the_same(db, database_url, store, head, tmp_path, point, act) -> None:
-    arguments = [sys.executable, "-c", SCRIPT, database_url, str(store.root), str(tmp_path / "names"), head.name, act]
-    killed = subprocess.run(arguments, env={**os.environ, "LEARNLOOP_FAULT": point}, timeout=100)
-    assert killed.returncode == -signal.SIGKILL
+    run = partial(_run_script, database_url, store, tmp_path, head, act)
+    assert run(LEARNLOOP_FAULT=point).returncode == -signal.SIGKILL
     seen = [made.state for made in workspaces.list_workspaces(db, owner="bo")]
     assert seen in (["creating"], ["ready"], ["discarding"])
     db.rollback()
-    if seen != ["discarding"]:
-        subprocess.run(arguments, check=True, timeout=100)
-        db.expire_all()
-        versions = db.scalar(select(func.count()).where(DatasetVersion.personal_to == "bo"))
-        assert versions == (1 if act == "commit" else 0)
+    if act == "discard":
+        assert workspace_removal.discard(partial(open_session, database_url), "mine", owner="bo")
     else:
-        assert workspaces.discard(partial(open_session, database_url), "mine", owner="bo")
+        assert run().returncode == 0
+    versions = db.scalar(select(func.count()).where(DatasetVersion.personal_to == "bo"))
+    assert versions == (1 if act == "commit" else 0)
     db.expire_all()
     left = workspaces.list_workspaces(db, owner="bo")
     assert [made.state for made in left] == ([] if act == "discard" else ["ready"])
-    assert (tmp_path / "names/data/bo/workspaces/mine").exists() == bool(left)
+    on_disk = sorted(path.name for path in (tmp_path / "names/data/bo/workspaces").iterdir())
+    assert on_disk == ([] if act == "discard" else ["mine"])
+
+
+@pytest.mark.parametrize(
+    ("point", "act", "left"),
+    [
+        ("workspace.row-written", "create", []),
+        ("workspace.files-placed", "create", []),
+        ("workspace.renamed", "create", []),
+        ("workspace.objects-written", "commit", ["mine"]),
+        ("workspace.discarding", "discard", []),
+        ("workspace.files-removed", "discard", []),
+    ],
+)
+def test_upkeep_takes_away_what_a_killed_process_left(
+    db, database_url, store, head, tmp_path, point, act, left
+) -> None:
+    killed = _run_script(database_url, store, tmp_path, head, act, LEARNLOOP_FAULT=point)
+    assert killed.returncode == -signal.SIGKILL
+    removed = workspace_removal.remove_dead(partial(open_session, database_url))
+    assert removed == Removed(0 if left else 1, ())
+    assert [made.name for made in workspaces.list_workspaces(db, owner="bo")] == left
+    folder = tmp_path / "names/data/bo/workspaces"
+    assert sorted(path.name for path in folder.glob("*")) == left
 
 
 def _work(number: int, url: str, root: Path, namespaces: Path, version: str) -> str | None:
@@ -281,7 +400,7 @@ def _work(number: int, url: str, root: Path, namespaces: Path, version: str) -> 
     except Conflict:
         return None
     (Path(made.path) / f"notes{number}.txt").write_text(str(number))
-    name = workspaces.commit(sessions, store, made.id, owner="bo", message=str(number)).name
+    name = workspaces.commit(sessions, store, made.name, owner="bo", message=str(number)).name
     engine(url).dispose()
     return name
 

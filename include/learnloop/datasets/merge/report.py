@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
@@ -71,7 +72,7 @@ class ConflictEntry:
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON has it: times in ISO 8601 (UTC), bytes in hex."""
+    """``value`` as JSON and PostgreSQL have it: times in ISO 8601 (UTC), bytes in hex, what is no number as text."""
     if isinstance(value, datetime):
         return (value.astimezone(UTC) if value.tzinfo else value).isoformat()
     if isinstance(value, date):
@@ -79,11 +80,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, Mapping):
-        return {str(name): plain(part) for name, part in value.items()}
+        return {plain(str(name)): plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [plain(part) for part in value]
-    if isinstance(value, float) and value != value:
-        return "NaN"
-    if value is None or isinstance(value, bool | int | float | str):
+    if isinstance(value, float) and not math.isfinite(value):
+        return json.dumps(value)  # NaN, Infinity, -Infinity: which JSON does not know as numbers
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")  # which PostgreSQL's JSON cannot hold
+    if value is None or isinstance(value, bool | int | float):
         return value
     return str(value)

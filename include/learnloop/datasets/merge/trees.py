@@ -48,7 +48,7 @@ def merge_trees(
         choices: by path, which value a conflict gets.
     """
     # As plain dictionaries, of which what follows is several times faster.
-    base, ours, theirs = (side if type(side) is dict else dict(side) for side in (base, ours, theirs))
+    base, ours, theirs = (side if type(side) is dict else dict(side.items()) for side in (base, ours, theirs))
     entries = dict(ours)
     conflicts: dict[str, FileConflict] = {}
     for path in _changed(base, theirs):

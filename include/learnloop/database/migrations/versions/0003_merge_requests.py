@@ -35,11 +35,19 @@ def upgrade() -> None:
         sa.CheckConstraint("(state = 'merged') = (version_id IS NOT NULL)", name=op.f("ck_merge_requests_version")),
         sa.CheckConstraint("(state = 'open') = (closed_by IS NULL)", name=op.f("ck_merge_requests_closed")),
         sa.CheckConstraint("state IN ('open', 'merged', 'cancelled')", name=op.f("ck_merge_requests_state")),
-        sa.ForeignKeyConstraint(["base_id"], ["dataset_versions.id"], name=op.f("fk_merge_requests_base_id")),
+        sa.ForeignKeyConstraint(
+            ["base_id"], ["dataset_versions.id"], name=op.f("fk_merge_requests_base_id"), ondelete="CASCADE"
+        ),
         sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name=op.f("fk_merge_requests_dataset_id")),
-        sa.ForeignKeyConstraint(["ours_id"], ["dataset_versions.id"], name=op.f("fk_merge_requests_ours_id")),
-        sa.ForeignKeyConstraint(["theirs_id"], ["dataset_versions.id"], name=op.f("fk_merge_requests_theirs_id")),
-        sa.ForeignKeyConstraint(["version_id"], ["dataset_versions.id"], name=op.f("fk_merge_requests_version_id")),
+        sa.ForeignKeyConstraint(
+            ["ours_id"], ["dataset_versions.id"], name=op.f("fk_merge_requests_ours_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["theirs_id"], ["dataset_versions.id"], name=op.f("fk_merge_requests_theirs_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["dataset_versions.id"], name=op.f("fk_merge_requests_version_id"), ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_merge_requests")),
     )
     op.create_index("ix_merge_requests_dataset_id_id", "merge_requests", ["dataset_id", "id"], unique=False)

@@ -1,0 +1,141 @@
+"""What the client does with data: versions, locks, merges, workspaces, storage. Part of ``learnloop.client``.
+
+``progress`` is called with (done, total) while the server works. Answers are the API's JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    import httpx
+
+Progress = Callable[[int, int], None]
+Json = dict[str, Any]
+
+
+def part(name: str) -> str:
+    """A name as one part of a path: whatever it holds, it cannot lead to another route."""
+    return quote(name, safe="") if name.strip(".") else "%2E" * len(name)
+
+
+class DataMethods:
+    """Mixed into ``LearnloopClient``, which sends."""
+
+    if TYPE_CHECKING:
+
+        def _get(self, path: str, **params: Any) -> Any: ...
+        def _stream(self, path: str, body: Json, progress: Progress | None) -> Json: ...
+        def _write(self, path: str, body: Json, key: str | None = None) -> httpx.Response: ...
+        def _delete(self, path: str, **params: Any) -> Json: ...
+
+    # --- versions ---
+
+    def snapshot(self, path: str, message: str = "", *, progress: Progress | None = None) -> Json:
+        """Make a version of a folder on the server's machine."""
+        return self._stream("/snapshots", {"path": path, "message": message}, progress)
+
+    def version(self, name: str) -> Json:
+        return dict(self._get(f"/versions/{part(name)}"))
+
+    def lineage(self, name: str) -> Json:
+        return dict(self._get(f"/versions/{part(name)}/lineage"))
+
+    def diff(self, before: str, after: str, *, limit: int = 100) -> Json:
+        return dict(self._get(f"/versions/{part(before)}/diff/{part(after)}", limit=limit))
+
+    def restore(self, name: str, target: str, *, writable: bool = True, progress: Progress | None = None) -> Json:
+        """Put a version's files into a folder on the server's machine, whole or not at all."""
+        return self._stream(f"/versions/{part(name)}/restore", {"target": target, "writable": writable}, progress)
+
+    def revert(self, name: str, message: str = "") -> Json:
+        return dict(self._write(f"/versions/{part(name)}/revert", {"message": message}).json())
+
+    def delete_version(self, name: str, *, dry_run: bool = False) -> Json:
+        return self._delete(f"/versions/{part(name)}", dry_run=dry_run)
+
+    # --- locks ---
+
+    def locks(self, dataset: str) -> Json:
+        return dict(self._get(f"/datasets/{part(dataset)}/locks"))
+
+    def lock(
+        self,
+        dataset: str,
+        *,
+        seconds: int = 3600,
+        purpose: str = "",
+        wait: bool = False,
+        priority: int = 0,
+        key: str = "",
+    ) -> Json:
+        """Take the write lock; its ``token`` is the answer's. With ``wait`` and no lock yet, a ``position`` in line."""
+        body = {"seconds": seconds, "purpose": purpose, "wait": wait, "priority": priority, "key": key}
+        return dict(self._write(f"/datasets/{part(dataset)}/lock", body).json())
+
+    def unlock(self, dataset: str, token: int) -> bool:
+        return bool(self._delete(f"/datasets/{part(dataset)}/lock/{token}")["released"])
+
+    # --- merges ---
+
+    def merge(self, version: str, *, strategy: str | None = None, message: str = "") -> Json:
+        return dict(self._write("/merges", {"version": version, "strategy": strategy, "message": message}).json())
+
+    def merges(self, dataset: str, *, state: str = "open") -> list[Json]:
+        return list(self._get(f"/datasets/{part(dataset)}/merges", state=state)["items"])
+
+    def merge_request(self, merge_id: int) -> Json:
+        return dict(self._get(f"/merges/{merge_id}"))
+
+    def answer_merge(self, merge_id: int, answers: Mapping[int, str], *, strategy: str | None = None) -> Json:
+        body = {"answers": dict(answers), "strategy": strategy}
+        return dict(self._write(f"/merges/{merge_id}/answers", body).json())
+
+    def cancel_merge(self, merge_id: int) -> Json:
+        return self._delete(f"/merges/{merge_id}")
+
+    # --- workspaces ---
+
+    def workspaces(self) -> list[Json]:
+        return list(self._get("/workspaces")["items"])
+
+    def create_workspace(
+        self, version: str, name: str, *, days: float | None = None, progress: Progress | None = None
+    ) -> Json:
+        return self._stream("/workspaces", {"version": version, "name": name, "days": days}, progress)
+
+    def workspace_changes(self, name: str) -> Json:
+        return dict(self._get(f"/workspaces/{part(name)}/changes"))
+
+    def commit_workspace(self, name: str, message: str = "", *, token: int | None = None) -> Json:
+        return self._stream(f"/workspaces/{part(name)}/commit", {"message": message, "token": token}, None)
+
+    def discard_workspace(self, name: str) -> bool:
+        return bool(self._delete(f"/workspaces/{part(name)}")["discarded"])
+
+    # --- storage ---
+
+    def space(self) -> Json:
+        return dict(self._get("/storage/space"))
+
+    def gc(self, *, dry_run: bool = False, grace_hours: float = 48, progress: Progress | None = None) -> Json:
+        return self._stream("/storage/gc", {"dry_run": dry_run, "grace_hours": grace_hours}, progress)
+
+    def verify(
+        self,
+        versions: Sequence[str] = (),
+        *,
+        sample: int | None = None,
+        repair: bool = False,
+        progress: Progress | None = None,
+    ) -> Json:
+        body = {"versions": list(versions), "sample": sample, "repair": repair}
+        return self._stream("/storage/verify", body, progress)
+
+    def push(self, versions: Sequence[str] = (), *, progress: Progress | None = None) -> Json:
+        return self._stream("/storage/push", {"versions": list(versions)}, progress)
+
+    def fetch(self, versions: Sequence[str] = (), *, progress: Progress | None = None) -> Json:
+        return self._stream("/storage/fetch", {"versions": list(versions)}, progress)

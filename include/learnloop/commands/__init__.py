@@ -1,0 +1,1 @@
+"""The commands of ``learnloop``, one file a group; each is thin over ``learnloop.client``."""

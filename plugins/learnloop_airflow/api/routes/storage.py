@@ -1,0 +1,102 @@
+"""The store and its remote: space, garbage, verify and repair, push and fetch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from learnloop.database import session
+from learnloop.datasets.gc import GRACE, collect
+from learnloop.datasets.history import visible_version
+from learnloop.datasets.remotes import fetch, open_remote, push, repair, verify
+from learnloop.datasets.remotes.verify import trees_of
+from learnloop.datasets.space import space
+from learnloop.datasets.store import Store
+from learnloop.settings import settings
+from learnloop_airflow.api.auth import Caller
+from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.streaming import Progress, stream
+
+routes = Routes()
+
+
+class Collect(BaseModel):
+    dry_run: bool = False
+    grace_hours: float = Field(default=GRACE.total_seconds() / 3600, ge=1, le=24 * 3650, allow_inf_nan=False)
+
+
+class Versions(BaseModel):
+    """Versions by name; empty: all, and all batches."""
+
+    versions: list[str] = Field(default=[], max_length=1000)
+
+
+class Verify(Versions):
+    sample: int | None = Field(default=None, ge=1)
+    repair: bool = False
+
+
+@routes.add("GET", "/storage/space", "storage:read")
+def show_space() -> dict[str, Any]:
+    """Bytes by tier, dataset and user."""
+    with session() as db:
+        return asdict(space(db, Store(settings().store)))
+
+
+@routes.add("POST", "/storage/gc", "storage:write")
+def collect_garbage(wanted: Collect) -> StreamingResponse:
+    """Delete objects that nothing needs and nobody touched for the grace period; progress as lines of JSON."""
+
+    def work(progress: Progress) -> dict[str, Any]:
+        grace = timedelta(hours=wanted.grace_hours)
+        return asdict(collect(Store(settings().store), grace=grace, dry_run=wanted.dry_run, progress=progress))
+
+    return stream(work)
+
+
+@routes.add("POST", "/storage/verify", "storage:write")
+def verify_objects(wanted: Verify, caller: Caller) -> StreamingResponse:
+    """Read objects, all or a sample, and name what is damaged or missing; ``repair`` fetches it from the remote."""
+
+    def work(progress: Progress) -> dict[str, Any]:
+        store = Store(settings().store)
+        report = verify(store, _trees(wanted, caller.name), sample=wanted.sample, progress=progress)
+        answer = asdict(report)
+        if wanted.repair and report.problems:
+            answer["repair"] = asdict(repair(store, open_remote(settings().remote), report.problems))
+        return answer
+
+    return stream(work)
+
+
+@routes.add("POST", "/storage/push", "storage:write")
+def push_versions(wanted: Versions, caller: Caller) -> StreamingResponse:
+    """Copy what the remote lacks to it; progress as lines of JSON."""
+
+    def work(progress: Progress) -> dict[str, Any]:
+        trees = _trees(wanted, caller.name).values()
+        return asdict(push(Store(settings().store), open_remote(settings().remote), trees, progress=progress))
+
+    return stream(work)
+
+
+@routes.add("POST", "/storage/fetch", "storage:write")
+def fetch_versions(wanted: Versions, caller: Caller) -> StreamingResponse:
+    """Copy what the store lacks from the remote; progress as lines of JSON."""
+
+    def work(progress: Progress) -> dict[str, Any]:
+        trees = _trees(wanted, caller.name).values()
+        return asdict(fetch(Store(settings().store), open_remote(settings().remote), trees, progress=progress))
+
+    return stream(work)
+
+
+def _trees(wanted: Versions, user: str) -> dict[str, str]:
+    with session() as db:
+        for name in wanted.versions:
+            visible_version(db, name, user)
+        return dict(trees_of(db, wanted.versions or None))

@@ -1,0 +1,59 @@
+"""Long work told as it goes: lines of JSON, as Ollama's and Docker's pulls are.
+
+``{"done": 300, "total": 1000}`` now and then, and last ``{"result": ...}`` or ``{"problem": {...}}``. The work goes on
+when the caller hangs up, and is such that doing it again does no harm.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import StreamingResponse
+
+from learnloop.errors import LearnloopError
+from learnloop_airflow.api.problems import of_error
+
+Progress = Callable[[int, int], None]
+
+AT_ONCE = 4
+EVERY_SECONDS = 0.2
+_pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="long-work")
+
+
+def stream(work: Callable[[Progress], Any]) -> StreamingResponse:
+    """Answer with the progress and then the result of ``work``."""
+    lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    last = 0.0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= EVERY_SECONDS or done == total:
+            last = now
+            lines.put({"done": done, "total": total})
+
+    def run() -> None:
+        try:
+            lines.put({"result": jsonable_encoder(work(progress))})
+        except LearnloopError as error:
+            lines.put({"problem": of_error(error)})
+        except BaseException:
+            lines.put({"problem": of_error(None)})
+            raise
+        finally:
+            lines.put(None)
+
+    waiting = _pool.submit(run)
+
+    def told() -> Iterator[str]:
+        while (line := lines.get()) is not None:
+            yield json.dumps(line) + "\n"
+        waiting.result()  # what nobody foresaw reaches the server's log
+
+    return StreamingResponse(told(), media_type="application/x-ndjson")

@@ -1,0 +1,94 @@
+"""A conflict of a merge, decided by a person in the running Airflow: form, guard, resumption, merged version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from dataset_folders import write_dataset
+from merges import changed, labels_of
+from test_live import wait_for
+
+from learnloop.database.engine import engine, session
+from learnloop.datasets.snapshot import snapshot
+from learnloop.datasets.store import Store
+from learnloop.datasets.versions import get_version, head_of
+from learnloop.settings import load
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def conflict(live_stack, tmp_path) -> Iterator[tuple[str, str, Store]]:
+    """Database URL, the name of a version that cannot be merged without asking, and the store."""
+    settings = load({"LEARNLOOP_HOME": str(live_stack.home)})
+    store = Store(settings.store)
+    folder = write_dataset(tmp_path / "lamps", samples=4, name="disputed-lamps")
+    made = {"annotator": "scientist", "annotated_at": datetime(2026, 5, 1, tzinfo=UTC)}
+    with session(settings.database_url) as db:
+        snapshot(db, store, folder, owner="scientist")
+    with session(settings.database_url) as db:
+        base = get_version(db, "disputed-lamps_v1.0")
+        theirs = changed(
+            db, store, base, user="scientist", records={"s000": {"label": "bright", **made}, "s001": {"label": "dark"}}
+        )
+        name = theirs.name
+    with session(settings.database_url) as db:
+        changed(db, store, get_version(db, "disputed-lamps_v1.0"), records={"s000": {"label": None}})
+    yield settings.database_url, name, store
+    engine(settings.database_url).dispose()
+
+
+def token(stack, role: str) -> str:
+    """With more patience than a person: the first one is slow on a busy machine."""
+    name, password = stack.users[role]
+    asked = httpx.post(f"{stack.url}/auth/token", json={"username": name, "password": password}, timeout=120)
+    assert asked.status_code == 201, asked.text
+    return asked.json()["access_token"]
+
+
+def test_a_person_decides_in_airflow(live_stack, conflict) -> None:
+    url, theirs, store = conflict
+    people = {
+        role: httpx.Client(
+            base_url=f"{live_stack.url}/api/v2/dags/dataset_merge",
+            headers={"Authorization": f"Bearer {token(live_stack, role)}"},
+            timeout=60,
+        )
+        for role in ("admin", "scientist", "annotator")
+    }
+    sue = people["scientist"]
+    wait_for(lambda: sue.get("").status_code == 200, 120)
+    people["admin"].patch("", json={"is_paused": False})
+    conf = {"dataset": "disputed-lamps", "version": theirs, "strategy": "ask", "message": "decided in Airflow"}
+    wrong = sue.post("/dagRuns", json={"logical_date": None, "conf": {**conf, "strategy": "toss a coin"}})
+    assert wrong.status_code == 400, wrong.text
+    # Who has no right to merge starts nothing, whatever Airflow would say.
+    refused = people["annotator"].post("/dagRuns", json={"logical_date": None, "conf": conf})
+    assert (refused.status_code, refused.json()["type"]) == (403, "urn:learnloop:problem:permission-denied")
+    started = sue.post("/dagRuns", json={"logical_date": None, "conf": conf})
+    assert started.status_code == 200, started.text
+    run = f"/dagRuns/{started.json()['dag_run_id']}"
+
+    wait_for(lambda: sue.get(f"{run}/taskInstances/decide").json()["state"] == "awaiting_input", 240)
+    form = f"{run}/taskInstances/decide/-1/hitlDetails"
+    asked = sue.get(form).json()
+    assert asked["subject"] == f"1 conflicts: merge of {theirs}"
+    assert "/learnloop/merges/" in asked["body"]
+    answer = {"chosen_options": ["theirs"], "params_input": {}}
+    refused = people["annotator"].patch(form, json=answer)
+    assert refused.status_code == 403
+    assert "annotator may not dataset:merge" in refused.json()["detail"]
+    assert sue.get(f"{run}/taskInstances/decide").json()["state"] == "awaiting_input"
+    answered = sue.patch(form, json=answer)
+    assert answered.status_code == 200, answered.text
+
+    wait_for(lambda: sue.get(run).json()["state"] in ("success", "failed"), 240)
+    assert sue.get(run).json()["state"] == "success"
+    with session(url) as db:
+        version = head_of(db, get_version(db, theirs).dataset)
+        assert (version.parents[1].name, version.message) == (theirs, "decided in Airflow")
+        labels = labels_of(store, version)
+        assert (labels["s000"], labels["s001"]) == ("bright", "dark")

@@ -1,0 +1,51 @@
+"""Which cases are long proofs: left to `make faults`. Every run has a short selection of each.
+
+The table says how many cases of a test every run has; the others get the marker ``long``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+KEPT = {
+    # random orders of events
+    "test_collector_and_writers_in_any_order": 0,
+    "test_any_order_of_events_leaves_a_sound_graph": 0,
+    "test_writers_and_a_collector_at_full_speed": 0,
+    # races of many processes
+    "test_sixteen_writers_in_line_write_one_after_the_other": 0,
+    "test_a_writer_stopped_past_its_expiry_is_refused_when_it_continues": 1,
+    "test_the_collector_waits_for_who_holds": 1,
+    "test_the_collector_gives_up_when_the_holder_does_not_end": 0,
+    # killed at every step
+    "test_a_collector_killed_anywhere_loses_nothing_and_the_next_takes_the_rest": 2,
+    "test_a_killed_completion_changes_nothing_and_can_be_done_again": 2,
+    "test_a_killed_auto_merge_leaves_nothing_and_can_be_done_again": 1,
+    "test_who_is_killed_moving_leaves_the_version_where_it_was": 2,
+    "test_killed_at_any_step_a_retry_ends_the_same": 2,
+    "test_upkeep_takes_away_what_a_killed_process_left": 1,
+    "test_a_killed_restore_leaves_the_target_as_it_was_or_complete": 2,
+    "test_a_killed_push_shows_nothing_half_and_continues": 2,
+    "test_a_killed_fetch_shows_nothing_half_and_continues": 2,
+    "test_a_killed_repair_loses_nothing_and_ends_well_when_run_again": 1,
+    # the stock dvc, a process of seconds each time
+    "test_what_the_cache_lacks_comes_from_its_remote": 0,
+    "test_a_repository_is_imported_from_its_git_url": 0,
+    "test_the_stock_gc_cannot_empty_a_remote_given_with_keys_that_only_read": 0,
+    # the same on a second stack
+    "test_as_many_transfers_run_at_once_as_were_asked_for": 0,
+    "test_a_large_object_goes_to_s3_in_parts": 0,
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    seen: Counter[str] = Counter()
+    for item in items:
+        name = getattr(item, "originalname", item.name)
+        if name in KEPT:
+            seen[name] += 1
+            if seen[name] > KEPT[name]:
+                item.add_marker(pytest.mark.long)
