@@ -63,8 +63,8 @@ def ready(page: Any) -> str:
     return str(page.locator(".ll-sample figcaption").inner_text()).split(" · ")[0]
 
 
-def log_in_by_form(page: Any, url: str, user: tuple[str, str]) -> None:
-    page.goto(f"{url}/annotate/")
+def log_in_by_form(page: Any, stack: Any, user: tuple[str, str], dataset: str) -> None:
+    page.goto(f"{stack.url}/annotate/?dataset={dataset}")  # other tests leave datasets too
     page.get_by_label("User name").fill(user[0])
     page.get_by_label("Password", exact=True).fill(user[1])
     page.get_by_role("button", name="Log in", exact=True).click()
@@ -82,7 +82,7 @@ def test_three_answers_by_keyboard_only(live_stack: Any, live_dataset: Any, brow
     with LearnloopClient.login(live_stack.url, *user) as client:
         before = client.progress(live_dataset.name).answered_by_me
         page = open_page(browser)
-        log_in_by_form(page, live_stack.url, user)
+        log_in_by_form(page, live_stack, user, live_dataset.name)
         sample = ready(page)
         image = page.get_by_role("img", name=f"Sample {sample}")
         assert image.evaluate("image => image.complete && image.naturalWidth > 0")
@@ -105,6 +105,7 @@ def test_login_of_airflow_survives_a_reload(live_stack: Any, live_dataset: Any, 
     page.locator("input#password").fill(password)
     page.locator("input[type=submit]").click()
     page.wait_for_url("**/annotate/**")
+    page.goto(f"{live_stack.url}/annotate/?dataset={live_dataset.name}")
     sample = ready(page)
     page.reload()
     assert ready(page) == sample  # the task in hand is still in hand
@@ -114,15 +115,15 @@ def test_login_of_airflow_survives_a_reload(live_stack: Any, live_dataset: Any, 
 
 def test_log_out_leads_back_to_the_form(live_stack: Any, live_dataset: Any, browser: Any) -> None:
     page = open_page(browser)
-    log_in_by_form(page, live_stack.url, live_stack.users["annotator"])
+    log_in_by_form(page, live_stack, live_stack.users["annotator"], live_dataset.name)
     ready(page)
     page.get_by_role("button", name="Log out").click()
     page.get_by_text("You are logged out.").wait_for()
     assert page.get_by_label("User name").is_visible()
 
 
-def test_a_role_that_may_not_annotate_is_told_so(live_stack: Any, browser: Any) -> None:
+def test_a_role_that_may_not_annotate_is_told_so(live_stack: Any, live_dataset: Any, browser: Any) -> None:
     page = open_page(browser)
-    log_in_by_form(page, live_stack.url, live_stack.users["scientist"])
+    log_in_by_form(page, live_stack, live_stack.users["scientist"], live_dataset.name)
     page.get_by_text("Annotating is not part of your role").wait_for()
     assert page.locator(".st-key-skips").count() == 0

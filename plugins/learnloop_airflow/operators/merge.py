@@ -163,4 +163,4 @@ def conflict_view(merge_id: int) -> str:
     """Where people see the conflicts of a merge and answer them."""
     from learnloop.settings import settings
 
-    return f"{settings().api_url}/learnloop/merges/{merge_id}"
+    return f"{settings().loop_api_url}/merges/{merge_id}/view"

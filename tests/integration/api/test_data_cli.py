@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dataset_folders import write_dataset, write_images
@@ -19,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from learnloop import settings
 from learnloop.cli import app as cli
-from learnloop.client import API
+from learnloop.client import API, LearnloopClient
 from learnloop.commands import common
 from learnloop.datasets.preprocess import preprocess
 from learnloop.datasets.store import Store
@@ -124,6 +125,28 @@ def test_two_people_change_one_label_and_a_strategy_decides(run: Run, first: str
     assert run("bo", "dataset", "workspace", "discard", "mine").output == "discarded\n"
     assert not paths["bo"].exists()
     assert paths["sam"].exists()
+
+
+def test_a_conflict_is_shown_on_its_page_and_answered_one_by_one(run: Run, first: str, app) -> None:
+    names = []
+    for person, label in (("sam", "bright"), ("bo", "dark")):
+        path = Path(run(person, "dataset", "workspace", "create", first, "mine").stdout.strip()) / "annotations.parquet"
+        table = pq.read_table(path)
+        rows = table.to_pylist()
+        rows[5]["label"] = None if label == "bright" else "dark"
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+        names.append(run(person, "dataset", "workspace", "commit", "mine").output.split(":")[0])
+    run("sam", "dataset", "merge", names[0])
+    merge = run("bo", "dataset", "merge", names[1], code=2).output.rsplit("conflicts ", 1)[1].strip(" `\n")
+    listed = json.loads(run("bo", "dataset", "conflicts", merge, "--json").stdout)
+    (conflict,) = [one for one in listed["conflicts"] if one["answer"] is None]
+    with LearnloopClient(os.environ["LEARNLOOP_API_URL"], "bo") as api:
+        shown = api._checked("GET", f"{API}/merges/{merge}/view", retry=True)
+        assert conflict["key"] in shown.text
+        assert "'none'" in shown.headers["content-security-policy"]
+        done = api.answer_merge(int(merge), {conflict["id"]: "theirs"})
+        assert done["state"] == "merged"
+        assert "Merged: the head is" in api._checked("GET", f"{API}/merges/{merge}/view", retry=True).text
 
 
 def test_a_lock_is_refused_with_its_holder_and_waited_for(run: Run, first: str) -> None:

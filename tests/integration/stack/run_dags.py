@@ -36,6 +36,39 @@ def run(dag_id: str, **conf: Any) -> None:
         sys.exit(f"{dag_id} ended as {done.state}: {states}")
 
 
+def personal_version() -> str:
+    """A version personal to who runs DAGs here, with one label changed."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from learnloop.database import session
+    from learnloop.datasets import workspaces
+    from learnloop.datasets.store import Store
+    from learnloop.datasets.versions import get_dataset
+    from learnloop.settings import settings
+
+    with session() as db:
+        head = get_dataset(db, NAME).head
+        assert head is not None
+    store, owner = Store(settings().store), "dag_test"
+    made = workspaces.create(
+        session,
+        store,
+        head.name,
+        owner=owner,
+        name="by-hand",
+        namespaces=settings().namespaces,
+        quota=workspaces.Quota(1, 2**30),
+    )
+    path = Path(made.path) / "annotations.parquet"
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    row = next(row for row in rows if row["split"] == "train")
+    row["label"] = "0" if row["label"] != "0" else "1"
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    return workspaces.commit(session, store, "by-hand", owner=owner, message="one label").name
+
+
 def main(url: str, folder: str, user: str, password: str) -> None:
     data = digits.write(Path(folder), NAME, budget=20)
     run("base_model_training", path=str(data.dataset), message="by hand")
@@ -48,8 +81,10 @@ def main(url: str, folder: str, user: str, password: str) -> None:
     run("incremental_training", dataset=NAME)
     run("structure_optimization", dataset=NAME)
     run("workspace_training", dataset=NAME)
+    run("dataset_merge", dataset=NAME, version=personal_version(), strategy="newest")
     run("dispatch_rounds")
     run("platform_maintenance")
+    run("storage_maintenance")
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def test_a_person_decides_in_airflow(live_stack, conflict) -> None:
     form = f"{run}/taskInstances/decide/-1/hitlDetails"
     asked = sue.get(form).json()
     assert asked["subject"] == f"1 conflicts: merge of {theirs}"
-    assert "/learnloop/merges/" in asked["body"]
+    assert "/learnloop/api/v1/merges/" in asked["body"]
     answer = {"chosen_options": ["theirs"], "params_input": {}}
     refused = people["annotator"].patch(form, json=answer)
     assert refused.status_code == 403

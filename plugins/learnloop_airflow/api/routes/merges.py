@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from fastapi import Response
 from fastapi.encoders import jsonable_encoder
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, Field
 
 from learnloop.database import MergeConflict, MergeRequest, session
@@ -24,6 +25,7 @@ from learnloop.datasets.store import Store
 from learnloop.datasets.versions import get_dataset
 from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
+from learnloop_airflow.api.conflict_view import POLICY, page
 from learnloop_airflow.api.routing import Routes
 
 routes = Routes()
@@ -69,6 +71,15 @@ def show_merge(merge_id: int) -> dict[str, Any]:
     with session() as db:
         merge = get_merge(db, merge_id)
         return {**_merge(merge), "conflicts": [_conflict(row) for row in conflicts_of(db, merge)]}
+
+
+@routes.add("GET", "/merges/{merge_id}/view", "dataset:read")
+def view_merge(merge_id: int) -> Response:
+    """The conflict view: a page on which a person answers."""
+    with session() as db:
+        merge = get_merge(db, merge_id)
+        made = page(_merge(merge), [_conflict(row) for row in conflicts_of(db, merge)])
+        return HTMLResponse(made, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-store"})
 
 
 @routes.add("POST", "/merges/{merge_id}/answers", "dataset:merge")
