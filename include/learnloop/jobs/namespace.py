@@ -12,6 +12,7 @@ LONGEST = 63  # of a Kubernetes name
 WORKSPACES = "workspaces"
 """The folder of a user's workspaces, in ``data/{user}`` beside the data of the user's jobs."""
 _SAFE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_TAKEN = {"workspaces"}  # lies beside the jobs' folders in data/{user}; a job empties its own
 _HASH_LENGTH = 16  # base32 digits: 80 bits
 
 
@@ -26,7 +27,7 @@ def user_folder(name: str) -> str:
     """
     if not name:
         raise InvalidInput("a user name or job key is empty; it names a folder, so it needs at least one character")
-    if _SAFE.fullmatch(name) and "--" not in name and len(name) <= LONGEST:
+    if _SAFE.fullmatch(name) and "--" not in name and len(name) <= LONGEST and name not in _TAKEN:
         return name
     return _hashed(name)
 

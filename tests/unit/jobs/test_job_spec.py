@@ -74,6 +74,11 @@ def test_user_folders_are_safe_and_differ(one: str, other: str) -> None:
     assert (folders[0] == folders[1]) is (one == other)
 
 
+def test_no_job_gets_the_folder_of_workspaces() -> None:
+    # It would be emptied when the job ends, and all that user's work with it.
+    assert parse_spec(SPEC | {"user": "ann", "idempotency_key": "workspaces"}).folder.startswith("ann/workspaces--")
+
+
 def test_nobody_can_choose_anothers_folder() -> None:
     assert user_folder("ann") == "ann"
     victim = user_folder("Ann")
