@@ -60,6 +60,10 @@ class Settings:
         """``allowed_roots`` as paths."""
         return tuple(Path(root) for root in self.allowed_roots.split(":") if root)
 
+    def whose(self, user: str) -> dict[str, Any]:
+        """What `learnloop.datasets.allowed` needs to know of a user's places."""
+        return {"user": user, "roots": self.roots, "home": self.home, "namespaces": self.namespaces}
+
     @property
     def loop_api_url(self) -> str:
         return f"{self.api_url}/learnloop/api/v1"

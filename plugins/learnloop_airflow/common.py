@@ -16,24 +16,23 @@ def run_owner(context: Any) -> str:
     return getattr(context["dag_run"], "triggering_user_name", None) or SERVICE.name
 
 
-def readable(path: str) -> Path:
-    """A folder that people may have read: within the allowed roots, and so are its links."""
+def readable(path: str, user: str) -> Path:
+    """A folder that ``user`` may have read: within the allowed roots, and so are its links."""
     from learnloop.datasets.allowed import allowed_folder, refuse_links_out
     from learnloop.settings import settings
 
-    configured = settings()
-    folder = allowed_folder(path, roots=configured.roots, home=configured.home)
-    refuse_links_out(folder, roots=configured.roots, home=configured.home)
+    where = settings().whose(user)
+    folder = allowed_folder(path, **where)
+    refuse_links_out(folder, **where)
     return folder
 
 
-def writable(path: str) -> Path:
-    """A folder that people may have written to."""
+def writable(path: str, user: str) -> Path:
+    """A folder that ``user`` may have written to."""
     from learnloop.datasets.allowed import allowed_folder
     from learnloop.settings import settings
 
-    configured = settings()
-    return allowed_folder(path, roots=configured.roots, home=configured.home)
+    return allowed_folder(path, **settings().whose(user))
 
 
 def store() -> Store:

@@ -8,18 +8,19 @@ from pathlib import Path
 
 from learnloop.datasets.names import check_line
 from learnloop.errors import InvalidInput, PermissionDenied
+from learnloop.jobs.namespace import user_folder
 
-# Below the state directory, what people have to do with; the rest of it is the platform's own, secrets among it.
-OPEN_PLACES = ("namespaces", "demo")
+KINDS = ("data", "tmp", "results", "models")
 _SHOWN = 5
 
 
-def allowed_folder(path: str | Path, *, roots: Sequence[Path], home: Path) -> Path:
-    """``path`` with its links resolved, if it may be read or written.
+def allowed_folder(path: str | Path, *, user: str, roots: Sequence[Path], home: Path, namespaces: Path) -> Path:
+    """``path`` with its links resolved, if ``user`` may have it read or written.
 
     Args:
         roots: the folders below which it must be.
-        home: the state directory, of which only ``namespaces`` and ``demo`` are open.
+        home: the state directory. It is the platform's own, secrets among it, but for the demo's data.
+        namespaces: holds people's own folders; each is open to its owner alone.
 
     Raises:
         InvalidInput: not absolute, with ``..``, or text that cannot be a path.
@@ -29,16 +30,16 @@ def allowed_folder(path: str | Path, *, roots: Sequence[Path], home: Path) -> Pa
     if not text.startswith("/") or ".." in text.split("/"):
         raise InvalidInput(f"{text!r} must be an absolute path without '..'")
     place = Path(os.path.realpath(text))
-    if not _may(place, roots, home):
+    if not _may(place, user, roots, home, namespaces):
         named = ", ".join(str(root) for root in roots)
         raise PermissionDenied(
-            f"{text} is outside the allowed roots ({named}) or inside the platform's own files:"
+            f"{text} is outside the allowed roots ({named}), or inside the platform's or another person's files:"
             " move it, or have LEARNLOOP_ALLOWED_ROOTS name its folder"
         )
     return place
 
 
-def refuse_links_out(folder: Path, *, roots: Sequence[Path], home: Path) -> None:
+def refuse_links_out(folder: Path, *, user: str, roots: Sequence[Path], home: Path, namespaces: Path) -> None:
     """Raise when a file link of ``folder`` leads where its reader may not read: a snapshot takes what links lead to.
 
     Raises:
@@ -48,16 +49,18 @@ def refuse_links_out(folder: Path, *, roots: Sequence[Path], home: Path) -> None
     for parent, _, names in os.walk(folder):
         with os.scandir(parent) as entries:
             links = [entry.path for entry in entries if entry.is_symlink() and entry.name in names]
-        bad += [link for link in links if not _may(Path(os.path.realpath(link)), roots, home)]
+        bad += [link for link in links if not _may(Path(os.path.realpath(link)), user, roots, home, namespaces)]
     if bad:
         more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
         raise PermissionDenied(f"links lead outside the allowed roots: {', '.join(sorted(bad)[:_SHOWN])}{more}")
 
 
-def _may(place: Path, roots: Sequence[Path], home: Path) -> bool:
-    own = Path(os.path.realpath(home))
+def _may(place: Path, user: str, roots: Sequence[Path], home: Path, namespaces: Path) -> bool:
+    own, names = Path(os.path.realpath(home)), Path(os.path.realpath(namespaces))
+    if place.is_relative_to(names):
+        return any(place.is_relative_to(names / kind / user_folder(user)) for kind in KINDS)
     if place.is_relative_to(own):
-        return any(place.is_relative_to(own / name) for name in OPEN_PLACES)
-    if own.is_relative_to(place):
+        return place.is_relative_to(own / "demo")
+    if own.is_relative_to(place) or names.is_relative_to(place):
         return False  # a folder that holds the state directory holds its secrets
     return any(place.is_relative_to(os.path.realpath(root)) for root in roots)

@@ -28,6 +28,7 @@ class RestoreOperator(BaseOperator):
         from learnloop.database import session
         from learnloop.datasets.restore import restore
 
+        owner = run_owner(context)
         with session() as db:
-            restore(db, store(), self.version, writable(self.target), user=run_owner(context))
+            restore(db, store(), self.version, writable(self.target, owner), user=owner)
         return self.target

@@ -42,7 +42,12 @@ class RegisterBatchOperator(BaseOperator):
             dataset = get_dataset(db, self.dataset)
             if self.path:
                 batch = register_batch(
-                    db, store(), dataset, readable(self.path), name=self.batch or None, owner=run_owner(context)
+                    db,
+                    store(),
+                    dataset,
+                    readable(self.path, run_owner(context)),
+                    name=self.batch or None,
+                    owner=run_owner(context),
                 )
             else:
                 batch = get_batch(db, dataset, self.batch)

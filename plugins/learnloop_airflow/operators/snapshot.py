@@ -29,7 +29,7 @@ class ValidateOperator(BaseOperator):
         if is_url(self.path):
             self.log.info("%s is no folder: its samples are checked when its version is preprocessed", self.path)
             return {}
-        report = validate_folder(readable(self.path))
+        report = validate_folder(readable(self.path, run_owner(context)))
         report.raise_if_wrong()
         self.log.info("%s: %d samples, %d labelled: nothing is wrong", self.path, report.samples, report.labelled)
         return {"samples": report.samples, "labelled": report.labelled, "per_class": report.per_class}
@@ -62,7 +62,7 @@ class SnapshotOperator(BaseOperator):
             version = snapshot(
                 db,
                 store(),
-                self.path if is_url(self.path) else readable(self.path),
+                self.path if is_url(self.path) else readable(self.path, run_owner(context)),
                 owner=run_owner(context),
                 message=self.message,
                 run_id=context["run_id"],

@@ -171,7 +171,7 @@ class CommitWorkspaceOperator(BaseOperator):
 
         owner, name = run_owner(context), self.workspace["workspace"]
         if self.annotations:
-            changed = workspaces.label(session, name, readable(self.annotations), owner=owner)
+            changed = workspaces.label(session, name, readable(self.annotations, owner), owner=owner)
             self.log.info("%d samples got another label", changed)
         made = workspaces.commit(session, store(), name, owner=owner, message=self.message or "trained in a workspace")
         with session() as db:

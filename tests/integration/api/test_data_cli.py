@@ -215,6 +215,15 @@ def test_paths_outside_the_allowed_roots_are_refused(
     assert "sly.png" in run("sam", "dataset", "snapshot", home / "lamps", code=1).stderr.replace("\n", "")
 
 
+def test_nobody_has_anothers_namespace_read(run: Run, first: str, tmp_path: Path) -> None:
+    mine = Path(run("sam", "dataset", "workspace", "create", first, "mine").stdout.strip())
+    assert "another person's files" in run("bo", "dataset", "snapshot", mine, code=1).stderr.replace("\n", " ")
+    into = mine.parent / "out"
+    assert "another person's files" in run("bo", "dataset", "restore", first, into, code=1).stderr.replace("\n", " ")
+    assert not into.exists()
+    assert "lamps_v1." in run("sam", "dataset", "snapshot", mine).output
+
+
 def test_the_token_is_kept_for_its_owners_eyes_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     common.write_tokens({"http://here": "word"})

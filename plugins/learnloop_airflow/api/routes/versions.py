@@ -57,8 +57,8 @@ def make_snapshot(wanted: NewSnapshot, caller: Caller) -> StreamingResponse:
         raise InvalidInput(
             f"{wanted.path}: a URL needs credentials, which the API has not: run the DAG base_model_training with it"
         )
-    folder = allowed_folder(wanted.path, roots=configured.roots, home=configured.home)
-    refuse_links_out(folder, roots=configured.roots, home=configured.home)
+    folder = allowed_folder(wanted.path, **configured.whose(caller.name))
+    refuse_links_out(folder, **configured.whose(caller.name))
 
     def work(progress: Progress) -> dict[str, Any]:
         with session() as db:
@@ -112,7 +112,7 @@ def show_dvc_file(name: str, caller: Caller) -> Response:
 def restore_version(name: str, wanted: Target, caller: Caller) -> StreamingResponse:
     """Put a version's files into a folder of the server's machine, whole or not at all; progress as lines of JSON."""
     configured = settings()
-    target = allowed_folder(wanted.target, roots=configured.roots, home=configured.home)
+    target = allowed_folder(wanted.target, **configured.whose(caller.name))
 
     def work(progress: Progress) -> dict[str, Any]:
         with session() as db:
