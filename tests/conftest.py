@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 from long_proofs import pytest_collection_modifyitems  # noqa: F401 - a hook
 from s3_server import s3, s3_server  # noqa: F401 - fixtures
@@ -17,6 +18,10 @@ from sqlalchemy.orm import Session
 
 from learnloop.database import Base
 from learnloop.database.engine import engine
+
+# No unit test is timed: a busy machine is no fault of the code's.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
