@@ -34,7 +34,7 @@ def execute(path, database_url, store, s3, home, secret=None):
             **os.environ,
             "AIRFLOW_HOME": str(home / "airflow"),
             "AIRFLOW_CONN_SITE_STORAGE": json.dumps(connection),
-            "LEARNLOOP_HOME": str(home),
+            "LEARNLOOP_HOME": str(home / "state"),
             "LEARNLOOP_DATABASE_URL": database_url,
             "LEARNLOOP_STORE": str(store.root),
         },
