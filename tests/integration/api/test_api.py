@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from route_places import PLACES
 from sqlalchemy.orm import Session
 
 from learnloop.database import Annotation, AnnotationTask, Batch, Dataset
 from learnloop.datasets.store import Store
 from learnloop.permissions import PERMISSIONS
-
-PLACES = {
-    "name": "pets",
-    "task_id": 1,
-    "before": "a",
-    "after": "b",
-    "token": 1,
-    "request_id": 1,
-    "merge_id": 1,
-}
-"""Something for every parameter in a route's path."""
 
 PREDICTION = {
     "label": "cat",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from route_places import PLACES
 from starlette.testclient import TestClient
 
 BEARER = {"Authorization": "Bearer "}
@@ -18,7 +19,7 @@ def test_every_route_asks_who_is_calling(app, anybody) -> None:
     asked = 0
     for path, operations in paths:
         for method in operations:
-            answer = anybody.request(method, path.format(name="pets", task_id=1), json={"label": "cat"})
+            answer = anybody.request(method, path.format_map(PLACES), json={"label": "cat"})
             assert answer.status_code == 401, (method, path, answer.text)
             assert answer.json()["type"] == "urn:learnloop:problem:not-authenticated"
             asked += 1

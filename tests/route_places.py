@@ -1,0 +1,11 @@
+"""Something for every parameter in a path of the API, for tests that walk all routes."""
+
+PLACES = {
+    "name": "pets",
+    "task_id": 1,
+    "before": "a",
+    "after": "b",
+    "token": 1,
+    "request_id": 1,
+    "merge_id": 1,
+}
