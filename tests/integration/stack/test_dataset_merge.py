@@ -19,6 +19,8 @@ from learnloop.settings import load
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
+DAG = "/dags/dataset_merge"
+
 
 @pytest.fixture
 def conflict(live_stack, tmp_path) -> Iterator[tuple[str, str, Store]]:
@@ -53,24 +55,24 @@ def test_a_person_decides_in_airflow(live_stack, conflict) -> None:
     url, theirs, store = conflict
     people = {
         role: httpx.Client(
-            base_url=f"{live_stack.url}/api/v2/dags/dataset_merge",
+            base_url=f"{live_stack.url}/api/v2",
             headers={"Authorization": f"Bearer {token(live_stack, role)}"},
             timeout=60,
         )
         for role in ("admin", "scientist", "annotator")
     }
     sue = people["scientist"]
-    wait_for(lambda: sue.get("").status_code == 200, 120)
-    people["admin"].patch("", json={"is_paused": False})
+    wait_for(lambda: sue.get(DAG).status_code == 200, 120)
+    people["admin"].patch(DAG, json={"is_paused": False})
     conf = {"dataset": "disputed-lamps", "version": theirs, "strategy": "ask", "message": "decided in Airflow"}
-    wrong = sue.post("/dagRuns", json={"logical_date": None, "conf": {**conf, "strategy": "toss a coin"}})
+    wrong = sue.post(f"{DAG}/dagRuns", json={"logical_date": None, "conf": {**conf, "strategy": "toss a coin"}})
     assert wrong.status_code == 400, wrong.text
     # Who has no right to merge starts nothing, whatever Airflow would say.
-    refused = people["annotator"].post("/dagRuns", json={"logical_date": None, "conf": conf})
+    refused = people["annotator"].post(f"{DAG}/dagRuns", json={"logical_date": None, "conf": conf})
     assert (refused.status_code, refused.json()["type"]) == (403, "urn:learnloop:problem:permission-denied")
-    started = sue.post("/dagRuns", json={"logical_date": None, "conf": conf})
+    started = sue.post(f"{DAG}/dagRuns", json={"logical_date": None, "conf": conf})
     assert started.status_code == 200, started.text
-    run = f"/dagRuns/{started.json()['dag_run_id']}"
+    run = f"{DAG}/dagRuns/{started.json()['dag_run_id']}"
 
     wait_for(lambda: sue.get(f"{run}/taskInstances/decide").json()["state"] == "awaiting_input", 240)
     form = f"{run}/taskInstances/decide/-1/hitlDetails"
