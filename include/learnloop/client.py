@@ -96,7 +96,7 @@ class LearnloopClient(DataMethods):
 
         Raises:
             NotAuthenticated: wrong name or password.
-        Unavailable: nothing answers there, or what answers is not well.
+            Unavailable: nothing answers there, or what answers is not well.
         """
         with cls(base_url) as anonymous:
             credentials = {"username": username, "password": password}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,14 @@ from sqlalchemy import select
 from learnloop.client import LearnloopClient
 from learnloop.database import Annotation, ConfirmedAnnotation, Dataset, Decision, Round
 from learnloop.database.engine import session
-from learnloop.errors import LearnloopError
+from learnloop.errors import LearnloopError, NotAuthenticated
 from learnloop.settings import Settings, load
 from learnloop.stack import __main__ as stack
 from learnloop.stack.demo import baseline, digits, report
 from learnloop.stack.demo.airflow import AirflowClient, RunFailed
 from learnloop.stack.demo.annotators import ScriptedAnnotator
 from learnloop.stack.initialise import set_users
-from learnloop.stack.places import Places
+from learnloop.stack.places import Places, write_private
 
 ROUNDS = 4
 BUDGET = 40
@@ -53,12 +55,7 @@ def run(places: Places) -> None:
     started = time.monotonic()
     settings = load({"LEARNLOOP_HOME": str(places.home)})
     os.environ["LEARNLOOP_HOME"] = str(places.home)  # for learnloop.settings.settings() in this process
-    passwords = set_users(
-        [{"name": name, "role": role, "reset": True} for name, role in USERS.items()],
-        stack.running_environment(places),
-        places.logs / "roles.log",
-    )
-    clients = {name: LearnloopClient.login(settings.api_url, name, password) for name, password in passwords.items()}
+    clients = log_in(settings, places)
     scientist = clients["demo-scientist"]
     airflow = AirflowClient(settings.api_url, scientist.token or "")
     name = free_name()
@@ -89,6 +86,25 @@ def run(places: Places) -> None:
         "\n`make status` says what runs, `make password USER=admin` gives a new password, `make down` stops it"
     )
     say(started, "done")
+
+
+def log_in(settings: Settings, places: Places) -> dict[str, LearnloopClient]:
+    """The demo's people, each logged in. Their passwords are kept, since making users takes Airflow eight seconds."""
+    kept = places.secrets / "demo_passwords.json"
+    if kept.exists() and (passwords := json.loads(kept.read_text())).keys() >= USERS.keys():
+        with suppress(NotAuthenticated):  # somebody has changed a password or removed a user: make them anew
+            return _log_in(settings, passwords)
+    passwords = set_users(
+        [{"name": name, "role": role, "reset": True} for name, role in USERS.items()],
+        stack.running_environment(places),
+        places.logs / "roles.log",
+    )
+    write_private(kept, json.dumps(passwords))
+    return _log_in(settings, passwords)
+
+
+def _log_in(settings: Settings, passwords: dict[str, str]) -> dict[str, LearnloopClient]:
+    return {name: LearnloopClient.login(settings.api_url, name, passwords[name]) for name in USERS}
 
 
 def one_round(

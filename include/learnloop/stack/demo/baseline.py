@@ -15,13 +15,13 @@ from learnloop.jobs.spec import parse_spec
 from learnloop.settings import Settings
 from learnloop.stack.demo.digits import Digits
 
-SEEDS = 10
+SEEDS = 5
 
 
 def accuracies(
     settings: Settings, data: Digits, name: str, counts: Sequence[int], trainer: dict[str, Any]
 ) -> dict[int, float]:
-    """Mean test accuracy over ten seeds of training on as many random samples as the loop had, by label count."""
+    """Mean test accuracy over five seeds of training on as many random samples as the loop had, by label count."""
     spec = parse_spec(
         {
             "module": "learnloop.training.random_baseline",

@@ -30,6 +30,7 @@ CHECKPOINT_SECONDS = 5.0
 PROGRESS_EPOCHS = 10
 SHRINK = 0.5
 PLATEAU_EPOCHS = 15  # without 1 % less loss: the end
+CALL_SAMPLES = 1000  # scikit-learn checks its input at each call, which for 60 samples takes longer than an epoch
 CHECKPOINT_TYPES = ["sklearn.neural_network._stochastic_optimizers.AdamOptimizer"]
 
 
@@ -67,24 +68,29 @@ class MLPTrainer(Trainer):
         else:
             classifier = self._new(rows, names, classes, seed)
             start = "cold: there is no parent" if parent is None else self._start_from(parent, classifier, scaler)
-        saved = time.monotonic()
-        while not self._done(classifier.loss_curve_):
-            epoch = len(classifier.loss_curve_)
+        each = max(1, CALL_SAMPLES // len(y))  # epochs of one call
+        epoch = min(each * len(classifier.loss_curve_), self.max_epochs)
+        saved, told = time.monotonic(), epoch
+        while epoch < self.max_epochs and not _plateau(classifier.loss_curve_, -(-PLATEAU_EPOCHS // each)):
             # An order by seed and epoch alone, so that a resumed fit goes on exactly where it was.
-            order = np.random.default_rng([seed, epoch]).permutation(len(y))
+            upto = min(epoch + each, self.max_epochs)
+            order = np.concatenate(
+                [np.random.default_rng([seed, number]).permutation(len(y)) for number in range(epoch, upto)]
+            )
             classifier.partial_fit(rows[order], names[order], sample_weight=weights[order])
-            epoch += 1
-            if epoch % PROGRESS_EPOCHS == 0:
+            epoch = upto
+            if epoch - told >= PROGRESS_EPOCHS:
                 progress(epoch=epoch, max_epochs=self.max_epochs, loss=round(float(classifier.loss_), 6))
+                told = epoch
             if checkpoint and time.monotonic() - saved > CHECKPOINT_SECONDS:
                 _save(classifier, checkpoint)
                 saved = time.monotonic()
-        losses = [float(loss) for loss in classifier.loss_curve_]
-        progress(epoch=len(losses), max_epochs=self.max_epochs, loss=round(losses[-1], 6), done=True)
+        loss = float(classifier.loss_curve_[-1])
+        progress(epoch=epoch, max_epochs=self.max_epochs, loss=round(loss, 6), done=True)
         _strip(classifier)
         return Fitted(
             Pipeline([("scaler", scaler), ("classifier", classifier)]),
-            {"epochs": len(losses), "loss": losses[-1], "start": start},
+            {"epochs": epoch, "loss": loss, "start": start},
         )
 
     def _new(self, rows: Array, names: Any, classes: tuple[str, ...], seed: int) -> MLPClassifier:
@@ -124,10 +130,10 @@ class MLPTrainer(Trainer):
             fresh += SHRINK * learned
         return f"warm: the parent's weights, shrunk to {SHRINK:g}"
 
-    def _done(self, losses: list[float]) -> bool:
-        if len(losses) <= PLATEAU_EPOCHS:
-            return len(losses) >= self.max_epochs
-        return len(losses) >= self.max_epochs or min(losses[-PLATEAU_EPOCHS:]) > 0.99 * min(losses[:-PLATEAU_EPOCHS])
+
+def _plateau(losses: list[float], window: int) -> bool:
+    """Whether the last ``window`` losses brought no 1 % less than what was before them."""
+    return len(losses) > window and min(losses[-window:]) > 0.99 * min(losses[:-window])
 
 
 def _rescaled(old: MLPClassifier, before: StandardScaler, now: StandardScaler) -> tuple[list[Array], list[Array]]:
