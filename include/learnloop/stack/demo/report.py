@@ -78,7 +78,7 @@ def plot(rounds: Sequence[RoundReport], title: str, path: Path) -> None:
     labels = [row.labels for row in rounds]
     axes.plot(labels, [100 * row.accuracy for row in rounds], marker="o", label="the loop (diverse mini-batch)")
     random = [(row.labels, 100 * row.random) for row in rounds if row.random is not None]
-    axes.plot(*zip(*random, strict=True), marker="s", linestyle="--", label="random sampling (mean of 10 seeds)")
+    axes.plot(*zip(*random, strict=True), marker="s", linestyle="--", label="random sampling (mean of 5 seeds)")
     axes.set_xlabel("labelled training samples")
     axes.set_ylabel("accuracy on the frozen test split, %")
     axes.set_title(title)

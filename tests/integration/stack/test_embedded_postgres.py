@@ -1,0 +1,38 @@
+"""The embedded PostgreSQL on a machine of several users."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ASK = """
+from learnloop.stack import postgres
+print(postgres.library().postgres_server.PostgresServer.lock_path)
+"""
+
+
+def ask(temporary: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    return subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_its_lock_is_in_a_folder_of_the_user(tmp_path: Path) -> None:
+    answer = ask(tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    folder = tmp_path / f"learnloop-{os.geteuid()}"
+    assert Path(answer.stdout.strip()) == folder / "python_PostgresServer" / ".lockfile"
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder of another user's")
+def test_a_folder_that_somebody_else_has_put_there_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / f"learnloop-{os.geteuid()}"
+    folder.mkdir()
+    os.chown(folder, 12345, 12345)
+    answer = ask(tmp_path)
+    assert answer.returncode != 0
+    assert f"{folder} must be a folder of user {os.geteuid()}'s" in answer.stderr
