@@ -29,12 +29,12 @@ lists what is wrong and where.
     tags=["learnloop"],
     params={
         "path": Param("", type="string", minLength=1, title="Dataset folder", description="An absolute path"),
-        "message": Param("", type="string", title="Message", description="What the version's history says"),
+        "message": Param(None, type=["null", "string"], title="Message", description="What the version's history says"),
     },
     render_template_as_native_obj=True,
 ):
     validate = ValidateOperator(task_id="validate", path="{{ params.path }}")
-    snapshot = SnapshotOperator(task_id="snapshot", path="{{ params.path }}", message="{{ params.message }}")
+    snapshot = SnapshotOperator(task_id="snapshot", path="{{ params.path }}", message="{{ params.message or '' }}")
     preprocess = PreprocessOperator(task_id="preprocess", version="{{ ti.xcom_pull('snapshot')['version'] }}")
     open_round = OpenBaseRoundOperator(task_id="open_round", pin=preprocess.output)
     train = TrainOperator(task_id="train", pin=open_round.output)

@@ -43,7 +43,11 @@ Until then nothing of the dataset changes, and when it has moved on meanwhile, a
             ASK, type="string", enum=[ASK, *STRATEGIES], title="Conflicts", description="Who or what decides them"
         ),
         "message": Param(
-            "", type="string", maxLength=2000, title="Message", description="What the merged version's history says"
+            None,
+            type=["null", "string"],
+            maxLength=2000,
+            title="Message",
+            description="What the merged version's history says",
         ),
     },
     render_template_as_native_obj=True,
@@ -53,7 +57,7 @@ Until then nothing of the dataset changes, and when it has moved on meanwhile, a
         dataset="{{ params.dataset }}",
         version="{{ params.version }}",
         strategy="{{ params.strategy }}",
-        message="{{ params.message }}",
+        message="{{ params.message or '' }}",
     )
     decide = DecideMergeOperator(task_id="decide", merge=open_merge.output)
     merge = MergeOperator(task_id="merge", merge=open_merge.output)

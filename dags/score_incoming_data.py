@@ -29,9 +29,11 @@ on the annotation page.
     tags=["learnloop"],
     params={
         "dataset": Param("", type="string", minLength=1, title="Dataset"),
-        "path": Param("", type="string", title="Folder of new samples", description="Empty: score a known batch"),
+        "path": Param(
+            None, type=["null", "string"], title="Folder of new samples", description="Empty: score a known batch"
+        ),
         "batch": Param(
-            "", type="string", title="Batch", description="A name for the new batch, or that of a known one"
+            None, type=["null", "string"], title="Batch", description="A name for the new batch, or that of a known one"
         ),
     },
     render_template_as_native_obj=True,
@@ -39,8 +41,8 @@ on the annotation page.
     register = RegisterBatchOperator(
         task_id="register_batch",
         dataset="{{ params.dataset }}",
-        path="{{ params.path }}",
-        batch="{{ params.batch }}",
+        path="{{ params.path or '' }}",
+        batch="{{ params.batch or '' }}",
     )
     shards = ShardOperator(task_id="shards", pin=register.output)
     predict = PredictOperator.partial(task_id="predict").expand(shard=shards.output)

@@ -37,36 +37,40 @@ The model is not deployed: that is for the rounds of `incremental_training`, whi
     tags=["learnloop"],
     params={
         "dataset": Param("", type="string", minLength=1, title="Dataset"),
-        "version": Param("", type="string", title="Version", description="Empty: the head"),
-        "workspace": Param("", type="string", title="Workspace", description="One of yours; empty: a new one"),
+        "version": Param(None, type=["null", "string"], title="Version", description="Empty: the head"),
+        "workspace": Param(
+            None, type=["null", "string"], title="Workspace", description="One of yours; empty: a new one"
+        ),
         "annotations": Param(
-            "",
-            type="string",
+            None,
+            type=["null", "string"],
             title="Labels to put in",
             description="A Parquet file with sample_id and label; empty: none",
         ),
         "trainer": Param(
-            {},
-            type="object",
+            None,
+            type=["null", "object"],
             title="Trainer",
             description='Parameters in place of the dataset\'s, such as {"hidden": [64]}; empty: as now',
         ),
-        "message": Param("", type="string", title="Message", description="What the version's history says"),
+        "message": Param(None, type=["null", "string"], title="Message", description="What the version's history says"),
         "keep": Param(False, type="boolean", title="Keep the workspace"),
     },
     render_template_as_native_obj=True,
 ):
-    lease = ReadLeaseOperator(task_id="read_lease", dataset="{{ params.dataset }}", version="{{ params.version }}")
+    lease = ReadLeaseOperator(
+        task_id="read_lease", dataset="{{ params.dataset }}", version="{{ params.version or '' }}"
+    )
     workspace = WorkspaceOperator(
-        task_id="workspace", pin=lease.output, name="{{ params.workspace }}", keep="{{ params.keep }}"
+        task_id="workspace", pin=lease.output, name="{{ params.workspace or '' }}", keep="{{ params.keep }}"
     )
     commit = CommitWorkspaceOperator(
         task_id="commit",
         workspace=workspace.output,
-        annotations="{{ params.annotations }}",
-        message="{{ params.message }}",
+        annotations="{{ params.annotations or '' }}",
+        message="{{ params.message or '' }}",
     )
-    train = TrainOperator(task_id="train", pin=commit.output, trainer="{{ params.trainer }}")
+    train = TrainOperator(task_id="train", pin=commit.output, trainer="{{ params.trainer or {} }}")
     evaluate = EvaluateOperator(task_id="evaluate", pin=commit.output, trained=train.output)
     results = SnapshotResultsOperator(
         task_id="snapshot_results", pin=commit.output, trained=train.output, evaluated=evaluate.output

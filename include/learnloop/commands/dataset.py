@@ -164,7 +164,7 @@ def conflicts(merge_id: int, json: bool = JsonOption) -> None:
         found = api.merge_request(merge_id)
     rows = []
     for one in found["conflicts"]:
-        values = [_words(one["values"].get(side)) for side in ("base", "ours", "theirs")]
+        values = [one["shown"][side] for side in ("base", "ours", "theirs")]
         advice = "; ".join(
             f"{name}: {given['choice']}, {given['reason']}" for name, given in one["advice"].items() if given
         )

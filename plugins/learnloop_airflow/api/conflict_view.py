@@ -19,7 +19,7 @@ h1 { font-size: 1.3rem; } .muted { opacity: .7; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
 th, td { text-align: left; padding: .5rem .6rem; border-bottom: 1px solid color-mix(in srgb, currentColor 18%, transparent);
   vertical-align: top; overflow-wrap: anywhere; }
-label { display: block; cursor: pointer; } td.where { font-weight: 600; }
+label { display: block; cursor: pointer; } td.where { font-weight: 600; min-width: 11rem; }
 button { font: inherit; padding: .45rem .9rem; margin: 0 .5rem .5rem 0; border-radius: .5rem; border: 1px solid;
   cursor: pointer; background: transparent; color: inherit; }
 button.main { background: #4f46e5; border-color: #4f46e5; color: #fff; }
@@ -79,14 +79,15 @@ def _state(merge: dict[str, Any], left: int) -> str:
         return f"<p>Merged: the head is <b>{escape(merge['version'])}</b>.</p>"
     if merge["state"] == "cancelled":
         return "<p>Cancelled.</p>"
-    return f"<p><b>{left}</b> conflicts have no answer yet. When none is left, the merge is completed.</p>"
+    have = "conflict has" if left == 1 else "conflicts have"
+    return f"<p><b>{left}</b> {have} no answer yet. When none is left, the merge is completed.</p>"
 
 
 def _row(one: dict[str, Any], is_open: bool) -> str:
     where = " · ".join(part for part in (one["path"], one["key"], one["field"]) if part)
     cells = [f'<td class="where">{escape(where)}</td>']
     for side in ("base", "ours", "theirs"):
-        value = escape("—" if one["values"].get(side) is None else str(one["values"][side]))
+        value = escape(one["shown"][side])
         if is_open:
             checked = " checked" if one["answer"] == side else ""
             value = f'<label><input type="radio" name="{one["id"]}" value="{side}"{checked}> {value}</label>'

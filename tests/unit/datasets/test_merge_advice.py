@@ -39,7 +39,7 @@ def test_newest_is_the_later_annotation_else_the_later_version():
         ({}, record("x"), record("y", "ben"), "theirs", "1 gave 'y' (ben), 0 the other"),
         # One person counts once, however often they are named.
         ({("s", "x"): {"ana"}, ("other", "x"): {"eva"}}, record("x", "ana", 1), record("y", "ben", 2), "theirs",
-         "1 people gave each label, so the newest: annotated later"),
+         "as many people gave either label (1), so the newest: annotated later"),
         ({}, record("x"), record("y"), "ours", "nobody is named for either label, so the newest: the later version"),
         ({("s", "x"): {"ana"}}, record("x"), None, "ours", "no votes to count here"),
     ],

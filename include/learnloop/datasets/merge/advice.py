@@ -51,7 +51,7 @@ class Advisor:
                 more, fewer, record = (other, mine, theirs) if len(other) > len(mine) else (mine, other, ours)
                 reason = f"{len(more)} gave {record['label']!r} ({', '.join(sorted(more))}), {len(fewer)} the other"
                 return Advice("theirs" if record is theirs else "ours", reason)
-            why = f"{len(mine)} people gave each label" if mine else "nobody is named for either label"
+            why = f"as many people gave either label ({len(mine)})" if mine else "nobody is named for either label"
             return self.fallback(ours, theirs, why)
         return self.fallback(ours, theirs)
 

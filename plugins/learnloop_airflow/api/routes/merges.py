@@ -21,6 +21,7 @@ from learnloop.datasets.merge.requests import (
     resolve_all,
 )
 from learnloop.datasets.merge.stored import conflicts_of
+from learnloop.datasets.merge.words import in_words
 from learnloop.datasets.store import Store
 from learnloop.datasets.versions import get_dataset
 from learnloop.settings import settings
@@ -136,6 +137,7 @@ def _conflict(row: MergeConflict) -> dict[str, Any]:
         "key": row.key,
         "field": row.field,
         "values": row.values,
+        "shown": in_words(row.values, row.field),
         "advice": row.advice,
         "answer": row.answer,
         "answer_reason": row.answer_reason,
