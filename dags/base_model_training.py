@@ -31,7 +31,6 @@ lists what is wrong and where.
         "path": Param("", type="string", minLength=1, title="Dataset folder", description="An absolute path"),
         "message": Param(None, type=["null", "string"], title="Message", description="What the version's history says"),
     },
-    render_template_as_native_obj=True,
 ):
     validate = ValidateOperator(task_id="validate", path="{{ params.path }}")
     snapshot = SnapshotOperator(task_id="snapshot", path="{{ params.path }}", message="{{ params.message or '' }}")

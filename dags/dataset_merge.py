@@ -50,7 +50,6 @@ Until then nothing of the dataset changes, and when it has moved on meanwhile, a
             description="What the merged version's history says",
         ),
     },
-    render_template_as_native_obj=True,
 ):
     open_merge = OpenMergeOperator(
         task_id="open_merge",

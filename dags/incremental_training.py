@@ -31,7 +31,6 @@ A failed run can be cleared and goes on where it stopped: the merge and the trai
     max_active_runs=4,
     tags=["learnloop"],
     params={"dataset": Param("", type="string", minLength=1, title="Dataset", description="Whose round it is")},
-    render_template_as_native_obj=True,
 ):
     merge = MergeConfirmedOperator(
         task_id="merge_confirmed_pool", round_run_id="{{ run_id }}", dataset="{{ params.dataset }}"

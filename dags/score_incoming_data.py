@@ -36,7 +36,6 @@ on the annotation page.
             None, type=["null", "string"], title="Batch", description="A name for the new batch, or that of a known one"
         ),
     },
-    render_template_as_native_obj=True,
 ):
     register = RegisterBatchOperator(
         task_id="register_batch",

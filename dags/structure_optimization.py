@@ -29,7 +29,6 @@ replaced only when another is better beyond noise; otherwise the run ends with "
     max_active_runs=2,
     tags=["learnloop"],
     params={"dataset": Param("", type="string", minLength=1, title="Dataset")},
-    render_template_as_native_obj=True,
 ):
     needed = StructureNeededOperator(task_id="structure_needed", dataset="{{ params.dataset }}")
     candidates = CandidatesOperator(task_id="candidates", pin=needed.output)

@@ -56,7 +56,6 @@ The model is not deployed: that is for the rounds of `incremental_training`, whi
         "message": Param(None, type=["null", "string"], title="Message", description="What the version's history says"),
         "keep": Param(False, type="boolean", title="Keep the workspace"),
     },
-    render_template_as_native_obj=True,
 ):
     lease = ReadLeaseOperator(
         task_id="read_lease", dataset="{{ params.dataset }}", version="{{ params.version or '' }}"
@@ -70,7 +69,7 @@ The model is not deployed: that is for the rounds of `incremental_training`, whi
         annotations="{{ params.annotations or '' }}",
         message="{{ params.message or '' }}",
     )
-    train = TrainOperator(task_id="train", pin=commit.output, trainer="{{ params.trainer or {} }}")
+    train = TrainOperator(task_id="train", pin=commit.output, trainer="{{ params.trainer | tojson }}")
     evaluate = EvaluateOperator(task_id="evaluate", pin=commit.output, trained=train.output)
     results = SnapshotResultsOperator(
         task_id="snapshot_results", pin=commit.output, trained=train.output, evaluated=evaluate.output

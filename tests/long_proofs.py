@@ -39,6 +39,8 @@ KEPT = {
     "test_a_failed_run_leaves_nothing": 0,
     # the whole demo, minutes each
     "test_ctrl_c_anywhere_stops_everything_and_the_next_demo_works": 0,
+    # a browser, half a minute each
+    "test_with_only_what_is_needed_filled_in_a_run_starts": 2,
     # bounded by the time of what is waited for
     "test_as_many_transfers_run_at_once_as_were_asked_for": 0,
     "test_a_large_object_goes_to_s3_in_parts": 0,

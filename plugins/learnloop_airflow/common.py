@@ -16,6 +16,11 @@ def run_owner(context: Any) -> str:
     return getattr(context["dag_run"], "triggering_user_name", None) or SERVICE.name
 
 
+def is_true(value: object) -> bool:
+    """A boolean, or the text that a template makes of one."""
+    return value is True or value == "True"
+
+
 def readable(path: str, user: str) -> Path:
     """A folder that ``user`` may have read: within the allowed roots, and so are its links."""
     from learnloop.datasets.allowed import allowed_folder, refuse_links_out

@@ -20,12 +20,12 @@ pytestmark = [
 ]
 
 NEEDED = {
+    "workspace_training": {"dataset": "no-such"},
+    "dataset_merge": {"dataset": "no-such", "version": "no-such_v1.0"},
     "base_model_training": {"path": "/nowhere"},
     "score_incoming_data": {"dataset": "no-such"},
     "incremental_training": {"dataset": "no-such"},
     "structure_optimization": {"dataset": "no-such"},
-    "workspace_training": {"dataset": "no-such"},
-    "dataset_merge": {"dataset": "no-such", "version": "no-such_v1.0"},
 }
 
 

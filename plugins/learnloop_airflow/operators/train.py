@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ class TrainOperator(JobOperator):
 
     :param pin: a version as ``SnapshotOperator`` returns it, with ``parent_model_version`` and ``trainer`` optional
         (templated, usually another task's output).
-    :param trainer: parameters of the trainer; they override those of the pin (templated).
+    :param trainer: parameters of the trainer, or the JSON of them; they override those of the pin (templated).
     """
 
     template_fields: Sequence[str] = ("pin", "trainer")
@@ -31,7 +32,8 @@ class TrainOperator(JobOperator):
         self.trainer = trainer
 
     def build_spec(self, context: Context) -> JobSpec:
-        params = {**self.pin.get("trainer", {}), **(self.trainer or {})}
+        given = json.loads(self.trainer) if isinstance(self.trainer, str) else self.trainer
+        params = {**self.pin.get("trainer", {}), **(given or {})}
         return job_on_dataset(
             "learnloop.training.train",
             self.pin,

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from learnloop_airflow.common import readable, run_owner, store
+from learnloop_airflow.common import is_true, readable, run_owner, store
 from learnloop_airflow.operators.rounds import loop_facts
 from learnloop_airflow.operators.snapshot import pin
 
@@ -117,7 +117,7 @@ class WorkspaceOperator(BaseOperator):
                 name=key,
                 namespaces=configured.namespaces,
                 quota=workspaces.Quota(configured.workspaces_per_user, configured.workspace_bytes_per_user),
-                lasts=None if self.keep else self.lasts,
+                lasts=None if is_true(self.keep) else self.lasts,
                 key=key,
             )
         self.log.info("workspace %s of %s: %s", used.name, owner, used.path)
@@ -142,7 +142,7 @@ class DiscardWorkspaceOperator(BaseOperator):
         from learnloop.database import session
         from learnloop.datasets.workspace_removal import discard
 
-        if self.workspace is None or self.workspace["key"] is None or self.keep:
+        if self.workspace is None or self.workspace["key"] is None or is_true(self.keep):
             return False
         return discard(session, self.workspace["workspace"], owner=run_owner(context), key=self.workspace["key"])
 

@@ -58,7 +58,7 @@ def personal_version() -> str:
         owner=owner,
         name="by-hand",
         namespaces=settings().namespaces,
-        quota=workspaces.Quota(1, 2**30),
+        quota=workspaces.Quota(2, 2**30),
     )
     path = Path(made.path) / "annotations.parquet"
     table = pq.read_table(path)
@@ -71,8 +71,10 @@ def personal_version() -> str:
 
 def main(url: str, folder: str, user: str, password: str) -> None:
     data = digits.write(Path(folder), NAME, budget=20)
-    run("base_model_training", path=str(data.dataset), message="by hand")
-    run("score_incoming_data", dataset=NAME, path=str(data.pool), batch="pool")
+    run(
+        "base_model_training", path=str(data.dataset), message="42"
+    )  # as text: templates that make Python values would make a number
+    run("score_incoming_data", dataset=NAME, path=str(data.pool), batch="2026")
     with LearnloopClient.login(url, user, password) as annotator:
         for _ in range(12):  # fewer than start a round: it is started by hand below
             task = annotator.claim(NAME)
@@ -80,7 +82,7 @@ def main(url: str, folder: str, user: str, password: str) -> None:
             annotator.submit(task.id, data.truth[task.sample_id], seconds=random.uniform(0.5, 2))
     run("incremental_training", dataset=NAME)
     run("structure_optimization", dataset=NAME)
-    run("workspace_training", dataset=NAME)
+    run("workspace_training", dataset=NAME, trainer={"hidden": [16]}, keep=True)
     run("dataset_merge", dataset=NAME, version=personal_version(), strategy="newest")
     run("dispatch_rounds")
     run("platform_maintenance")
