@@ -21,6 +21,7 @@ KEPT = {
     "test_the_collector_gives_up_when_the_holder_does_not_end": 0,
     # killed at every step
     "test_a_collector_killed_anywhere_loses_nothing_and_the_next_takes_the_rest": 2,
+    "test_a_killed_commit_was_not_made_and_its_retry_makes_it": 2,
     "test_a_killed_completion_changes_nothing_and_can_be_done_again": 2,
     "test_a_killed_auto_merge_leaves_nothing_and_can_be_done_again": 1,
     "test_who_is_killed_moving_leaves_the_version_where_it_was": 2,
@@ -29,6 +30,7 @@ KEPT = {
     "test_a_killed_restore_leaves_the_target_as_it_was_or_complete": 2,
     "test_a_killed_push_shows_nothing_half_and_continues": 2,
     "test_a_killed_fetch_shows_nothing_half_and_continues": 2,
+    "test_a_killed_replication_shows_nothing_half_and_continues": 1,
     "test_a_killed_repair_loses_nothing_and_ends_well_when_run_again": 1,
     # the stock dvc, a process of seconds each time
     "test_what_the_cache_lacks_comes_from_its_remote": 0,

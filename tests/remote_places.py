@@ -154,12 +154,14 @@ def run_as_root(*command: str) -> None:
 _APART = """
 import json, sys
 from pathlib import Path
-from learnloop.datasets.remotes import fetch, open_remote, push, repair, verify
+from learnloop.datasets.remotes import fetch, open_remote, push, repair, replicate, verify
 from learnloop.datasets.store import Store
 verb, root, address, options, trees = json.loads(sys.argv[1])
 store, remote = Store(Path(root)), open_remote(address, options)
 if verb == "repair":
     repair(store, remote, verify(store, {tree: tree for tree in trees}).problems, jobs=1)
+elif verb == "replicate":  # to a folder remote where the store would be
+    replicate(remote, open_remote(root), trees, jobs=1)
 else:
     {"push": push, "fetch": fetch}[verb](store, remote, trees, jobs=1)
 """

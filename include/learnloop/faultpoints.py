@@ -1,6 +1,6 @@
 """Named places at which a test can have the process killed, to show that what is left behind is sound.
 
-`reach("snapshot.objects-written")` stands after the step it names and does nothing, unless the environment variable
+`reach("snapshot.tree-written")` stands after the step it names and does nothing, unless the environment variable
 ``LEARNLOOP_FAULT`` names the point when the process starts: then the process kills itself there with SIGKILL, as a
 power cut or the kernel would. ``LEARNLOOP_FAULT=name@3`` does so at the third time the point is reached.
 """

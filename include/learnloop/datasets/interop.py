@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 from learnloop.database import DatasetVersion
 from learnloop.datasets.contents import config_of
 from learnloop.datasets.locks import writing
-from learnloop.datasets.numbering import bump_between
 from learnloop.datasets.remotes.base import Progress, Remote
 from learnloop.datasets.remotes.folder import FolderRemote
 from learnloop.datasets.remotes.fs import FsspecRemote
@@ -25,7 +24,7 @@ from learnloop.datasets.roots import hold
 from learnloop.datasets.schema import CONFIG_FILE, DatasetConfig, parse_config
 from learnloop.datasets.store import Store
 from learnloop.datasets.tree import Tree
-from learnloop.datasets.versions import commit, committed, ensure_dataset, head_of, run_key
+from learnloop.datasets.versions import commit_head, committed, ensure_dataset, head_of, run_key
 from learnloop.errors import InvalidDataset, InvalidInput, NotFound, Unavailable
 
 
@@ -123,27 +122,21 @@ def _commit(
         head = head_of(session, dataset)
         if head is not None and head.tree == name:
             return head
-        previous = None if head is None else config_of(store, head)
-        version = commit(
+        return commit_head(
             session,
             dataset,
             name,
+            config=config,
+            previous=None if head is None else config_of(store, head),
+            parents=[] if head is None else [head],
+            token=lock.token,
+            idempotency_key=key,
             files=len(tree),
             bytes=store.total_size(tree),
             owner=owner,
             message=message or f"{where['path']} of {where['repo']} at {where['rev'] or 'its working tree'}",
             provenance={"kind": "import", "run_id": run_id, **where},
-            parents=[] if head is None else [head],
-            expected_head_id=dataset.head_id,
-            token=lock.token,
-            bump=bump_between(previous, config),
-            idempotency_key=key,
         )
-        dataset.description = config.description
-        if previous is None or previous.stored_loop() != config.stored_loop():
-            dataset.loop = config.stored_loop()
-        session.flush()
-        return version
 
 
 @contextmanager

@@ -12,13 +12,12 @@ from learnloop.database import DatasetVersion
 from learnloop.datasets.adding import Progress
 from learnloop.datasets.contents import config_of
 from learnloop.datasets.locks import writing
-from learnloop.datasets.numbering import bump_between
 from learnloop.datasets.remote_source import RemoteSource, is_url
 from learnloop.datasets.roots import hold
 from learnloop.datasets.schema import CONFIG_FILE, DatasetConfig, parse_config, read_config
 from learnloop.datasets.sources import FolderSource
 from learnloop.datasets.store import Store
-from learnloop.datasets.versions import commit, committed, ensure_dataset, head_of, run_key
+from learnloop.datasets.versions import commit_head, committed, ensure_dataset, head_of, run_key
 
 # What the loop itself adds after a snapshot; the folder's owner had no part in it.
 _DERIVED = ("preprocess", "merge")
@@ -68,27 +67,21 @@ def snapshot(
         head = head_of(session, dataset)
         if head is not None and _last_snapshot(head).tree == tree_hash:
             return head
-        previous = None if head is None else config_of(store, head)
-        version = commit(
+        return commit_head(
             session,
             dataset,
             tree_hash,
+            config=config,
+            previous=None if head is None else config_of(store, head),
+            parents=[] if head is None else [head],
+            token=lock.token,
+            idempotency_key=key,
             files=len(tree),
             bytes=added.bytes,
             owner=owner,
             message=message,
             provenance={"kind": "snapshot", "run_id": run_id},
-            parents=[] if head is None else [head],
-            expected_head_id=dataset.head_id,
-            token=lock.token,
-            bump=bump_between(previous, config),
-            idempotency_key=key,
         )
-        dataset.description = config.description
-        if previous is None or previous.stored_loop() != config.stored_loop():
-            dataset.loop = config.stored_loop()
-        session.flush()
-        return version
 
 
 def _files(source: Path | str, storage_options: Mapping[str, Any] | None) -> FolderSource | RemoteSource:

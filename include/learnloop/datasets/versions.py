@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Select, or_, select
 from sqlalchemy.dialects.postgresql import insert
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from learnloop.database import Dataset, DatasetBranch, DatasetVersion, DatasetVersionParent, DeletedVersion
 from learnloop.datasets import branches, locks
 from learnloop.datasets.names import VersionName, check_dataset_name, check_person
-from learnloop.datasets.numbering import Bump, next_name, personal_name
+from learnloop.datasets.numbering import Bump, bump_between, next_name, personal_name
 from learnloop.datasets.schema import DatasetConfig
 from learnloop.errors import Conflict, InvalidInput, NotFound
 from learnloop.faultpoints import reach
@@ -145,6 +145,16 @@ def committed(session: Session, idempotency_key: str | None) -> DatasetVersion |
     return session.scalar(select(DatasetVersion).where(DatasetVersion.idempotency_key == idempotency_key))
 
 
+class _Stored(TypedDict):
+    """What a commit stores of a version as it is given."""
+
+    files: int
+    bytes: int
+    owner: str
+    message: str
+    provenance: Mapping[str, Any]
+
+
 def commit(
     session: Session,
     dataset: Dataset,
@@ -228,6 +238,47 @@ def commit(
         dataset.head = version
     session.flush()
     reach("commit.head-moved")
+    return version
+
+
+def commit_head(
+    session: Session,
+    dataset: Dataset,
+    tree_hash: str,
+    *,
+    config: DatasetConfig,
+    previous: DatasetConfig | None,
+    parents: Sequence[DatasetVersion],
+    token: int,
+    idempotency_key: str | None,
+    **stored: Unpack[_Stored],
+) -> DatasetVersion:
+    """Commit a tree as the head, and make the dataset's description and loop those of its ``dataset.yaml``.
+
+    The loop section is left alone while the file's own is as before: what was set elsewhere since is kept.
+
+    Args:
+        config: the ``dataset.yaml`` of the tree.
+        previous: that of the head it continues, which is ``parents[0]``; None when there is none.
+
+    Raises as ``commit``.
+    """
+    version = commit(
+        session,
+        dataset,
+        tree_hash,
+        parents=parents,
+        expected_head_id=parents[0].id if parents else None,
+        token=token,
+        bump=bump_between(previous, config),
+        idempotency_key=idempotency_key,
+        **stored,
+    )
+    if dataset.head_id == version.id:  # not a version that an earlier try made, and others have continued
+        dataset.description = config.description
+        if previous is None or previous.stored_loop() != config.stored_loop():
+            dataset.loop = config.stored_loop()
+        session.flush()
     return version
 
 

@@ -14,6 +14,7 @@ from learnloop.datasets.names import parse_name
 from learnloop.datasets.schema import DatasetConfig
 from learnloop.datasets.versions import (
     commit,
+    commit_head,
     create_dataset,
     get_dataset,
     get_version,
@@ -59,6 +60,29 @@ def append(db, dataset, tree="a", *, token=None, expected="head", parents=None, 
         return write(token)
     with locks.writing(db, dataset, "ana", "test") as lock:
         return write(lock.token)
+
+
+def describe(db, dataset, tree, config, previous, key=None):
+    with locks.writing(db, dataset, "ana", "test") as lock:
+        head = head_of(db, dataset)
+        return commit_head(
+            db, dataset, f"{tree * 32}.dir", config=config, previous=previous, parents=[head] if head else [],
+            token=lock.token, idempotency_key=key, files=1, bytes=2, owner="ana", message="", provenance={},
+        )  # fmt: skip
+
+
+def test_a_head_brings_its_description_and_a_changed_loop(db, dataset):
+    second = DatasetConfig.model_validate(description(description="second"))
+    third = DatasetConfig.model_validate(description(description="third", classes=["dark", "bright", "broken"]))
+    first = describe(db, dataset, "a", CONFIG, None, "once")
+    dataset.loop = {**dataset.loop, "query": {"budget": 7}}  # set by somebody, beside the file
+    assert describe(db, dataset, "b", second, CONFIG).name == "lamps_v1.1"
+    assert (dataset.description, dataset.loop["query"]["budget"]) == ("second", 7)
+    assert describe(db, dataset, "c", third, second).name == "lamps_v2.0"
+    assert dataset.loop == third.stored_loop()
+    # A late retry of the first finds what it made, and puts no old description back.
+    assert describe(db, dataset, "a", CONFIG, None, "once") is first
+    assert (dataset.description, dataset.loop) == ("third", third.stored_loop())
 
 
 def test_creating_a_dataset_twice_gives_the_first(db, dataset):

@@ -33,10 +33,9 @@ from learnloop.datasets.merge.stored import (
 )
 from learnloop.datasets.merge.trees import Choice
 from learnloop.datasets.roots import hold
-from learnloop.datasets.schema import DatasetConfig
 from learnloop.datasets.store import Store
 from learnloop.datasets.tiers import ensure_hot
-from learnloop.datasets.versions import commit, head_of
+from learnloop.datasets.versions import commit_head, head_of
 from learnloop.errors import Conflict, InvalidDataset, InvalidInput, NotFound
 from learnloop.faultpoints import reach
 
@@ -283,25 +282,22 @@ def _commit(
     dataset, theirs, before = merge.dataset, merge.theirs, config_of(store, head)
     provenance = {"kind": "merge", "merge_id": merge.id, "merged": theirs.name}
     with writing(session, dataset, owner, f"merge of {theirs.name}") as lock:
-        version = commit(
+        version = commit_head(
             session,
             dataset,
             tree_hash,
+            config=contents.config,
+            previous=before,
+            parents=[head, theirs],
+            token=lock.token,
+            idempotency_key=f"merge-request:{merge.id}",
             files=len(contents.tree),
             bytes=store.total_size(contents.tree),
             owner=owner,
             message=merge.message or f"merge of {theirs.name}",
             provenance=provenance | ({"recipe": contents.recipe} if contents.recipe else {}),
-            parents=[head, theirs],
-            expected_head_id=head.id,
-            token=lock.token,
-            bump="minor" if _same_schema(before, contents.config) else "major",
-            idempotency_key=f"merge-request:{merge.id}",
         )
         reach("merge.version-added")
-        dataset.description = contents.config.description
-        if before.stored_loop() != contents.config.stored_loop():
-            dataset.loop = contents.config.stored_loop()
         _close(session, merge, "merged", owner, version)
         reach("merge.closed")
 
@@ -312,10 +308,6 @@ def _answers(session: Session, merge: MergeRequest) -> Answers:
 
 def _side(version: DatasetVersion) -> Side:
     return Side(version.name, version.created_at, version.id)
-
-
-def _same_schema(before: DatasetConfig, after: DatasetConfig) -> bool:
-    return (before.task_type, before.classes, before.image) == (after.task_type, after.classes, after.image)
 
 
 def _live(session: Session, theirs: DatasetVersion) -> MergeRequest | None:

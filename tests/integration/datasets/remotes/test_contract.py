@@ -179,7 +179,9 @@ def test_a_fetch_that_is_cut_continues(filled, place, remote, empty):
     assert contents(empty) == contents(store)
 
 
-@pytest.mark.parametrize("fault", ["push.object-placed@7", "push.objects-done", "push.object-placed@42"])
+@pytest.mark.parametrize(
+    "fault", ["push.object-placed@7", "push.objects-done", "push.object-placed@42", "push.trees-done"]
+)
 def test_a_killed_push_shows_nothing_half_and_continues(filled, place, remote, fault):
     store, tree = filled
     assert run_apart("push", store, place, [tree], fault) == -signal.SIGKILL
@@ -203,6 +205,21 @@ def test_a_killed_fetch_shows_nothing_half_and_continues(filled, place, remote, 
     assert (tree in arrived) == (len(arrived) == FILES + 1)
     assert fetch(empty, remote, [tree]).objects == FILES + 1 - len(arrived)
     assert contents(empty) == contents(store)
+
+
+@pytest.mark.parametrize("fault", ["push.object-placed@7", "replicate.objects-done"])
+def test_a_killed_replication_shows_nothing_half_and_continues(
+    filled, place, remote, empty, tmp_path, monkeypatch, fault
+):
+    store, tree = filled
+    push(store, remote, [tree])
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # what the killed one had fetched stays there
+    assert run_apart("replicate", empty, place, [tree], fault) == -signal.SIGKILL
+    arrived = contents(empty)
+    assert_sound(arrived)
+    assert tree not in arrived
+    assert replicate(remote, open_remote(str(empty.root)), [tree]).objects == FILES + 1 - len(arrived)
+    assert contents(empty) == contents(store) == place.objects()
 
 
 def test_a_fetch_onto_a_full_disk_says_so_and_continues(filled, place, remote, tmp_path):
