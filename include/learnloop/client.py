@@ -116,9 +116,16 @@ class LearnloopClient(DataMethods):
         self._http.close()
 
     def logout(self) -> None:
-        """Have Airflow revoke the token: nobody can use it any more."""
-        self._checked("GET", "/api/v2/auth/logout", retry=True)
+        """Have the token revoked: nobody can use it any more, here or at Airflow."""
+        self._checked("POST", f"{API}/session/logout", retry=False)
         self.close()
+
+    def refresh(self) -> str:
+        """Exchange the token for a new one, which this client then bears; the old one ends. Returns the new one."""
+        token: str = self._checked("POST", f"{API}/session/refresh", retry=False).json()["access_token"]
+        self.token = token
+        self._http.headers["Authorization"] = f"Bearer {token}"
+        return token
 
     def session(self) -> SessionInfo:
         return SessionInfo.model_validate(self._get("/session"))

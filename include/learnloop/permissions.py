@@ -19,6 +19,7 @@ _VIEW = {
     "model:read",
     "deployment:read",
     "session:read",
+    "session:write",
     "storage:read",
 }
 _ANNOTATE = _VIEW | {"annotation:claim", "annotation:read"}

@@ -73,7 +73,7 @@ def test_no_route_answers_without_a_token_or_for_a_role_nobody_knows(app, as_use
 def test_a_viewer_may_look_but_not_write(app, as_user, dataset) -> None:
     client = as_user("vic", "viewer")
     for method, path, _ in routes(app):
-        if method != "GET":
+        if method != "GET" and not path.startswith("/session/"):  # their own session is theirs to end
             answer = client.request(method, path.format_map(PLACES), json={"label": "cat"})
             assert answer.status_code == 403, (method, path)
     assert client.get("/datasets/pets").status_code == 200
