@@ -9,7 +9,7 @@ import typer
 
 from learnloop import __version__
 from learnloop.client import LearnloopClient
-from learnloop.commands import dataset
+from learnloop.commands import audit, dataset
 from learnloop.commands.common import client, errors, keep_token, say, server
 from learnloop.errors import LearnloopError, NotAuthenticated
 
@@ -67,6 +67,9 @@ def whoami() -> None:
     with client() as api:
         who = api.session()
     say(f"{who.name} at {server()}; roles: {', '.join(who.roles)}; may: {', '.join(who.permissions)}")
+
+
+app.command(name="audit")(audit.show_events)
 
 
 @app.command()

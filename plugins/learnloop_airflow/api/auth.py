@@ -11,9 +11,9 @@ from fastapi.security import HTTPAuthorizationCredentials
 
 from learnloop.errors import NotAuthenticated, PermissionDenied
 from learnloop.permissions import SERVICE, Principal
+from learnloop_airflow.api.audited import SAFE, name_caller
 from learnloop_airflow.api.tokens import bearer_of
 
-SAFE = {"GET", "HEAD", "OPTIONS"}
 SIMPLE_ROLES = {"admin": "admin", "op": "engineer", "user": "scientist", "viewer": "viewer"}
 """Which of our roles each role of SimpleAuthManager's is. Under FAB people bear our roles by name."""
 
@@ -31,9 +31,10 @@ async def principal(request: Request) -> Principal:
         user = await get_user(request, None, bearer)
     except HTTPException as error:
         raise NotAuthenticated(f"{error.detail}: log in again (POST /auth/token gives a token)") from error
+    name = user.get_name()
+    name_caller(request.scope, name)
     if bearer is None and request.method not in SAFE:
         _refuse_other_sites(request)
-    name = user.get_name()
     if name.startswith("service:"):
         raise NotAuthenticated(
             f"{name}: names that begin with 'service:' are the platform's own, and nobody logs in as one"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 
 from learnloop.permissions import PERMISSIONS, authorize
+from learnloop_airflow.api.audited import name_caller
 from learnloop_airflow.api.auth import Caller
 
 
@@ -23,7 +24,8 @@ class Routes:
         if permission not in PERMISSIONS:
             raise ValueError(f"{method} {path}: unknown permission {permission!r}")
 
-        def check(caller: Caller) -> None:
+        def check(caller: Caller, request: Request) -> None:
+            name_caller(request.scope, caller.name)
             authorize(caller, permission)
 
         def register(handler: Callable[..., Any]) -> Callable[..., Any]:
