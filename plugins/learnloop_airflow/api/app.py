@@ -19,7 +19,7 @@ from learnloop_airflow.api.routes import (
     versions,
     workspaces,
 )
-from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.routing import Routes, unguarded
 
 
 def create_app() -> FastAPI:
@@ -45,4 +45,6 @@ def create_app() -> FastAPI:
         return app.openapi()
 
     app.include_router(contract.router)
+    if open_to_all := unguarded(app):
+        raise RuntimeError(f"these routes ask for no permission (add them with Routes.add): {', '.join(open_to_all)}")
     return app
