@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from learnloop_airflow.api.logins import LoginAudit
 from learnloop_airflow.api.responders import RespondersMiddleware
 
 
@@ -32,5 +33,6 @@ class LearnloopPlugin(AirflowPlugin):
         {"app": _Lazy(), "url_prefix": "/learnloop/api/v1", "name": "Learnloop API"}
     ]
     fastapi_root_middlewares = [  # noqa: RUF012 - Airflow's form
-        {"middleware": RespondersMiddleware, "name": "who may answer forms that decide over data"}
+        {"middleware": RespondersMiddleware, "name": "who may answer forms that decide over data"},
+        {"middleware": LoginAudit, "name": "logins, logouts and refusals, for the audit log"},
     ]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from learnloop import __version__
 from learnloop.client import LearnloopClient
-from learnloop.commands import dataset
-from learnloop.commands.common import client, errors, read_tokens, say, server, write_tokens
-from learnloop.errors import LearnloopError
+from learnloop.commands import audit, dataset
+from learnloop.commands.common import client, errors, keep_token, say, server
+from learnloop.errors import LearnloopError, NotAuthenticated
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,13 +24,17 @@ app.add_typer(dataset.app, name="dataset")
 @app.command()
 def login(
     user: Annotated[str, typer.Option(prompt=True, help="A user of Airflow's.")],
-    password: Annotated[str, typer.Option(prompt=True, hide_input=True, envvar="LEARNLOOP_PASSWORD")],
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
 ) -> None:
-    """Log in; the token is kept in ~/.config/learnloop/credentials.json, which only you can read."""
+    """Log in; the token is kept in ~/.config/learnloop/credentials.json, which only you can read.
+
+    The password is asked for, or read from standard input: as an argument everybody on the machine could see it.
+    """
+    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else typer.prompt("Password", hide_input=True)
     try:
         with LearnloopClient.login(server(), user, password) as made:
             who = made.session()
-            write_tokens({**read_tokens(), server(): made.token or ""})
+            keep_token(made.token)
     except LearnloopError as error:
         errors.print(f"[red]error:[/red] {error}", soft_wrap=True)
         raise typer.Exit(1) from error
@@ -37,13 +42,22 @@ def login(
 
 
 @app.command()
+def refresh() -> None:
+    """Exchange the token for a new one, so that it lasts longer; the old one ends."""
+    with client() as api:
+        keep_token(api.refresh())
+    say("the token is new")
+
+
+@app.command()
 def logout() -> None:
     """Have the token revoked, and forget it."""
     with client() as api:
-        api.logout()
-    tokens = read_tokens()
-    tokens.pop(server(), None)
-    write_tokens(tokens)
+        try:
+            api.logout()
+        except NotAuthenticated:
+            say("the session had ended already")
+    keep_token(None)
     say("logged out")
 
 
@@ -53,6 +67,9 @@ def whoami() -> None:
     with client() as api:
         who = api.session()
     say(f"{who.name} at {server()}; roles: {', '.join(who.roles)}; may: {', '.join(who.permissions)}")
+
+
+app.command(name="audit")(audit.show_events)
 
 
 @app.command()

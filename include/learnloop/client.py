@@ -116,9 +116,16 @@ class LearnloopClient(DataMethods):
         self._http.close()
 
     def logout(self) -> None:
-        """Have Airflow revoke the token: nobody can use it any more."""
-        self._checked("GET", "/api/v2/auth/logout", retry=True)
+        """Have the token revoked: nobody can use it any more, here or at Airflow."""
+        self._checked("POST", f"{API}/session/logout", retry=False)
         self.close()
+
+    def refresh(self) -> str:
+        """Exchange the token for a new one, which this client then bears; the old one ends. Returns the new one."""
+        token: str = self._checked("POST", f"{API}/session/refresh", retry=False).json()["access_token"]
+        self.token = token
+        self._http.headers["Authorization"] = f"Bearer {token}"
+        return token
 
     def session(self) -> SessionInfo:
         return SessionInfo.model_validate(self._get("/session"))
@@ -175,6 +182,13 @@ class LearnloopClient(DataMethods):
         """What the gate and structure optimisation decided about a model, newest first."""
         return self._all(f"/models/{part(model)}/decisions")
 
+    def audit(
+        self, *, user: str | None = None, action: str | None = None, since: str | None = None, limit: int = 50
+    ) -> list[dict[str, Any]]:
+        """The newest ``limit`` events of the audit log that match; ``since`` is an ISO time with its zone."""
+        wanted = {"user": user, "action": action, "since": since}
+        return self._all("/audit", limit, **{name: value for name, value in wanted.items() if value is not None})
+
     def _stream(self, path: str, body: dict[str, Any], progress: Progress | None) -> dict[str, Any]:
         """Long work of the API's: tells ``progress`` as it goes and returns the result. Not tried again by itself."""
         try:
@@ -200,15 +214,18 @@ class LearnloopClient(DataMethods):
     def _get(self, path: str, **params: Any) -> Any:
         return self._checked("GET", API + path, retry=True, params=params).json()
 
-    def _all(self, path: str) -> list[dict[str, Any]]:
+    def _all(self, path: str, most: int | None = None, **params: Any) -> list[dict[str, Any]]:
+        """All items of a list, page by page, or the first ``most``."""
         items: list[dict[str, Any]] = []
         cursor: str | None = None
-        while True:
-            found = self._get(path, limit=200, **({"cursor": cursor} if cursor else {}))
+        while most is None or len(items) < most:
+            size = 200 if most is None else min(200, most - len(items))
+            found = self._get(path, limit=size, **params, **({"cursor": cursor} if cursor else {}))
             items += found["items"]
             cursor = found["next"]
             if cursor is None:
-                return items
+                break
+        return items
 
     def _write(self, path: str, body: dict[str, Any], key: str | None = None) -> httpx.Response:
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}

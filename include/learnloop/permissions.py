@@ -13,32 +13,34 @@ from learnloop.errors import PermissionDenied
 ROLES = ("admin", "engineer", "scientist", "annotator", "reviewer", "viewer", "service")
 
 _VIEW = {
-    "dataset:read",
     "batch:read",
-    "round:read",
-    "model:read",
+    "dataset:read",
     "deployment:read",
+    "model:read",
+    "round:read",
     "session:read",
+    "session:write",
     "storage:read",
 }
 _ANNOTATE = _VIEW | {"annotation:claim", "annotation:read"}
 _REVIEW = _ANNOTATE | {"annotation:review"}
 _SCIENCE = _VIEW | {
     "annotation:read",
-    "dataset:write",
-    "dataset:merge",
-    "workspace:write",
     "batch:write",
-    "round:start",
+    "dataset:merge",
+    "dataset:write",
     "model:write",
+    "pipeline:read",
+    "pipeline:run",
+    "round:start",
+    "workspace:write",
 }
 _ENGINEER = _SCIENCE | {
-    "storage:write",
     "dataset:delete",
-    "model:deploy",
     "deployment:write",
-    "pipeline:read",
-    "pipeline:write",
+    "model:deploy",
+    "pipeline:create",
+    "storage:write",
 }
 _ALL = _ENGINEER | _REVIEW | {"audit:read", "user:write"}
 
@@ -50,7 +52,7 @@ TABLE: dict[str, frozenset[str]] = {
     "reviewer": frozenset(_REVIEW),
     "viewer": frozenset(_VIEW),
     # Background parts act under this identity; no person bears it.
-    "service": frozenset(_ALL - {"user:write", "annotation:claim"}),
+    "service": frozenset(_ALL - {"user:write", "annotation:claim", "session:write"}),
 }
 
 PERMISSIONS = frozenset(_ALL)

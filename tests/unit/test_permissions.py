@@ -12,14 +12,69 @@ def person(*roles: str, name: str = "ada") -> Principal:
     return Principal(name, frozenset(roles))
 
 
-@pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("permission", sorted(PERMISSIONS))
+# Written out by hand, so that a change of what anybody may do is a change here that somebody reads.
+#                       admin  engineer  scientist  annotator  reviewer  viewer  service
+WHO_MAY = """
+    annotation:claim      x       .         .          x          x        .       .
+    annotation:read       x       x         x          x          x        .       x
+    annotation:review     x       .         .          .          x        .       x
+    audit:read            x       .         .          .          .        .       x
+    batch:read            x       x         x          x          x        x       x
+    batch:write           x       x         x          .          .        .       x
+    dataset:delete        x       x         .          .          .        .       x
+    dataset:merge         x       x         x          .          .        .       x
+    dataset:read          x       x         x          x          x        x       x
+    dataset:write         x       x         x          .          .        .       x
+    deployment:read       x       x         x          x          x        x       x
+    deployment:write      x       x         .          .          .        .       x
+    model:deploy          x       x         .          .          .        .       x
+    model:read            x       x         x          x          x        x       x
+    model:write           x       x         x          .          .        .       x
+    pipeline:create       x       x         .          .          .        .       x
+    pipeline:read         x       x         x          .          .        .       x
+    pipeline:run          x       x         x          .          .        .       x
+    round:read            x       x         x          x          x        x       x
+    round:start           x       x         x          .          .        .       x
+    session:read          x       x         x          x          x        x       x
+    session:write         x       x         x          x          x        x       .
+    storage:read          x       x         x          x          x        x       x
+    storage:write         x       x         .          .          .        .       x
+    user:write            x       .         .          .          .        .       .
+    workspace:write       x       x         x          .          .        .       x
+"""
+COLUMNS = ("admin", "engineer", "scientist", "annotator", "reviewer", "viewer", "service")
+LINES = {
+    line.split()[0]: dict(zip(COLUMNS, line.split()[1:], strict=True)) for line in WHO_MAY.split("\n") if line.strip()
+}
+
+
+def test_the_table_here_is_complete() -> None:
+    assert set(LINES) == PERMISSIONS
+    assert set(COLUMNS) == set(ROLES) == set(TABLE)
+
+
+@pytest.mark.parametrize("role", COLUMNS)
+@pytest.mark.parametrize("permission", sorted(LINES))
 def test_a_role_may_do_just_what_the_table_says(role: str, permission: str) -> None:
-    if permission in TABLE[role]:
+    if LINES[permission][role] == "x":
         authorize(person(role), permission)
     else:
         with pytest.raises(PermissionDenied, match=permission):
             authorize(person(role), permission)
+
+
+def test_roles_add_up() -> None:
+    both = person("annotator", "scientist").permissions
+    assert both == TABLE["annotator"] | TABLE["scientist"]
+
+
+@pytest.mark.parametrize("role", [role for role in COLUMNS if role not in ("admin", "service")])
+@pytest.mark.parametrize("permission", sorted(LINES))
+def test_what_is_somebodys_alone_is_so_for_every_permission(role: str, permission: str) -> None:
+    with pytest.raises(PermissionDenied):
+        authorize(person(role), permission, owner="ben")
+    if LINES[permission][role] == "x":
+        authorize(person(role), permission, owner="ada")
 
 
 def test_nobody_without_a_role_may_do_anything() -> None:

@@ -50,6 +50,13 @@ def write_tokens(tokens: dict[str, str]) -> None:
     temporary.replace(path)
 
 
+def keep_token(token: str | None) -> None:
+    """Remember who is logged in at this server; None: nobody."""
+    tokens = read_tokens()
+    tokens.pop(server(), None)
+    write_tokens({**tokens, **({server(): token} if token else {})})
+
+
 def server() -> str:
     """Where the API is: ``LEARNLOOP_API_URL``, else the stack of the state directory."""
     return settings().api_url

@@ -7,6 +7,7 @@ from learnloop.database.annotation import (
     GoldQuestion,
     ScoringRun,
 )
+from learnloop.database.audit import AuditEvent
 from learnloop.database.base import Base
 from learnloop.database.datasets import Batch, Dataset, DatasetVersion, DatasetVersionParent, Lock
 from learnloop.database.engine import engine, session, tell
@@ -22,6 +23,7 @@ __all__ = [
     "LOCKS_CHANNEL",
     "Annotation",
     "AnnotationTask",
+    "AuditEvent",
     "Base",
     "Batch",
     "ConfirmedAnnotation",

@@ -9,14 +9,17 @@ from sqlalchemy import CursorResult, Delete, delete, func
 from sqlalchemy.orm import Session
 
 from learnloop.annotation.queue import release_lapsed as release_tasks
+from learnloop.audit import forget
 from learnloop.database import IdempotentRequest, ModelLease
 from learnloop.datasets.locks import release_expired
 
 KEEP_ANSWERS = timedelta(days=1)
 
 
-def release_lapsed(session: Session) -> dict[str, int]:
-    """Return lapsed annotation leases to the queue; delete lapsed locks, places in line, model leases, answers."""
+def release_lapsed(session: Session, *, audit_days: int) -> dict[str, int]:
+    """Return lapsed annotation leases to the queue; delete lapsed locks, places in line, model leases, answers, and
+    events of the audit log that are older than ``audit_days``.
+    """
     leases = _delete(session, delete(ModelLease).where(ModelLease.expires_at < func.now()))
     forgotten = _delete(
         session, delete(IdempotentRequest).where(IdempotentRequest.created_at < func.now() - KEEP_ANSWERS)
@@ -26,6 +29,7 @@ def release_lapsed(session: Session) -> dict[str, int]:
         **release_expired(session),
         "model leases": leases,
         "remembered answers": forgotten,
+        "audit events": forget(session, audit_days),
     }
 
 

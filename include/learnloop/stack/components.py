@@ -40,7 +40,10 @@ def components(settings: Settings, ports: dict[str, int]) -> list[Component]:
     return [
         Component(
             "api-server",
-            [airflow, "api-server", "--host", "127.0.0.1", "--port", str(ports["api"]), "--workers", "1"],
+            [
+                *(airflow, "api-server", "--host", "127.0.0.1", "--port", str(ports["api"]), "--workers", "1"),
+                "--proxy-headers",  # the gateway says from where a request came
+            ],
             lambda: _ok(f"{api}/api/v2/version"),
         ),
         Component("scheduler", [airflow, "scheduler", "--skip-serve-logs"], airflow_part("scheduler")),

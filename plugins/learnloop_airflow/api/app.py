@@ -6,7 +6,9 @@ from fastapi import FastAPI
 
 from learnloop import __version__
 from learnloop_airflow.api import problems
+from learnloop_airflow.api.audited import Audited
 from learnloop_airflow.api.routes import (
+    audit,
     datasets,
     locks,
     merges,
@@ -17,7 +19,7 @@ from learnloop_airflow.api.routes import (
     versions,
     workspaces,
 )
-from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.routing import Routes, unguarded
 
 
 def create_app() -> FastAPI:
@@ -32,7 +34,8 @@ def create_app() -> FastAPI:
     )
     problems.install(app)
     app.add_middleware(problems.LimitBody)
-    for group in (session, datasets, versions, locks, merges, workspaces, storage, tasks, models):
+    app.add_middleware(Audited)
+    for group in (session, datasets, versions, locks, merges, workspaces, storage, tasks, models, audit):
         app.include_router(group.routes.router)
 
     contract = Routes()
@@ -42,4 +45,6 @@ def create_app() -> FastAPI:
         return app.openapi()
 
     app.include_router(contract.router)
+    if open_to_all := unguarded(app):
+        raise RuntimeError(f"these routes ask for no permission (add them with Routes.add): {', '.join(open_to_all)}")
     return app

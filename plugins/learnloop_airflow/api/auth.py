@@ -10,9 +10,12 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials
 
 from learnloop.errors import NotAuthenticated, PermissionDenied
-from learnloop.permissions import Principal
+from learnloop.permissions import SERVICE, Principal
+from learnloop_airflow.api.audited import SAFE, name_caller
+from learnloop_airflow.api.tokens import bearer_of
 
-SAFE = {"GET", "HEAD", "OPTIONS"}
+SIMPLE_ROLES = {"admin": "admin", "op": "engineer", "user": "scientist", "viewer": "viewer"}
+"""Which of our roles each role of SimpleAuthManager's is. Under FAB people bear our roles by name."""
 
 
 async def principal(request: Request) -> Principal:
@@ -22,26 +25,32 @@ async def principal(request: Request) -> Principal:
         NotAuthenticated: no token, or one that is expired, revoked or not Airflow's.
         PermissionDenied: a write that bears only the cookie and comes from another site.
     """
-    authorization = request.headers.get("authorization", "")
-    scheme, _, token = authorization.partition(" ")
-    bearer = None
-    if scheme.lower() == "bearer" and token:
-        bearer = HTTPAuthorizationCredentials(scheme=scheme, credentials=token)
+    token = bearer_of(request)
+    bearer = HTTPAuthorizationCredentials(scheme="Bearer", credentials=token) if token else None
     try:
         user = await get_user(request, None, bearer)
     except HTTPException as error:
         raise NotAuthenticated(f"{error.detail}: log in again (POST /auth/token gives a token)") from error
+    name = user.get_name()
+    name_caller(request.scope, name)
     if bearer is None and request.method not in SAFE:
         _refuse_other_sites(request)
-    return Principal(user.get_name(), _roles(user))
+    if name.startswith("service:"):
+        raise NotAuthenticated(
+            f"{name}: names that begin with 'service:' are the platform's own, and nobody logs in as one"
+        )
+    return Principal(name, _roles(user))
 
 
 def _roles(user: object) -> frozenset[str]:
     many = getattr(user, "roles", None)  # FAB: role objects
     if many is not None:
-        return frozenset(getattr(role, "name", str(role)) for role in many)
-    one = getattr(user, "role", None)  # SimpleAuthManager: one name
-    return frozenset([str(one)] if one else [])
+        names = [getattr(role, "name", str(role)) for role in many]
+    else:
+        one = str(getattr(user, "role", None) or "").lower()  # SimpleAuthManager: one of Airflow's four
+        names = [SIMPLE_ROLES.get(one, one)] if one else []
+    # The background parts' role is no person's, whatever somebody called a role in Airflow.
+    return frozenset(name for name in names if name.lower() not in {role.lower() for role in SERVICE.roles})
 
 
 def _refuse_other_sites(request: Request) -> None:

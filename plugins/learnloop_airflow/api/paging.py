@@ -45,6 +45,6 @@ def _decode(cursor: str) -> int:
         key = int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, binascii.Error) as error:
         raise InvalidInput(f"cursor {cursor!r} is not one that a list gave") from error
-    if not 0 <= key < 2**31:
+    if not 0 <= key < 2**63:
         raise InvalidInput(f"cursor {cursor!r} is not one that a list gave")
     return key

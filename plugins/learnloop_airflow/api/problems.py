@@ -87,29 +87,49 @@ class LimitBody:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        too_large = problem(413, "body-too-large", f"a request body may have at most {MAX_BODY_BYTES} bytes")
-        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
+        body = await read_body(scope, receive)
+        if isinstance(body, bytes):
+            await self.app(scope, replay(body, receive), send)
+        elif body is TooLarge:
             await too_large(scope, receive, send)
-            return
-        body = b""
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":
-                return  # the client went away
-            body += message.get("body", b"")
-            if len(body) > MAX_BODY_BYTES:
-                await too_large(scope, receive, send)
-                return
-            more = message.get("more_body", False)
-        replayed = False
 
-        async def replay() -> Message:
-            nonlocal replayed
-            if replayed:
-                return await receive()
-            replayed = True
-            return {"type": "http.request", "body": body, "more_body": False}
 
-        await self.app(scope, replay, send)
+class TooLarge:
+    """What `read_body` gives in place of a body that is too large."""
+
+
+async def read_body(scope: Scope, receive: Receive) -> bytes | type[TooLarge] | None:
+    """A request's body; `TooLarge` when it is over ``MAX_BODY_BYTES``; None when the client went away."""
+    length = dict(scope["headers"]).get(b"content-length", b"0")
+    if not length.isdigit() or int(length) > MAX_BODY_BYTES:
+        return TooLarge
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            return TooLarge
+        more = message.get("more_body", False)
+    return body
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A ``receive`` that gives ``body`` once, and then what comes after it."""
+    replayed = False
+
+    async def again() -> Message:
+        nonlocal replayed
+        if replayed:
+            return await receive()
+        replayed = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+async def too_large(scope: Scope, receive: Receive, send: Send) -> None:
+    answer = problem(413, "body-too-large", f"a request body may have at most {MAX_BODY_BYTES} bytes")
+    await answer(scope, receive, send)

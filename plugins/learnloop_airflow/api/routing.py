@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.routing import APIRoute
 
 from learnloop.permissions import PERMISSIONS, authorize
+from learnloop_airflow.api.audited import name_caller
 from learnloop_airflow.api.auth import Caller
 
 
@@ -23,8 +25,11 @@ class Routes:
         if permission not in PERMISSIONS:
             raise ValueError(f"{method} {path}: unknown permission {permission!r}")
 
-        def check(caller: Caller) -> None:
+        def check(caller: Caller, request: Request) -> None:
+            name_caller(request.scope, caller.name)
             authorize(caller, permission)
+
+        check.permission = permission  # type: ignore[attr-defined]
 
         def register(handler: Callable[..., Any]) -> Callable[..., Any]:
             self.router.add_api_route(
@@ -38,3 +43,18 @@ class Routes:
             return handler
 
         return register
+
+
+def unguarded(app: FastAPI) -> list[str]:
+    """The routes of ``app`` that answer without a permission: those that `Routes.add` did not make, or whose OpenAPI
+    entry names another than they ask for. Empty, or the application must not be served.
+    """
+    found = []
+    for route in app.routes:
+        if not isinstance(route, APIRoute):  # a mount, a plain route: nothing of theirs is asked for anything
+            found.append(f"{type(route).__name__} {getattr(route, 'path', '?')}")
+            continue
+        asked = {getattr(needed.call, "permission", None) for needed in route.dependant.dependencies} - {None}
+        if asked != {(route.openapi_extra or {}).get("x-permission")}:
+            found.append(f"{','.join(sorted(route.methods))} {route.path}")
+    return found

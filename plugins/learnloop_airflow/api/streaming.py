@@ -16,7 +16,9 @@ from typing import Any
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import StreamingResponse
 
+from learnloop.audit import outcome_of
 from learnloop.errors import LearnloopError
+from learnloop_airflow.api import audited
 from learnloop_airflow.api.problems import of_error
 
 Progress = Callable[[int, int], None]
@@ -30,6 +32,7 @@ def stream(work: Callable[[Progress], Any]) -> StreamingResponse:
     """Answer with the progress and then the result of ``work``."""
     lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     last = 0.0
+    entry = audited.current()
 
     def progress(done: int, total: int) -> None:
         nonlocal last
@@ -40,14 +43,22 @@ def stream(work: Callable[[Progress], Any]) -> StreamingResponse:
 
     def run() -> None:
         try:
-            lines.put({"result": jsonable_encoder(work(progress))})
+            last_line = {"result": jsonable_encoder(work(progress))}
+            finish("ok")
+            lines.put(last_line)
         except LearnloopError as error:
+            finish(outcome_of(error.status))
             lines.put({"problem": of_error(error)})
         except BaseException:
             lines.put({"problem": of_error(None)})
+            finish("failed")
             raise
         finally:
             lines.put(None)
+
+    def finish(outcome: str) -> None:
+        if entry is not None:
+            entry.finish(outcome)
 
     waiting = _pool.submit(run)
 

@@ -32,9 +32,10 @@ class ReleaseLapsedOperator(BaseOperator):
         from learnloop.database import session
         from learnloop.datasets.workspace_removal import remove_dead
         from learnloop.loop.upkeep import release_lapsed
+        from learnloop.settings import settings
 
         with session() as db:
-            released = release_lapsed(db)
+            released = release_lapsed(db, audit_days=settings().audit_days)
         removed = remove_dead(session)
         released["workspaces"] = removed.removed
         self.log.info("released: %s", released)

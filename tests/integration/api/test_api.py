@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from fastapi import APIRouter, FastAPI
 from route_places import PLACES
 from sqlalchemy.orm import Session
 
 from learnloop.database import Annotation, AnnotationTask, Batch, Dataset
 from learnloop.datasets.store import Store
-from learnloop.permissions import PERMISSIONS
+from learnloop.permissions import PERMISSIONS, TABLE
+from learnloop_airflow.api.app import create_app
+from learnloop_airflow.api.routes import session as session_routes
+from learnloop_airflow.api.routing import unguarded
 
 PREDICTION = {
     "label": "cat",
@@ -70,10 +74,51 @@ def test_no_route_answers_without_a_token_or_for_a_role_nobody_knows(app, as_use
             assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda app: app.get("/open")(lambda: "hello"),
+        lambda app: app.get("/hidden", include_in_schema=False)(lambda: "hello"),
+        lambda app: app.get("/lies", openapi_extra={"x-permission": "audit:read"})(lambda: "hello"),
+        lambda app: app.mount("/below", FastAPI()),
+        lambda app: app.router.add_route("/plain", lambda request: None),
+        lambda app: app.router.add_websocket_route("/socket", lambda socket: None),
+    ],
+)
+def test_a_route_without_a_guard_is_found(app, add) -> None:
+    assert unguarded(app) == []
+    add(app)
+    assert len(unguarded(app)) == 1
+
+
+def test_an_application_with_an_open_route_is_not_made(monkeypatch) -> None:
+    open_to_all = APIRouter()
+    open_to_all.add_api_route("/open", lambda: "hello")
+    monkeypatch.setattr(session_routes.routes, "router", open_to_all)
+    with pytest.raises(RuntimeError, match="GET /open"):
+        create_app()
+
+
+def test_the_walks_of_all_routes_miss_none(app) -> None:
+    """What they walk is the OpenAPI document; here is that nothing is beside it."""
+    served = {(method, route.path) for route in app.routes for method in route.methods}
+    assert served == {(method, path) for method, path, _ in routes(app)}
+
+
+@pytest.mark.parametrize("role", [role for role in TABLE if role != "service"])
+def test_every_route_refuses_just_the_roles_without_its_permission(app, as_user, dataset, role: str) -> None:
+    client = as_user("ben", role)
+    for method, path, permission in routes(app):
+        if permission in TABLE[role] and method != "GET":
+            continue  # it would do what it is for
+        status = client.request(method, path.format_map(PLACES), json={"label": "cat"}).status_code
+        assert (status == 403) == (permission not in TABLE[role]), (method, path, status)
+
+
 def test_a_viewer_may_look_but_not_write(app, as_user, dataset) -> None:
     client = as_user("vic", "viewer")
     for method, path, _ in routes(app):
-        if method != "GET":
+        if method != "GET" and not path.startswith("/session/"):  # their own session is theirs to end
             answer = client.request(method, path.format_map(PLACES), json={"label": "cat"})
             assert answer.status_code == 403, (method, path)
     assert client.get("/datasets/pets").status_code == 200

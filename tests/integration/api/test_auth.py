@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from route_places import PLACES
 from starlette.testclient import TestClient
+
+from learnloop_airflow.api import auth
 
 BEARER = {"Authorization": "Bearer "}
 
@@ -70,3 +74,33 @@ def test_other_sites_cannot_write_with_the_login_cookie(anybody, monkeypatch, he
     assert anybody.get("/session", headers=headers).json()["name"] == "rob"  # reading is safe: no site sees the answer
     answer = anybody.post("/datasets/nobody/tasks/claim", headers=headers)
     assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize(
+    ("user", "roles"),
+    [
+        ({"role": "OP"}, {"engineer"}),
+        ({"role": "user"}, {"scientist"}),
+        ({"role": "ADMIN"}, {"admin"}),
+        ({"role": "annotator"}, {"annotator"}),
+        ({"role": None}, set()),
+        ({"role": "service"}, set()),
+        ({"roles": ["Op", "viewer"]}, {"Op", "viewer"}),
+        ({"roles": ["Service", "service"]}, set()),
+        ({"roles": [], "role": "admin"}, set()),
+    ],
+)
+def test_role_names_come_from_either_auth_manager(user, roles) -> None:
+    assert auth._roles(SimpleNamespace(**user)) == roles
+
+
+def test_nobody_is_the_platform_itself(anybody, monkeypatch) -> None:
+    from airflow.api_fastapi.core_api import security
+
+    async def valid(token: str | None) -> object:
+        return SimpleNamespace(get_name=lambda: "service:learnloop", roles=["admin"])
+
+    monkeypatch.setattr(security, "resolve_user_from_token", valid)
+    answer = anybody.get("/session", headers={"Authorization": "Bearer token"})
+    assert answer.status_code == 401
+    assert "the platform's own" in answer.json()["detail"]

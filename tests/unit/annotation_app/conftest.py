@@ -152,7 +152,7 @@ def build(double: Double) -> FastAPI:
         double.revoked.discard(double.token(user))
         return {"access_token": double.token(user)}
 
-    @app.get("/api/v2/auth/logout")
+    @app.post("/learnloop/api/v1/session/logout")
     def logout(request: Request) -> Response:
         carried = request.cookies.get("_token") or request.headers.get("authorization", "").removeprefix("Bearer ")
         double.revoked.add(carried)

@@ -1,0 +1,165 @@
+"""Airflow's real API server with our plugin in it, under an auth manager of choice; nothing else of the stack runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from sqlalchemy import create_engine, make_url, text
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+MANAGERS = {
+    "fab": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
+    "simple": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+}
+# user: their role under FAB, and under SimpleAuthManager, which knows only Airflow's four
+USERS = {
+    "ada": ("admin", "admin"),
+    "eng": ("engineer", "op"),
+    "sue": ("scientist", "user"),
+    "vic": ("viewer", "viewer"),
+    "lea": ("scientist", "user"),
+}
+
+
+@dataclass(frozen=True)
+class AirflowServer:
+    """``url`` is Airflow's; ``database_url`` is Learnloop's database. ``manager``: ``fab`` or ``simple``."""
+
+    manager: str
+    url: str
+    database_url: str
+    airflow_url: str
+    home: Path
+    environment: dict[str, str] = field(repr=False)
+    passwords: dict[str, str] = field(repr=False)
+
+    def token(self, user: str) -> str:
+        credentials = {"username": user, "password": self.passwords[user]}
+        answer = httpx.post(f"{self.url}/auth/token", json=credentials, timeout=30)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["access_token"]
+
+    def as_user(self, user: str) -> httpx.Client:
+        """A client of our API that bears a new token of ``user``."""
+        return self.bearing(self.token(user))
+
+    def bearing(self, token: str) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {token}"}
+        return httpx.Client(base_url=f"{self.url}/learnloop/api/v1", headers=headers, timeout=30)
+
+
+@contextmanager
+def airflow_server(manager: str, postgres: str, **settings: str) -> Iterator[AirflowServer]:
+    """Start it on new databases of the PostgreSQL server at ``postgres``; ``settings`` are our LEARNLOOP_*."""
+    home = Path(tempfile.mkdtemp(prefix="learnloop-airflow-", dir="/tmp"))
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    names = {name: f"{name}_{secrets.token_hex(4)}" for name in ("airflow", "learnloop")}
+    maintenance = create_engine(postgres, isolation_level="AUTOCOMMIT")
+    with maintenance.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {names['airflow']}"))
+        connection.execute(text(f"CREATE DATABASE {names['learnloop']} TEMPLATE learnloop_template"))
+    ours = _database(postgres, names["learnloop"])
+    airflow = _database(postgres, names["airflow"], "postgresql+psycopg2")
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "LEARNLOOP_"))},
+        "PYTHONPATH": f"{ROOT / 'include'}:{ROOT / 'plugins'}",
+        "OMP_NUM_THREADS": "1",
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW_CONFIG": str(ROOT / "airflow.cfg"),
+        "AIRFLOW__CORE__AUTH_MANAGER": MANAGERS[manager],
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{roles[1]}" for name, roles in USERS.items()),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__SECRET_KEY": secrets.token_hex(16),
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": airflow,
+        "AIRFLOW__FAB__CONFIG_FILE": str(ROOT / "deploy" / "airflow" / "webserver_config.py"),
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "LEARNLOOP_HOME": str(home / "learnloop"),
+        "LEARNLOOP_DATABASE_URL": ours,
+        **{f"LEARNLOOP_{name.upper()}": value for name, value in settings.items()},
+    }
+    process = None
+    log = home / "api-server.log"
+    try:
+        subprocess.run(
+            [BIN / "airflow", "db", "migrate"], env=environment, check=True, capture_output=True, timeout=200
+        )
+        passwords = _make_users(manager, home, environment)
+        with log.open("w") as output:
+            command = [BIN / "airflow", "api-server", "--apps", "core", "--host", "127.0.0.1", "--port", str(port)]
+            process = subprocess.Popen(
+                [*command, "--workers", "1", "--proxy-headers"],
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        _wait(url, process, log)
+        yield AirflowServer(manager, url, ours, airflow, home, environment, passwords)
+    finally:
+        if process is not None:
+            process.terminate()
+            process.wait(30)
+        with maintenance.connect() as connection:
+            for name in names.values():
+                connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        maintenance.dispose()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _make_users(manager: str, home: Path, environment: dict[str, str]) -> dict[str, str]:
+    if manager == "simple":
+        passwords = {name: secrets.token_urlsafe(9) for name in USERS}
+        (home / "passwords.json").write_text(json.dumps(passwords))
+        return passwords
+    made = subprocess.run(
+        [sys.executable, "-m", "learnloop_airflow.roles"],
+        input=json.dumps([{"name": name, "role": roles[0]} for name, roles in USERS.items()]),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert made.returncode == 0, made.stderr[-4000:]
+    return json.loads(made.stdout.strip().splitlines()[-1])
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 100
+    while True:
+        try:
+            if httpx.get(f"{url}/api/v2/version", timeout=5).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass  # not up yet
+        assert process.poll() is None, log.read_text()[-4000:]
+        assert time.monotonic() < deadline, log.read_text()[-4000:]
+        time.sleep(0.2)
+
+
+def _database(url: str, name: str, driver: str = "postgresql+psycopg") -> str:
+    return make_url(url).set(drivername=driver, database=name).render_as_string(hide_password=False)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
