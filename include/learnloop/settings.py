@@ -42,6 +42,8 @@ class Settings:
     """How many workspaces one person may have at once."""
     workspace_bytes_per_user: int
     """How many bytes of versions one person's workspaces may hold at once."""
+    workspace_grace_days: int
+    """How many days a workspace that a person may have changed is kept after it expired."""
     models: Path
     """Where registered model files are kept."""
     job_runner: str
@@ -86,6 +88,7 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "allowed_roots": f"{Path.home()}:{tempfile.gettempdir()}",
         "workspaces_per_user": 20,
         "workspace_bytes_per_user": 100 * 2**30,
+        "workspace_grace_days": 7,
         "models": home / "models",
         "job_runner": "local",
         "fork_server": "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
@@ -32,10 +33,11 @@ class ReleaseLapsedOperator(BaseOperator):
         from learnloop.database import session
         from learnloop.datasets.workspace_removal import remove_dead
         from learnloop.loop.upkeep import release_lapsed
+        from learnloop.settings import settings
 
         with session() as db:
             released = release_lapsed(db)
-        removed = remove_dead(session)
+        removed = remove_dead(session, grace=timedelta(days=settings().workspace_grace_days))
         released["workspaces"] = removed.removed
         self.log.info("released: %s", released)
         if removed.failed:
