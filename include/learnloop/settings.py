@@ -44,6 +44,8 @@ class Settings:
     """How many bytes of versions one person's workspaces may hold at once."""
     audit_days: int
     """How many days an event stays in the audit log."""
+    workspace_grace_days: int
+    """How many days a workspace that a person may have changed is kept after it expired."""
     models: Path
     """Where registered model files are kept."""
     job_runner: str
@@ -89,6 +91,7 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "workspaces_per_user": 20,
         "workspace_bytes_per_user": 100 * 2**30,
         "audit_days": 365,
+        "workspace_grace_days": 7,
         "models": home / "models",
         "job_runner": "local",
         "fork_server": "",

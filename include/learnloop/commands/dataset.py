@@ -322,15 +322,24 @@ def list_workspaces(json: bool = JsonOption) -> None:
     """List your workspaces."""
     with client() as api:
         found = api.workspaces()
-    rows = [(one["name"], one["base"], one["state"], size(one["bytes"]), one["path"]) for one in found]
+    rows = [(one["name"], one["base"], _state(one), size(one["bytes"]), one["path"]) for one in found]
     show(found, json, lambda: table(("workspace", "of", "state", "size", "path"), rows))
+
+
+def _state(found: dict[str, Any]) -> str:
+    if found["state"] != "expired":
+        return str(found["state"])
+    return f"expired: commit it before {found['removed_at'][:16]} UTC, when it is removed"
 
 
 @workspace.command("create")
 def create_workspace(
     version: Version,
     name: str,
-    days: Annotated[float | None, typer.Option(help="Discard it by itself after so many days.")] = None,
+    days: Annotated[
+        float | None,
+        typer.Option(help="It expires after so many days, and goes some days later."),
+    ] = None,
     json: bool = JsonOption,
 ) -> None:
     """Make a private checkout of a version that you may change."""

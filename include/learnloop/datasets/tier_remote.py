@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from learnloop.datasets import copies, durable
+from learnloop.datasets.remotes.fs import FsspecRemote
+from learnloop.datasets.remotes.open import refuse_credentials
 from learnloop.errors import InvalidInput, NotFound
 
 
@@ -75,51 +77,51 @@ class FolderRemote:
         (self.root / name).unlink(missing_ok=True)
 
 
-class UrlRemote:
+class UrlRemote(FsspecRemote):
     """A remote behind an fsspec URL such as ``s3://bucket/prefix``; what appears there appears whole.
 
-    Args:
-        options: fsspec's storage options, among them the credentials; by default the environment's.
+    Each method raises Unavailable when the remote does not answer, or refuses the credentials.
     """
 
-    def __init__(self, address: str, options: Mapping[str, Any] | None = None) -> None:
-        import fsspec
-
-        try:
-            self._fs, root = fsspec.core.url_to_fs(address, use_listings_cache=False, **(options or {}))
-        except (ValueError, ImportError, TypeError) as error:
-            raise InvalidInput(f"{address} cannot be a remote: {error}") from error
-        self._root = root.rstrip("/")
-
     def has(self, names: Collection[str]) -> set[str]:
-        return {name for name in names if self._fs.exists(f"{self._root}/{name}")}
+        with self._translated("look into it"):
+            return {name for name in names if self._fs.exists(f"{self._root}/{name}")}
 
     def upload(self, name: str, path: Path) -> None:
-        self._fs.put_file(str(path), f"{self._root}/{name}")
+        with self._translated(f"put {name}"):
+            self._fs.put_file(str(path), f"{self._root}/{name}")
 
     def download(self, name: str, path: Path) -> None:
-        try:
-            self._fs.get_file(f"{self._root}/{name}", str(path))
-        except FileNotFoundError as error:
-            raise NotFound(f"{name} is not in the remote {self._root}") from error
+        with self._translated(f"get {name}", str(path.parent)):
+            try:
+                self._fs.get_file(f"{self._root}/{name}", str(path))
+            except FileNotFoundError as error:
+                raise NotFound(f"{name} is not in the remote {self.address}") from error
 
     def names(self, folder: str) -> list[str]:
-        return [found.removeprefix(f"{self._root}/") for found in self._fs.find(f"{self._root}/{folder}")]
+        with self._translated("list it"):
+            return [found.removeprefix(f"{self._root}/") for found in self._fs.find(f"{self._root}/{folder}")]
 
     def remove(self, name: str) -> None:
-        with suppress(FileNotFoundError):
+        with self._translated(f"remove {name}"), suppress(FileNotFoundError):
             self._fs.rm_file(f"{self._root}/{name}")
 
 
-def open_remote(address: str) -> Remote:
-    """The remote at ``address``.
+def open_remote(address: str, options: Mapping[str, Any] | None = None) -> Remote:
+    """The remote at ``address``. Nothing is asked of it yet.
+
+    Args:
+        options: for a URL, fsspec's storage options, among them the credentials; by default the environment's.
 
     Raises:
-        InvalidInput: none is configured, or it is of a kind that is not known here.
+        InvalidInput: none is configured, it is of a kind that is not known here, or the address has credentials in it.
     """
     if not address:
         raise InvalidInput("no remote is configured: LEARNLOOP_REMOTE must name a folder or an fsspec URL")
-    return UrlRemote(address) if "://" in address else FolderRemote(Path(address))
+    if "://" not in address:
+        return FolderRemote(Path(address))
+    refuse_credentials(address)
+    return UrlRemote(address, options)
 
 
 def object_name(name: str) -> str:

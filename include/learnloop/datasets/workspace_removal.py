@@ -2,6 +2,10 @@
 
 Whoever makes, commits or removes a workspace has its turn meanwhile. A turn ends with its process, so that a workspace
 which is half made or half removed while nobody has its turn is a dead process's: nobody need guess by the clock.
+
+A workspace that expired may hold changes that its owner has made and not committed. So one that a person made to
+write in is kept for a grace period (``LEARNLOOP_WORKSPACE_GRACE_DAYS``): it is listed as expired, with the time at which
+it goes, and can be committed as before. One that is read-only, or that a run made and can make again, goes at once.
 """
 
 from __future__ import annotations
@@ -9,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from learnloop.database import Workspace
@@ -52,13 +57,23 @@ def discard(sessions: SessionFactory, name: str, *, owner: str, key: str | None 
         return True
 
 
-def remove_dead(sessions: SessionFactory) -> Removed:
+def removed_at(workspace: Workspace, grace: timedelta) -> datetime | None:
+    """When upkeep removes a workspace: when it expires, or ``grace`` after; None for one that does not expire."""
+    if workspace.expires_at is None:
+        return None
+    return workspace.expires_at + (grace if workspace.writable and workspace.key is None else timedelta(0))
+
+
+def remove_dead(sessions: SessionFactory, *, grace: timedelta) -> Removed:
     """Remove workspaces that expired, and those that a process left half made or half removed.
 
     One that somebody is at work on is left alone, and taken the next time. One that cannot be removed keeps none of
     the others.
+
+    Args:
+        grace: how long one that a person may have changed is kept after it expired (``removed_at``).
     """
-    gone = or_(Workspace.state != "ready", Workspace.expires_at <= func.now())
+    gone = or_(Workspace.state != "ready", _lapsed(grace))
     with sessions() as session:
         found = session.execute(select(Workspace.id, Workspace.owner, Workspace.name).where(gone)).all()
     removed, failed = 0, []
@@ -76,6 +91,12 @@ def remove_dead(sessions: SessionFactory) -> Removed:
             except OSError as error:
                 failed.append(f"{name} of {owner}: {error}")
     return Removed(removed, tuple(failed))
+
+
+def _lapsed(grace: timedelta) -> ColumnElement[bool]:
+    """``removed_at`` is past, in SQL."""
+    changed = and_(Workspace.writable, Workspace.key.is_(None))
+    return Workspace.expires_at <= case((changed, func.now() - grace), else_=func.now())
 
 
 def remove(sessions: SessionFactory, workspace_id: int, *, placed: bool = True) -> None:

@@ -76,7 +76,8 @@ def create(
 
     Args:
         writable: files of its own. Otherwise links to the store, which must not be written to.
-        lasts: upkeep discards it after this long; None: it stays until it is discarded.
+        lasts: it expires after this long, and upkeep removes it (`workspace_removal`); None: it stays until it is
+            discarded.
         key: names the piece of work: again with it gives the same workspace, finished if it was not.
         progress: called with (files placed, files) now and then; before that, for a version that is not in the store,
             with the objects recalled and their number.

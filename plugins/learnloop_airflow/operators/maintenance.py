@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
@@ -36,7 +37,7 @@ class ReleaseLapsedOperator(BaseOperator):
 
         with session() as db:
             released = release_lapsed(db, audit_days=settings().audit_days)
-        removed = remove_dead(session)
+        removed = remove_dead(session, grace=timedelta(days=settings().workspace_grace_days))
         released["workspaces"] = removed.removed
         self.log.info("released: %s", released)
         if removed.failed:

@@ -9,12 +9,33 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, Context
 
 from learnloop_airflow.common import store
+from learnloop_airflow.operators.remotes import s3_options
 
 if TYPE_CHECKING:
+    from learnloop.datasets.tier_remote import Remote
     from learnloop.datasets.tier_runs import Applied
 
 
-class CollectGarbageOperator(BaseOperator):
+class StorageOperator(BaseOperator):
+    """What the operators of this module share.
+
+    :param aws_conn_id: the Airflow connection with the credentials of an S3 remote.
+    """
+
+    def __init__(self, *, aws_conn_id: str = "aws_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.aws_conn_id = aws_conn_id
+
+    def open_remote(self) -> Remote:
+        """The settings' remote as tiers use it, with the connection's credentials when it is S3."""
+        from learnloop.datasets.tier_remote import open_remote
+        from learnloop.settings import settings
+
+        address = settings().remote
+        return open_remote(address, s3_options(self.aws_conn_id) if address.startswith("s3://") else None)
+
+
+class CollectGarbageOperator(StorageOperator):
     """Delete the objects of the store that nothing needs, and the bundles of deleted versions.
 
     :param grace: how long an object must have been left alone; two days when None.
@@ -30,7 +51,6 @@ class CollectGarbageOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, int]:
         from learnloop.database import session
         from learnloop.datasets.gc import GRACE, collect
-        from learnloop.datasets.tier_remote import open_remote
         from learnloop.datasets.tiers import sweep_archive
         from learnloop.settings import settings
 
@@ -40,41 +60,37 @@ class CollectGarbageOperator(BaseOperator):
         bundles: list[str] = []
         if not self.dry_run and settings().remote:
             with session() as db:
-                bundles = sweep_archive(db, open_remote(settings().remote))
+                bundles = sweep_archive(db, self.open_remote())
         report = {name: value for name, value in asdict(done).items() if name not in ("dry_run", "ages")}
         self.log.info("%s: %s, %d bundles", "would go" if self.dry_run else "gone", report, len(bundles))
         return {**report, "bundles": len(bundles)}
 
 
-class ApplyTierPolicyOperator(BaseOperator):
+class ApplyTierPolicyOperator(StorageOperator):
     """Move the versions that nobody reads to the warm and the cold tier; fails when a move did, after the others.
 
     :return: the versions moved, each with its tier.
     """
 
     def execute(self, context: Context) -> dict[str, str]:
-        from learnloop.datasets.tier_remote import open_remote
         from learnloop.datasets.tier_runs import apply_tiers
-        from learnloop.settings import settings
 
-        return _report(self, apply_tiers(store(), open_remote(settings().remote), progress=self._said))
+        return _report(self, apply_tiers(store(), self.open_remote(), progress=self._said))
 
     def _said(self, done: int, total: int) -> None:
         self.log.info("%d of %d versions", done, total)
 
 
-class PrefetchOperator(BaseOperator):
+class PrefetchOperator(StorageOperator):
     """Recall the versions that the next runs will probably read; fails when one failed, after the others.
 
     :return: the versions recalled, each with its tier.
     """
 
     def execute(self, context: Context) -> dict[str, str]:
-        from learnloop.datasets.tier_remote import open_remote
         from learnloop.datasets.tier_runs import prefetch
-        from learnloop.settings import settings
 
-        return _report(self, prefetch(store(), open_remote(settings().remote)))
+        return _report(self, prefetch(store(), self.open_remote()))
 
 
 def _report(operator: BaseOperator, done: Applied) -> dict[str, str]:

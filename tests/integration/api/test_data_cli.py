@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -106,6 +107,19 @@ def test_versions_are_made_listed_shown_compared_and_restored(run: Run, first: s
     again = run("sam", "dataset", "restore", "lamps_v1.0", target, code=1)
     assert "is not empty" in again.stderr
     assert "lamps_v1.3" in run("sam", "dataset", "revert", "lamps_v1.0").output
+
+
+def test_a_workspace_that_expired_is_listed_so_with_the_time_at_which_it_goes(run: Run, first: str) -> None:
+    run("sam", "dataset", "workspace", "create", first, "stays")
+    run("sam", "dataset", "workspace", "create", first, "short", "--days", "0.000001")
+    listed = {one["name"]: one for one in json.loads(run("sam", "dataset", "workspace", "list", "--json").output)}
+    assert (listed["stays"]["state"], listed["stays"]["removed_at"]) == ("ready", None)
+    assert listed["short"]["state"] == "expired"
+    left = datetime.fromisoformat(listed["short"]["removed_at"]) - datetime.fromisoformat(listed["short"]["expires_at"])
+    assert left == timedelta(days=7)
+    shown = run("sam", "dataset", "workspace", "list").output
+    assert "expired" in shown
+    assert "removed" in shown
 
 
 def test_two_people_change_one_label_and_a_strategy_decides(run: Run, first: str) -> None:

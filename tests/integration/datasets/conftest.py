@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import pytest
 from dataset_folders import write_dataset, write_images
 
-from learnloop.database import Annotation, AnnotationTask, ConfirmedAnnotation
+from learnloop.database import Annotation, AnnotationTask, ConfirmedAnnotation, session
+from learnloop.datasets import workspaces
 from learnloop.datasets.batch import register_batch, sample_files
 from learnloop.datasets.preprocess import preprocess
 from learnloop.datasets.snapshot import snapshot
@@ -69,3 +71,19 @@ def confirm(db, store):
         return row
 
     return put
+
+
+@pytest.fixture
+def sessions(database_url):
+    return partial(session, database_url)
+
+
+@pytest.fixture
+def make(sessions, store, head, tmp_path):
+    """Make a workspace of the head."""
+
+    def made(owner="bo", name="mine", **options):
+        options = {"quota": workspaces.Quota(5, 2**30), "namespaces": tmp_path / "namespaces"} | options
+        return workspaces.create(sessions, store, head.name, owner=owner, name=name, **options)
+
+    return made

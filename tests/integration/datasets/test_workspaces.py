@@ -1,15 +1,9 @@
-"""Workspaces: their owner's alone, harmless to the store, and never half there."""
+"""What a workspace is: its owner's alone, harmless to the store, and a way to versions."""
 
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
-import signal
-import subprocess
-import sys
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,32 +13,13 @@ from dataset_folders import description
 from sqlalchemy import func, select
 
 from learnloop.database import DatasetVersion, Workspace
-from learnloop.database.engine import session as open_session
 from learnloop.datasets import locks, workspace_removal, workspaces
 from learnloop.datasets.deletion import delete_version
-from learnloop.datasets.turns import take_turn
 from learnloop.datasets.versions import get_version
-from learnloop.datasets.workspace_removal import Removed
 from learnloop.datasets.workspaces import Changes, Quota
 from learnloop.errors import Conflict, Corrupted, InvalidDataset, InvalidInput, NotFound, StaleToken
 from learnloop.jobs.contract import Places
 from learnloop.jobs.spec import parse_spec
-
-PLENTY = Quota(workspaces=5, bytes=2**30)
-
-
-@pytest.fixture
-def sessions(database_url):
-    return partial(open_session, database_url)
-
-
-@pytest.fixture
-def make(sessions, store, head, tmp_path):
-    def made(owner="bo", name="mine", **options):
-        options = {"quota": PLENTY, "namespaces": tmp_path / "namespaces"} | options
-        return workspaces.create(sessions, store, head.name, owner=owner, name=name, **options)
-
-    return made
 
 
 def relabel(workspace: Workspace, label: str) -> None:
@@ -163,7 +138,7 @@ def test_nobody_sees_anothers_workspace(db, sessions, make, store) -> None:
     personal = workspaces.commit(sessions, store, made.name, owner="bo", message="mine alone")
     with pytest.raises(NotFound):
         workspaces.create(
-            sessions, store, personal.name, owner="cy", name="theirs", namespaces=Path(made.path), quota=PLENTY
+            sessions, store, personal.name, owner="cy", name="theirs", namespaces=Path(made.path), quota=Quota(5, 2**30)
         )
 
 
@@ -266,37 +241,6 @@ def test_a_version_with_a_workspace_is_not_deleted(db, sessions, make, store) ->
     assert delete_version(db, store, version.name, by="bo", allow=lambda version: None).deleted
 
 
-def test_upkeep_removes_what_expired(db, sessions, make) -> None:
-    expired = make(name="short", lasts=timedelta(microseconds=1))
-    kept = make(name="long", lasts=timedelta(days=1))
-    assert workspace_removal.remove_dead(sessions) == Removed(1, ())
-    assert not Path(expired.path).exists()
-    assert Path(kept.path).exists()
-    assert [left.name for left in workspaces.list_workspaces(db, owner="bo")] == ["long"]
-
-
-def test_upkeep_leaves_what_somebody_is_at_work_on(db, sessions, make) -> None:
-    made = make(name="short", lasts=timedelta(microseconds=1))
-    with sessions() as other:
-        take_turn(other, workspace_removal.turn_of("bo", "short"))
-        assert workspace_removal.remove_dead(sessions) == Removed(0, ())
-    assert Path(made.path).exists()
-    assert workspace_removal.remove_dead(sessions) == Removed(1, ())
-
-
-def test_what_cannot_be_removed_is_named_and_keeps_nothing_else(sessions, make, tmp_path) -> None:
-    stuck, other = (make(name=name, lasts=timedelta(microseconds=1)) for name in ("stuck", "other"))
-    (tmp_path / "aside").mkdir()
-    Path(stuck.path).rename(tmp_path / "aside" / "stuck")
-    Path(stuck.path).write_text("a file where the folder was")
-    removed = workspace_removal.remove_dead(sessions)
-    assert removed.removed == 1
-    assert removed.failed[0].startswith("stuck of bo: ")
-    assert not Path(other.path).exists()
-    Path(stuck.path).unlink()
-    assert workspace_removal.remove_dead(sessions) == Removed(1, ())
-
-
 def test_a_link_in_place_of_a_workspace_is_not_followed(sessions, store, make, tmp_path) -> None:
     made = make()
     elsewhere = tmp_path / "elsewhere"
@@ -308,108 +252,3 @@ def test_a_link_in_place_of_a_workspace_is_not_followed(sessions, store, make, t
     assert workspace_removal.discard(sessions, "mine", owner="bo")
     assert sorted(elsewhere.rglob("*")) == before
     assert not Path(made.path).is_symlink()
-
-
-SCRIPT = """
-import sys
-from functools import partial
-from pathlib import Path
-from learnloop.database.engine import session
-from learnloop.datasets import workspace_removal, workspaces
-from learnloop.datasets.store import Store
-url, store, namespaces, version, act = sys.argv[1:]
-sessions = partial(session, url)
-made = workspaces.create(sessions, Store(Path(store)), version, owner="bo", name="mine", key="run-1",
-                         namespaces=Path(namespaces), quota=workspaces.Quota(5, 2**30))
-if act == "commit":
-    (Path(made.path) / "notes.txt").write_text("new")
-    workspaces.commit(sessions, Store(Path(store)), made.name, owner="bo", message="m")
-if act == "discard":
-    workspace_removal.discard(sessions, "mine", owner="bo")
-"""
-
-
-def _run_script(url, store, folder, head, act, **environment) -> subprocess.CompletedProcess[bytes]:
-    arguments = [sys.executable, "-c", SCRIPT, url, str(store.root), str(folder / "names"), head.name, act]
-    return subprocess.run(arguments, env={**os.environ, **environment}, timeout=100)
-
-
-@pytest.mark.parametrize(
-    ("point", "act"),
-    [
-        ("workspace.row-written", "create"),
-        ("workspace.files-placed", "create"),
-        ("workspace.renamed", "create"),
-        ("workspace.objects-written", "commit"),
-        ("workspace.version-written", "commit"),
-        ("workspace.discarding", "discard"),
-        ("workspace.files-removed", "discard"),
-    ],
-)
-def test_killed_at_any_step_a_retry_ends_the_same(db, database_url, store, head, tmp_path, point, act) -> None:
-    run = partial(_run_script, database_url, store, tmp_path, head, act)
-    assert run(LEARNLOOP_FAULT=point).returncode == -signal.SIGKILL
-    seen = [made.state for made in workspaces.list_workspaces(db, owner="bo")]
-    assert seen in (["creating"], ["ready"], ["discarding"])
-    db.rollback()
-    if act == "discard":
-        assert workspace_removal.discard(partial(open_session, database_url), "mine", owner="bo")
-    else:
-        assert run().returncode == 0
-    versions = db.scalar(select(func.count()).where(DatasetVersion.personal_to == "bo"))
-    assert versions == (1 if act == "commit" else 0)
-    db.expire_all()
-    left = workspaces.list_workspaces(db, owner="bo")
-    assert [made.state for made in left] == ([] if act == "discard" else ["ready"])
-    on_disk = sorted(path.name for path in (tmp_path / "names/data/bo/workspaces").iterdir())
-    assert on_disk == ([] if act == "discard" else ["mine"])
-
-
-@pytest.mark.parametrize(
-    ("point", "act", "left"),
-    [
-        ("workspace.row-written", "create", []),
-        ("workspace.files-placed", "create", []),
-        ("workspace.renamed", "create", []),
-        ("workspace.objects-written", "commit", ["mine"]),
-        ("workspace.discarding", "discard", []),
-        ("workspace.files-removed", "discard", []),
-    ],
-)
-def test_upkeep_takes_away_what_a_killed_process_left(
-    db, database_url, store, head, tmp_path, point, act, left
-) -> None:
-    killed = _run_script(database_url, store, tmp_path, head, act, LEARNLOOP_FAULT=point)
-    assert killed.returncode == -signal.SIGKILL
-    removed = workspace_removal.remove_dead(partial(open_session, database_url))
-    assert removed == Removed(0 if left else 1, ())
-    assert [made.name for made in workspaces.list_workspaces(db, owner="bo")] == left
-    folder = tmp_path / "names/data/bo/workspaces"
-    assert sorted(path.name for path in folder.glob("*")) == left
-
-
-def _work(number: int, url: str, root: Path, namespaces: Path, version: str) -> str | None:
-    from learnloop.database.engine import engine
-    from learnloop.datasets.store import Store
-
-    sessions, store = partial(open_session, url), Store(root)
-    try:
-        made = workspaces.create(
-            sessions, store, version, owner="bo", name=f"w{number}", namespaces=namespaces, quota=Quota(4, 2**30)
-        )
-    except Conflict:
-        return None
-    (Path(made.path) / f"notes{number}.txt").write_text(str(number))
-    name = workspaces.commit(sessions, store, made.name, owner="bo", message=str(number)).name
-    engine(url).dispose()
-    return name
-
-
-def test_eight_processes_keep_the_quota_and_lose_nothing(db, database_url, store, head, tmp_path) -> None:
-    with multiprocessing.get_context("spawn").Pool(8) as pool:
-        made = pool.starmap(
-            _work, [(number, database_url, store.root, tmp_path / "names", head.name) for number in range(8)]
-        )
-    names = [name for name in made if name]
-    assert len(names) == len(set(names)) == 4
-    assert db.scalar(select(func.count()).where(DatasetVersion.personal_to == "bo")) == 4

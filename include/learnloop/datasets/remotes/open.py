@@ -24,12 +24,8 @@ def open_remote(address: str, options: Mapping[str, Any] | None = None) -> Remot
     Raises:
         InvalidInput: the address names no possible remote, or has credentials in it.
     """
+    refuse_credentials(address)
     scheme, separator, _ = address.partition("://")
-    if separator and "@" in urlsplit(address).netloc:
-        raise InvalidInput(
-            f"the address of the {scheme} remote has credentials in it: leave them out, and give them as options"
-            " (in Airflow: as a connection)"
-        )
     if separator and scheme != "file":
         return FsspecRemote(address, options)
     path = Path(urlsplit(address).path if separator else address)
@@ -38,3 +34,13 @@ def open_remote(address: str, options: Mapping[str, Any] | None = None) -> Remot
     if options:
         raise InvalidInput(f"the remote {address} is a folder and takes no options: leave out {', '.join(options)}")
     return FolderRemote(path)
+
+
+def refuse_credentials(address: str) -> None:
+    """Raises InvalidInput when a URL has a user or a password in it: addresses are logged and shown."""
+    scheme, separator, _ = address.partition("://")
+    if separator and "@" in urlsplit(address).netloc:
+        raise InvalidInput(
+            f"the address of the {scheme} remote has credentials in it: leave them out, and give them as options"
+            " (in Airflow: as a connection)"
+        )

@@ -11,8 +11,9 @@ from pydantic import BaseModel, Field
 
 from learnloop.database import DatasetVersion, Workspace, session
 from learnloop.datasets import workspaces
+from learnloop.datasets.locks import clock
 from learnloop.datasets.store import Store
-from learnloop.datasets.workspace_removal import discard
+from learnloop.datasets.workspace_removal import discard, removed_at
 from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.routing import Routes
@@ -91,14 +92,17 @@ def remove(name: str, caller: Caller) -> dict[str, Any]:
 
 
 def _workspace(db: Any, row: Workspace) -> dict[str, Any]:
+    """``state`` is ``expired`` for one that can still be used, until ``removed_at``."""
+    expired = row.state == "ready" and row.expires_at is not None and row.expires_at <= clock(db)
     return {
         "name": row.name,
         "dataset": row.dataset.name,
         "base": row.base.name,
         "path": row.path,
-        "state": row.state,
+        "state": "expired" if expired else row.state,
         "writable": row.writable,
         "bytes": row.bytes,
         "created_at": row.created_at,
         "expires_at": row.expires_at,
+        "removed_at": removed_at(row, timedelta(days=settings().workspace_grace_days)),
     }
