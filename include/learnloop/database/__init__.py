@@ -11,6 +11,7 @@ from learnloop.database.audit import AuditEvent
 from learnloop.database.base import Base
 from learnloop.database.datasets import Batch, Dataset, DatasetVersion, DatasetVersionParent, Lock
 from learnloop.database.engine import engine, session, tell
+from learnloop.database.limits import RateLimit
 from learnloop.database.locks import LOCKS_CHANNEL, DatasetBranch, DeletedVersion, LockRequest
 from learnloop.database.merges import MergeConflict, MergeRequest, Responder
 from learnloop.database.outbox import IdempotentRequest, OutboxMessage
@@ -44,6 +45,7 @@ __all__ = [
     "ModelLease",
     "OutboxMessage",
     "PolicyEvaluation",
+    "RateLimit",
     "Responder",
     "Round",
     "RoundAnnotation",
