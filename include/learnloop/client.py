@@ -190,6 +190,13 @@ class LearnloopClient(DataMethods):
         wanted = {"user": user, "action": action, "since": since}
         return self._all("/audit", limit, **{name: value for name, value in wanted.items() if value is not None})
 
+    def offboard(
+        self, name: str, *, to: str | None = None, archive: bool = False, dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Somebody leaves; what is theirs goes to ``to`` or into the archive. Again does no harm."""
+        body = {"name": name, "to": to, "archive": archive, "dry_run": dry_run}
+        return self._stream("/users/offboard", body, None)
+
     def _stream(self, path: str, body: dict[str, Any], progress: Progress | None) -> dict[str, Any]:
         """Long work of the API's: tells ``progress`` as it goes and returns the result. Not tried again by itself."""
         try:

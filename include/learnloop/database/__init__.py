@@ -15,6 +15,7 @@ from learnloop.database.limits import RateLimit
 from learnloop.database.locks import LOCKS_CHANNEL, DatasetBranch, DeletedVersion, LockRequest
 from learnloop.database.merges import MergeConflict, MergeRequest, Responder
 from learnloop.database.outbox import IdempotentRequest, OutboxMessage
+from learnloop.database.people import IssuedToken
 from learnloop.database.rounds import Decision, PolicyEvaluation, Round, RoundAnnotation
 from learnloop.database.serving import Deployment, DeploymentStatus, ModelLease, ServerReplica
 from learnloop.database.storage import StoreLease, VersionStorage, VersionUse
@@ -38,6 +39,7 @@ __all__ = [
     "DeploymentStatus",
     "GoldQuestion",
     "IdempotentRequest",
+    "IssuedToken",
     "Lock",
     "LockRequest",
     "MergeConflict",

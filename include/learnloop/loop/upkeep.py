@@ -13,6 +13,7 @@ from learnloop.audit import forget
 from learnloop.database import IdempotentRequest, ModelLease
 from learnloop.datasets.locks import release_expired
 from learnloop.limits import forget_idle
+from learnloop.people.tokens import forget_expired
 
 KEEP_ANSWERS = timedelta(days=1)
 
@@ -26,6 +27,7 @@ def release_lapsed(session: Session, *, audit_days: int) -> dict[str, int]:
         session, delete(IdempotentRequest).where(IdempotentRequest.created_at < func.now() - KEEP_ANSWERS)
     )
     forget_idle(session)
+    forget_expired(session)
     return {
         "annotation leases": release_tasks(session),
         **release_expired(session),

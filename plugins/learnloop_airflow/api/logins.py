@@ -92,6 +92,7 @@ class LoginAudit:
                 # FAB's index page gives a new token to a browser that has FAB's session already.
                 entry.action = "refresh" if path == _INDEX else "login"
                 entry.user, entry.outcome = await _user_of(token), "ok"
+                await run_in_threadpool(_note, entry.user, token)
                 if tries:
                     await run_in_threadpool(_give_back, keys)
             elif tries:
@@ -163,6 +164,17 @@ def _give_back(limits: dict[str, int]) -> None:
             give_back(key, per_minute)
     except OperationalError:
         _log.exception("a right login stays counted: Learnloop's database does not answer")
+
+
+def _note(user: str, token: str) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    from learnloop_airflow.api.tokens import note
+
+    try:
+        note(user, token)
+    except OperationalError:
+        _log.exception("a token of %s is not noted: Learnloop's database does not answer", user)
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
