@@ -9,7 +9,7 @@ import typer
 
 from learnloop import __version__
 from learnloop.client import LearnloopClient
-from learnloop.commands import audit, dataset
+from learnloop.commands import audit, dataset, user
 from learnloop.commands.common import client, errors, keep_token, say, server
 from learnloop.errors import LearnloopError, NotAuthenticated
 
@@ -19,11 +19,12 @@ app = typer.Typer(
     help="Learnloop: datasets as versions, annotation, models. The server is LEARNLOOP_API_URL, else this stack's.",
 )
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(user.app, name="user")
 
 
 @app.command()
 def login(
-    user: Annotated[str, typer.Option(prompt=True, help="A user of Airflow's.")],
+    name: Annotated[str, typer.Option("--user", prompt="User", help="A user of Airflow's.")],
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
 ) -> None:
     """Log in; the token is kept in ~/.config/learnloop/credentials.json, which only you can read.
@@ -32,7 +33,7 @@ def login(
     """
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else typer.prompt("Password", hide_input=True)
     try:
-        with LearnloopClient.login(server(), user, password) as made:
+        with LearnloopClient.login(server(), name, password) as made:
             who = made.session()
             keep_token(made.token)
     except LearnloopError as error:

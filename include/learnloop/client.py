@@ -23,6 +23,7 @@ from learnloop.errors import InvalidInput, LearnloopError, NotAuthenticated, Per
 API = "/learnloop/api/v1"
 TRIES = 4
 BACKOFF_SECONDS = 0.2
+LONGEST_WAIT_SECONDS = 10
 RETRIED = {429, 502, 503, 504}
 
 Progress = Callable[[int, int], None]
@@ -189,6 +190,13 @@ class LearnloopClient(DataMethods):
         wanted = {"user": user, "action": action, "since": since}
         return self._all("/audit", limit, **{name: value for name, value in wanted.items() if value is not None})
 
+    def offboard(
+        self, name: str, *, to: str | None = None, archive: bool = False, dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Somebody leaves; what is theirs goes to ``to`` or into the archive. Again does no harm."""
+        body = {"name": name, "to": to, "archive": archive, "dry_run": dry_run}
+        return self._stream("/users/offboard", body, None)
+
     def _stream(self, path: str, body: dict[str, Any], progress: Progress | None) -> dict[str, Any]:
         """Long work of the API's: tells ``progress`` as it goes and returns the result. Not tried again by itself."""
         try:
@@ -232,9 +240,10 @@ class LearnloopClient(DataMethods):
         return self._checked("POST", API + path, retry=True, json=body, headers=headers)
 
     def _checked(self, method: str, path: str, *, retry: bool, **options: Any) -> httpx.Response:
+        wait = 0.0
         for attempt in range(TRIES if retry else 1):
             if attempt:
-                time.sleep(BACKOFF_SECONDS * 2**attempt)
+                time.sleep(max(wait, BACKOFF_SECONDS * 2**attempt))
             last = attempt == (TRIES if retry else 1) - 1
             try:
                 answer = self._send(method, path, **options)
@@ -244,7 +253,9 @@ class LearnloopClient(DataMethods):
                 continue
             if answer.status_code < 400:
                 return answer
-            if last or answer.status_code not in RETRIED:
+            after = answer.headers.get("retry-after", "")
+            wait = float(after) if after.isdecimal() else 0.0
+            if last or answer.status_code not in RETRIED or wait > LONGEST_WAIT_SECONDS:
                 raise _error(answer)
         raise AssertionError("unreachable")
 

@@ -9,6 +9,7 @@
     ├── Conflict                it changed since the caller looked  HTTP 409
     │   ├── Locked              somebody else holds the lock        HTTP 423
     │   └── StaleToken          the fencing token is out of date
+    ├── TooManyRequests         somebody asks too often             HTTP 429
     ├── Gone                    the lease has lapsed                HTTP 410
     ├── Corrupted               stored bytes do not match their name
     ├── JobFailed               a job ended without its result
@@ -85,6 +86,17 @@ class Gone(LearnloopError):
 
     status = 410
     type = "lease-lapsed"
+
+
+class TooManyRequests(LearnloopError):
+    """``retry_after``: seconds until the next request is let in."""
+
+    status = 429
+    type = "too-many-requests"
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 class Corrupted(LearnloopError):

@@ -57,6 +57,15 @@ TABLE: dict[str, frozenset[str]] = {
 
 PERMISSIONS = frozenset(_ALL)
 
+ARCHIVE = "archive:"
+"""Begins the name of who owns what somebody left behind. Nobody logs in under it."""
+_NOBODYS = ("service:", ARCHIVE)
+
+
+def is_persons_name(name: str) -> bool:
+    """Whether somebody may log in under ``name``: some are the platform's own."""
+    return not name.startswith(_NOBODYS)
+
 
 @dataclass(frozen=True)
 class Principal:

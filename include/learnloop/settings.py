@@ -42,6 +42,16 @@ class Settings:
     """How many workspaces one person may have at once."""
     workspace_bytes_per_user: int
     """How many bytes of versions one person's workspaces may hold at once."""
+    jobs_per_user: int
+    """How many jobs of one person may run at once."""
+    rate_read: int
+    """How many requests a minute one person may read with; a sixth of them at once. 0: no limit, as for the others."""
+    rate_write: int
+    """The same for requests that change something,"""
+    rate_claim: int
+    """for annotation tasks: claims, answers,"""
+    rate_login: int
+    """and for logins that fail, of one user name from one address; from one address for all names, ten times as many."""
     audit_days: int
     """How many days an event stays in the audit log."""
     workspace_grace_days: int
@@ -90,6 +100,11 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "allowed_roots": f"{Path.home()}:{tempfile.gettempdir()}",
         "workspaces_per_user": 20,
         "workspace_bytes_per_user": 100 * 2**30,
+        "jobs_per_user": 16,
+        "rate_read": 30_000,
+        "rate_write": 6_000,
+        "rate_claim": 6_000,
+        "rate_login": 60,
         "audit_days": 365,
         "workspace_grace_days": 7,
         "models": home / "models",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from learnloop.errors import PermissionDenied
-from learnloop.permissions import PERMISSIONS, ROLES, SERVICE, TABLE, Principal, authorize
+from learnloop.permissions import PERMISSIONS, ROLES, SERVICE, TABLE, Principal, authorize, is_persons_name
 
 
 def person(*roles: str, name: str = "ada") -> Principal:
@@ -100,3 +102,23 @@ def test_a_private_thing_is_its_owners() -> None:
 
 def test_airflows_own_admin_role_counts_as_ours() -> None:
     authorize(person("Admin"), "dataset:delete", owner="ben")
+
+
+def test_the_documentation_says_what_the_table_says() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "identity.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines]
+    start = next(number for number, row in enumerate(rows) if row[0] == "permission")
+    shown = {
+        row[0]: dict(zip(rows[start][1:], row[1:], strict=True)) for row in rows[start + 2 : start + 2 + len(LINES)]
+    }
+    people = [role for role in COLUMNS if role != "service"]
+    wanted = {name: {role: LINES[name][role].strip(".") for role in people} for name in LINES}
+    assert shown == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "person"), [("ann", True), ("service:learnloop", False), ("archive:ann", False), ("services", True)]
+)
+def test_some_names_are_nobodys(name: str, person: bool) -> None:
+    assert is_persons_name(name) is person

@@ -11,9 +11,11 @@ from learnloop.database.audit import AuditEvent
 from learnloop.database.base import Base
 from learnloop.database.datasets import Batch, Dataset, DatasetVersion, DatasetVersionParent, Lock
 from learnloop.database.engine import engine, session, tell
+from learnloop.database.limits import RateLimit
 from learnloop.database.locks import LOCKS_CHANNEL, DatasetBranch, DeletedVersion, LockRequest
 from learnloop.database.merges import MergeConflict, MergeRequest, Responder
 from learnloop.database.outbox import IdempotentRequest, OutboxMessage
+from learnloop.database.people import IssuedToken
 from learnloop.database.rounds import Decision, PolicyEvaluation, Round, RoundAnnotation
 from learnloop.database.serving import Deployment, DeploymentStatus, ModelLease, ServerReplica
 from learnloop.database.storage import StoreLease, VersionStorage, VersionUse
@@ -37,6 +39,7 @@ __all__ = [
     "DeploymentStatus",
     "GoldQuestion",
     "IdempotentRequest",
+    "IssuedToken",
     "Lock",
     "LockRequest",
     "MergeConflict",
@@ -44,6 +47,7 @@ __all__ = [
     "ModelLease",
     "OutboxMessage",
     "PolicyEvaluation",
+    "RateLimit",
     "Responder",
     "Round",
     "RoundAnnotation",

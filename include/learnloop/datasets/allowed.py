@@ -8,9 +8,8 @@ from pathlib import Path
 
 from learnloop.datasets.names import check_line
 from learnloop.errors import InvalidInput, PermissionDenied
-from learnloop.jobs.namespace import user_folder
+from learnloop.jobs.namespace import KINDS, namespace_of
 
-KINDS = ("data", "tmp", "results", "models")
 _SHOWN = 5
 
 
@@ -58,7 +57,7 @@ def refuse_links_out(folder: Path, *, user: str, roots: Sequence[Path], home: Pa
 def _may(place: Path, user: str, roots: Sequence[Path], home: Path, namespaces: Path) -> bool:
     own, names = Path(os.path.realpath(home)), Path(os.path.realpath(namespaces))
     if place.is_relative_to(names):
-        return any(place.is_relative_to(names / kind / user_folder(user)) for kind in KINDS)
+        return any(place.is_relative_to(namespace_of(names, kind, user)) for kind in KINDS)
     if place.is_relative_to(own):
         return place.is_relative_to(own / "demo")
     if own.is_relative_to(place) or names.is_relative_to(place):

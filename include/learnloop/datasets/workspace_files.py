@@ -13,7 +13,7 @@ from pathlib import Path
 
 from learnloop.datasets.names import RESERVED
 from learnloop.errors import InvalidDataset, InvalidInput
-from learnloop.jobs.namespace import WORKSPACES, user_folder
+from learnloop.jobs.namespace import WORKSPACES, namespace_of
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SHOWN = 10
@@ -31,7 +31,7 @@ def place_of(namespaces: Path, owner: str, name: str) -> Path:
         )
     if name in RESERVED:
         raise InvalidInput(f"a workspace cannot be called {name!r}, a reserved word: call it something like my-{name}")
-    place = namespaces / "data" / user_folder(owner) / WORKSPACES / name
+    place = namespace_of(namespaces, "data", owner) / WORKSPACES / name
     refuse_linked(place)
     return place
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from learnloop.errors import Corrupted, InvalidInput, LearnloopError, NotFound
 from learnloop.jobs.checksums import files_below, fsync_file, fsync_folder, sha256, write_json
+from learnloop.jobs.namespace import KINDS
 from learnloop.jobs.spec import JobSpec
 
 VARIABLES = {"data": "DATA_DIR", "cache": "CACHE_DIR", "results": "RESULTS_DIR", "models": "MODELS_DIR"}
@@ -39,7 +40,7 @@ class Places:
     @classmethod
     def of(cls, namespaces: Path, spec: JobSpec) -> Places:
         """``{namespaces}/{data,tmp,results,models}/{user}/{key}``."""
-        return cls(*(namespaces / kind / spec.folder for kind in ("data", "tmp", "results", "models")))
+        return cls(*(namespaces / kind / spec.folder for kind in KINDS))
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Places:

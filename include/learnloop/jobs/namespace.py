@@ -1,13 +1,19 @@
-"""Names of people and runs as parts of paths and of Kubernetes names."""
+"""Names of people and runs as parts of paths and of Kubernetes names: the one place that turns the one into the other.
+
+A person has four folders, ``{data,tmp,results,models}/{user}``: below one root on a machine, at the root of a pod.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
+from pathlib import Path
 
 from learnloop.errors import InvalidInput
 
+KINDS = ("data", "tmp", "results", "models")
 LONGEST = 63  # of a Kubernetes name
 WORKSPACES = "workspaces"
 """The folder of a user's workspaces, in ``data/{user}`` beside the data of the user's jobs."""
@@ -32,13 +38,36 @@ def user_folder(name: str) -> str:
     return _hashed(name)
 
 
+def namespace_of(root: Path, kind: str, user: str) -> Path:
+    """``{root}/{kind}/{user}``: the folder of ``user`` for what is of ``kind``, one of `KINDS`. A pod's root is ``/``."""
+    if kind not in KINDS:
+        raise ValueError(f"there is no namespace {kind!r}; there are {', '.join(KINDS)}")
+    return root / kind / user_folder(user)
+
+
+def kubernetes_name(prefix: str, *parts: str) -> str:
+    """A DNS label that begins with ``prefix`` (a short word of ours), another for any other ``parts``.
+
+    What is readable of the last part is in it; what tells names apart is the hash of all.
+    """
+    readable, suffix = _readable(parts[-1], LONGEST - len(prefix) - 1), _digest(json.dumps(parts))
+    return f"{prefix}-{readable}--{suffix}"
+
+
 def key_folder(key: str) -> str:
     """The folder of a job's key, under the same rule; never that of the user's workspaces, which jobs lie beside."""
     return _hashed(key) if key == WORKSPACES else user_folder(key)
 
 
 def _hashed(name: str) -> str:
+    return f"{_readable(name, LONGEST)}--{_digest(name)}"
+
+
+def _readable(name: str, longest: int) -> str:
+    """What of ``name`` fits into ``longest`` characters beside a hash."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())[: longest - _HASH_LENGTH - 2].strip("-") or "x"
+
+
+def _digest(name: str) -> str:
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
-    suffix = base64.b32encode(digest).decode().lower()[:_HASH_LENGTH]
-    readable = re.sub(r"[^a-z0-9]+", "-", name.lower())[: LONGEST - _HASH_LENGTH - 2].strip("-")
-    return f"{readable or 'x'}--{suffix}"
+    return base64.b32encode(digest).decode().lower()[:_HASH_LENGTH]

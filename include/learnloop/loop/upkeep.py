@@ -12,6 +12,8 @@ from learnloop.annotation.queue import release_lapsed as release_tasks
 from learnloop.audit import forget
 from learnloop.database import IdempotentRequest, ModelLease
 from learnloop.datasets.locks import release_expired
+from learnloop.limits import forget_idle
+from learnloop.people.tokens import forget_expired
 
 KEEP_ANSWERS = timedelta(days=1)
 
@@ -24,6 +26,8 @@ def release_lapsed(session: Session, *, audit_days: int) -> dict[str, int]:
     forgotten = _delete(
         session, delete(IdempotentRequest).where(IdempotentRequest.created_at < func.now() - KEEP_ANSWERS)
     )
+    forget_idle(session)
+    forget_expired(session)
     return {
         "annotation leases": release_tasks(session),
         **release_expired(session),

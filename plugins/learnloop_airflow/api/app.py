@@ -16,6 +16,7 @@ from learnloop_airflow.api.routes import (
     session,
     storage,
     tasks,
+    users,
     versions,
     workspaces,
 )
@@ -35,7 +36,7 @@ def create_app() -> FastAPI:
     problems.install(app)
     app.add_middleware(problems.LimitBody)
     app.add_middleware(Audited)
-    for group in (session, datasets, versions, locks, merges, workspaces, storage, tasks, models, audit):
+    for group in (session, datasets, versions, locks, merges, workspaces, storage, tasks, models, audit, users):
         app.include_router(group.routes.router)
 
     contract = Routes()

@@ -13,7 +13,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from learnloop.audit import Entry
+from learnloop.audit import Entry, outcome_of
+from learnloop.errors import TooManyRequests
+from learnloop.limits import take
+from learnloop.settings import settings
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 NAMED = {"POST /session/refresh": "refresh", "POST /session/logout": "logout"}
@@ -46,9 +49,16 @@ def entry_of(scope: Scope, path: str) -> Entry:
 
 
 async def write(entry: Entry, *, unfinished: bool = False) -> None:
-    """Put ``entry`` into the log; into the server's log file when the database does not take it."""
+    """Put ``entry`` into the log; into the server's log file when the database does not take it.
+
+    Refusals of nobody knows whom are limited by address: strangers cannot fill the disk.
+    """
     try:
+        if not entry.user and outcome_of(entry.status) == "refused":
+            await run_in_threadpool(take, f"unknown {entry.address}", 10 * settings().rate_login)
         await run_in_threadpool(entry.write, unfinished=unfinished)
+    except TooManyRequests:
+        _log.warning("not in the audit log, for there are too many from there: %s", entry)
     except SQLAlchemyError:
         _log.exception("the audit log did not take %s", entry)
 

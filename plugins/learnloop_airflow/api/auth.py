@@ -10,7 +10,7 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials
 
 from learnloop.errors import NotAuthenticated, PermissionDenied
-from learnloop.permissions import SERVICE, Principal
+from learnloop.permissions import SERVICE, Principal, is_persons_name
 from learnloop_airflow.api.audited import SAFE, name_caller
 from learnloop_airflow.api.tokens import bearer_of
 
@@ -35,9 +35,9 @@ async def principal(request: Request) -> Principal:
     name_caller(request.scope, name)
     if bearer is None and request.method not in SAFE:
         _refuse_other_sites(request)
-    if name.startswith("service:"):
+    if not is_persons_name(name):
         raise NotAuthenticated(
-            f"{name}: names that begin with 'service:' are the platform's own, and nobody logs in as one"
+            f"{name}: names that begin with 'service:' or 'archive:' are the platform's own; nobody logs in as one"
         )
     return Principal(name, _roles(user))
 

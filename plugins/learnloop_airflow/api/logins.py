@@ -5,7 +5,9 @@ A login is an answer below ``/auth`` that gives a token, in its body or as the l
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from learnloop.audit import Entry
+    from learnloop.errors import TooManyRequests
+
+_log = logging.getLogger(__name__)
 
 OURS = "/learnloop/api/v1"
 _TOKEN_ROUTES = ("/auth/token", "/auth/token/cli")
@@ -39,8 +44,10 @@ class LoginAudit:
             await self._other(scope, path, receive, send)
 
     async def _auth(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
+        from starlette.concurrency import run_in_threadpool
+
         from learnloop_airflow.api.audited import entry_of, write
-        from learnloop_airflow.api.problems import read_body, replay, too_large
+        from learnloop_airflow.api.problems import answer_of, read_body, replay, too_large
 
         tries = scope["method"] == "POST" and path in (*_TOKEN_ROUTES, *_FORMS)
         entry = entry_of(scope, path)
@@ -48,6 +55,13 @@ class LoginAudit:
             body = await read_body(scope, receive)
             if isinstance(body, bytes):
                 receive = replay(body, receive)
+                keys = _limits(entry.address, _name_in(scope, body))
+                refusal = await run_in_threadpool(_take, keys)
+                if refusal is not None:
+                    entry.action, entry.status, entry.outcome = "login", 429, "refused"
+                    await write(entry)
+                    await answer_of(refusal)(scope, receive, send)
+                    return
             else:
                 await (too_large if body else _nothing)(scope, receive, send)
                 return
@@ -78,6 +92,9 @@ class LoginAudit:
                 # FAB's index page gives a new token to a browser that has FAB's session already.
                 entry.action = "refresh" if path == _INDEX else "login"
                 entry.user, entry.outcome = await _user_of(token), "ok"
+                await run_in_threadpool(_note, entry.user, token)
+                if tries:
+                    await run_in_threadpool(_give_back, keys)
             elif tries:
                 entry.action, entry.user = "login", await _known(_name_in(scope, body))
                 entry.outcome = "failed" if entry.status >= 500 else "refused"
@@ -109,6 +126,55 @@ class LoginAudit:
             await write(entry)
 
         await self.app(scope, receive, look)
+
+
+def _limits(address: str, name: str) -> dict[str, int]:
+    """What a login counts against until it turns out to be right: guesses at one name, and at any."""
+    from learnloop.settings import settings
+
+    each = settings().rate_login
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()  # it may be a password
+    return {f"login {address} {digest}": each, f"login {address}": 10 * each}
+
+
+def _take(limits: dict[str, int]) -> TooManyRequests | None:
+    """Why a login is not even tried; None: it is. People can log in to Airflow while our database is away."""
+    from sqlalchemy.exc import OperationalError
+
+    from learnloop.errors import TooManyRequests
+    from learnloop.limits import take
+
+    try:
+        for key, per_minute in limits.items():
+            take(key, per_minute)
+    except TooManyRequests as error:
+        return error
+    except OperationalError:
+        _log.exception("logins are not limited: Learnloop's database does not answer")
+    return None
+
+
+def _give_back(limits: dict[str, int]) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    from learnloop.limits import give_back
+
+    try:
+        for key, per_minute in limits.items():
+            give_back(key, per_minute)
+    except OperationalError:
+        _log.exception("a right login stays counted: Learnloop's database does not answer")
+
+
+def _note(user: str, token: str) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    from learnloop_airflow.api.tokens import note
+
+    try:
+        note(user, token)
+    except OperationalError:
+        _log.exception("a token of %s is not noted: Learnloop's database does not answer", user)
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -13,8 +14,9 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from learnloop.errors import LearnloopError
+from learnloop.errors import LearnloopError, TooManyRequests
 
+MEDIA_TYPE = "application/problem+json"
 MAX_BODY_BYTES = 64 * 1024
 
 _log = logging.getLogger(__name__)
@@ -42,9 +44,13 @@ def of_error(error: LearnloopError | None) -> dict[str, Any]:
 
 
 def problem(status: int, type_: str, detail: str, problems: tuple[str, ...] | list[str] = ()) -> JSONResponse:
-    return JSONResponse(
-        document(status, type_, detail, problems), status_code=status, media_type="application/problem+json"
-    )
+    return JSONResponse(document(status, type_, detail, problems), status_code=status, media_type=MEDIA_TYPE)
+
+
+def answer_of(error: LearnloopError) -> JSONResponse:
+    """An error of ours as the answer to a request."""
+    headers = {"Retry-After": str(math.ceil(error.retry_after) or 1)} if isinstance(error, TooManyRequests) else None
+    return JSONResponse(of_error(error), status_code=error.status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
@@ -52,7 +58,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(LearnloopError)
     async def ours(request: Request, error: LearnloopError) -> JSONResponse:
-        return JSONResponse(of_error(error), status_code=error.status, media_type="application/problem+json")
+        return answer_of(error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -8,8 +8,10 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.routing import APIRoute
 
+from learnloop.limits import take
 from learnloop.permissions import PERMISSIONS, authorize
-from learnloop_airflow.api.audited import name_caller
+from learnloop.settings import settings
+from learnloop_airflow.api.audited import SAFE, name_caller
 from learnloop_airflow.api.auth import Caller
 
 
@@ -25,8 +27,11 @@ class Routes:
         if permission not in PERMISSIONS:
             raise ValueError(f"{method} {path}: unknown permission {permission!r}")
 
+        kind = kind_of(method, permission)
+
         def check(caller: Caller, request: Request) -> None:
             name_caller(request.scope, caller.name)
+            take(f"{kind} {caller.name}", getattr(settings(), f"rate_{kind}"))
             authorize(caller, permission)
 
         check.permission = permission  # type: ignore[attr-defined]
@@ -43,6 +48,13 @@ class Routes:
             return handler
 
         return register
+
+
+def kind_of(method: str, permission: str) -> str:
+    """Which limit of requests a route counts against: ``read``, ``claim`` or ``write``."""
+    if method in SAFE:
+        return "read"
+    return "claim" if permission == "annotation:claim" else "write"
 
 
 def unguarded(app: FastAPI) -> list[str]:

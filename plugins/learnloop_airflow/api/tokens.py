@@ -19,7 +19,9 @@ from fastapi import Request, Response
 from sqlalchemy.exc import IntegrityError
 from starlette.concurrency import run_in_threadpool
 
+from learnloop.database import session
 from learnloop.errors import NotAuthenticated
+from learnloop.people import tokens as people
 
 COOKIE = COOKIE_NAME_JWT_TOKEN
 _FLASK_SESSION = "session"  # FAB's own cookie; with it, FAB's login page gives a new token unasked
@@ -40,6 +42,12 @@ def presented(request: Request) -> list[str]:
 def claims_of(token: str) -> dict[str, Any]:
     """What a token says of itself. Only for tokens that Airflow has made or checked: the signature is not looked at."""
     return jwt.decode(token, options={"verify_signature": False})
+
+
+def note(user: str, token: str) -> None:
+    """Note that ``user`` was given ``token``, so that it can be revoked when they leave."""
+    with session() as db:
+        people.note(db, user, claims_of(token))
 
 
 async def exchange(token: str) -> str:
@@ -63,8 +71,8 @@ def end(claims: dict[str, Any]) -> bool:
     """Revoke the token with these claims (``jti`` and ``exp`` are needed); False when it was revoked before."""
     row = RevokedToken(jti=claims["jti"], exp=datetime.fromtimestamp(claims["exp"], tz=UTC))
     try:
-        with create_session() as session:
-            session.add(row)
+        with create_session() as airflow:
+            airflow.add(row)
     except IntegrityError:
         return False
     return True

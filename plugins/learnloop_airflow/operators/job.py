@@ -42,12 +42,14 @@ class JobOperator(BaseOperator):
 
     def run_job(self, spec: JobSpec) -> dict[str, Any]:
         from learnloop.jobs.local import LocalRunner
+        from learnloop.limits import running_job
         from learnloop.settings import settings
         from learnloop_airflow.staging import stage
 
         self._runner = LocalRunner(settings().namespaces, fork_server=settings().fork_server)
         write: Callable[[str], None] = self.log.info
-        done = self._runner.run(spec, stage=lambda data: stage(spec, data), log=write)
+        with running_job(spec.user, settings().jobs_per_user):
+            done = self._runner.run(spec, stage=lambda data: stage(spec, data), log=write)
         return {"result": done.result, "results_dir": str(done.results_dir), "models_dir": str(done.models_dir)}
 
     def on_kill(self) -> None:

@@ -174,7 +174,7 @@ class ReleaseModelOperator(BaseOperator):
 
 def predictions_folder(run_id: str, owner: str) -> Path:
     """Where a scoring run's Parquet files are: in the results of whoever triggered it."""
-    from learnloop.jobs.namespace import user_folder
+    from learnloop.jobs.namespace import namespace_of, user_folder
     from learnloop.settings import settings
 
-    return settings().namespaces / "results" / user_folder(owner) / "predictions" / user_folder(run_id)
+    return namespace_of(settings().namespaces, "results", owner) / "predictions" / user_folder(run_id)

@@ -35,6 +35,13 @@ def test_migrations_make_what_the_models_declare(empty_database: str) -> None:
         assert inspect(connection).has_table(VERSION_TABLE)
 
 
+def test_migrations_make_tables_as_durable_as_the_models_say(empty_database: str, db) -> None:
+    unlogged = text("SELECT relname FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'")
+    upgrade(empty_database)
+    with create_engine(empty_database).connect() as connection:
+        assert list(connection.scalars(unlogged)) == list(db.scalars(unlogged)) == ["rate_limits"]
+
+
 def test_migrations_can_be_taken_back(empty_database: str) -> None:
     upgrade(empty_database)
     downgrade(empty_database, "base")

@@ -120,3 +120,20 @@ def test_a_login_by_airflows_form_is_logged(airflow, since) -> None:
     refused, login, again = brief(since())  # FAB's index gives a second token to who has just logged in
     assert refused[1:] == ("login", "refused")
     assert (login, again) == (("vic", "login", "ok"), ("vic", "refresh", "ok"))
+
+
+def test_guessing_is_slowed_down_for_who_guesses_and_for_nobody_else(airflow, since) -> None:
+    def guess(name: str, password: str, address: str) -> httpx.Response:
+        body = {"username": name, "password": password}
+        return httpx.post(f"{airflow.url}/auth/token", json=body, headers={"X-Forwarded-For": address})
+
+    mine, theirs = airflow.passwords["lea"], "198.51.100.1"
+    statuses = [guess("lea", f"guess {n}", theirs).status_code for n in range(14)]
+    assert statuses[:10] == [401] * 10
+    assert statuses[-1] == 429
+    refused = guess("lea", mine, theirs)  # the right one, at last, is not even tried
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) >= 1
+    assert guess("lea", mine, "198.51.100.2").status_code == 201
+    assert {guess("sue", airflow.passwords["sue"], theirs).status_code for _ in range(15)} == {201}
+    assert {row["status"] for row in since()} == {401, 429, 201}

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import stat
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import jwt
@@ -133,26 +129,6 @@ def test_tokens_that_are_not_or_no_longer_airflows_open_nothing(airflow) -> None
                 answer = api.post(path)
                 assert answer.status_code == 401, answer.text
                 assert answer.headers["content-type"] == "application/problem+json"
-
-
-@pytest.fixture
-def learnloop(airflow, tmp_path: Path):
-    """``learnloop(*words, typed=..., code=...)``: the command in a process of its own, as a person's shell starts it."""
-    environment = {
-        **os.environ,
-        "LEARNLOOP_API_URL": airflow.url,
-        "LEARNLOOP_HOME": str(tmp_path / "none"),
-        "XDG_CONFIG_HOME": str(tmp_path),
-    }
-
-    def run(*words: str, typed: str = "", code: int = 0) -> str:
-        command = [sys.executable, "-m", "learnloop.cli", *words]
-        done = subprocess.run(command, env=environment, input=typed, capture_output=True, text=True, timeout=60)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    run.file = tmp_path / "learnloop" / "credentials.json"
-    return run
 
 
 def test_the_command_line_logs_in_refreshes_and_logs_out(airflow, learnloop) -> None:

@@ -27,12 +27,13 @@ def who_am_i(caller: Caller) -> dict[str, Any]:
 
 
 @routes.add("POST", "/session/refresh", "session:write")
-async def refresh(request: Request) -> JSONResponse:
+async def refresh(request: Request, caller: Caller) -> JSONResponse:
     """A new token for one that is still valid, which ends. A browser gets it as its login cookie, and never sees it."""
     borne = tokens.presented(request)
     if not borne:  # Airflow lets everybody in without one in its all-admins mode
         raise NotAuthenticated("there is no token in this request to exchange")
     made = await tokens.exchange(borne[0])
+    await run_in_threadpool(tokens.note, caller.name, made)
     bearer = tokens.bearer_of(request) is not None
     said = {"expires_at": _time(tokens.claims_of(made)["exp"]), **({"access_token": made} if bearer else {})}
     answer = JSONResponse(said, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,96 @@
+"""How much one person may ask for: requests a minute, shared by all server processes, and jobs at once.
+
+The limit of requests is GCRA (ITU-T I.371): one timestamp a key, one statement a request, no sweep. Times are the
+database's, so servers need not agree on the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import delete, func, text
+from sqlalchemy.orm import Session
+
+from learnloop.database import RateLimit
+from learnloop.database.engine import engine
+from learnloop.errors import Conflict, TooManyRequests
+from learnloop.permissions import SERVICE
+
+# A row that is not returned is a request that comes too early; it changes nothing.
+_TAKE = text(
+    """
+    INSERT INTO rate_limits AS now (key, paid_until)
+    VALUES (:key, clock_timestamp() + make_interval(secs => :each))
+    ON CONFLICT (key) DO UPDATE
+       SET paid_until = greatest(now.paid_until, clock_timestamp()) + make_interval(secs => :each)
+     WHERE greatest(now.paid_until, clock_timestamp()) + make_interval(secs => :each)
+           <= clock_timestamp() + make_interval(secs => :ahead)
+    RETURNING 1
+    """
+)
+_WAIT = text(
+    "SELECT extract(epoch FROM paid_until - clock_timestamp()) + :each - :ahead FROM rate_limits WHERE key = :key"
+)
+_GIVE_BACK = text("UPDATE rate_limits SET paid_until = paid_until - make_interval(secs => :each) WHERE key = :key")
+_SLOT = text("SELECT pg_try_advisory_lock(hashtextextended(:slot, 0))")
+
+
+def take(key: str, per_minute: int) -> None:
+    """Count one request of ``key``. A sixth of ``per_minute`` may come at once; 0 is no limit.
+
+    Raises:
+        TooManyRequests: with the seconds until the next one is let in.
+    """
+    if not per_minute:
+        return
+    values = _values(key, per_minute)
+    with engine().execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        if connection.scalar(_TAKE, values) is not None:
+            return
+        wait = max(0.0, float(connection.scalar(_WAIT, values) or 0))
+    raise TooManyRequests(
+        f"more than {per_minute} requests a minute ({key.split()[0]}): the next is let in in {wait:.1f} s", wait
+    )
+
+
+def give_back(key: str, per_minute: int) -> None:
+    """Uncount a request, such as a login with the right password."""
+    if per_minute:
+        with engine().execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.execute(_GIVE_BACK, _values(key, per_minute))
+
+
+def forget_idle(session: Session) -> None:
+    """Delete what says no more than no row does."""
+    session.execute(delete(RateLimit).where(RateLimit.paid_until < func.now()))
+
+
+@contextmanager
+def running_job(user: str, most: int) -> Iterator[None]:
+    """Hold one of ``user``'s ``most`` places for running jobs; it falls free with this process, however that ends.
+
+    The platform's own jobs need no place.
+
+    Raises:
+        Conflict: all places are taken.
+    """
+    if user == SERVICE.name:
+        yield
+        return
+    with engine().execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        slots = (f"running job {number} of {user}" for number in range(most))
+        held = next((slot for slot in slots if connection.scalar(_SLOT, {"slot": slot})), None)
+        if held is None:
+            raise Conflict(
+                f"{user} runs {most} jobs, and {most} are allowed at once (jobs_per_user): wait until one ends"
+            )
+        try:
+            yield
+        finally:
+            connection.invalidate()  # the lock is the connection's: it goes with it, also when the server was restarted
+
+
+def _values(key: str, per_minute: int) -> dict[str, object]:
+    each = 60 / per_minute
+    return {"key": key[:400], "each": each, "ahead": each * max(1, per_minute // 6)}
