@@ -97,10 +97,16 @@ def show(answer: Any, as_json: bool, human: Callable[[], None]) -> None:
         human()
 
 
+def moment(text: str) -> str:
+    """A time of the API's (UTC) to the second, as people write it."""
+    return text[:19].replace("T", " ")
+
+
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     made = Table(box=None, pad_edge=False)
     for heading in headings:
-        made.add_column(heading, overflow="fold")
+        # A time that is broken over lines cannot be read; words can.
+        made.add_column(heading, overflow="fold", no_wrap=heading in ("at", "until", "size"))
     for row in rows:
         made.add_row(*("" if cell is None else _plain(str(cell)) for cell in row))
     shown.print(made)

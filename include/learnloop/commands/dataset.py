@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from learnloop.commands.common import JsonOption, client, progress_bar, say, show, size, table
+from learnloop.commands.common import JsonOption, client, moment, progress_bar, say, show, size, table
 
 app = typer.Typer(no_args_is_help=True, help="Versions of datasets: make, list, compare, restore, merge, lock, check.")
 workspace = typer.Typer(no_args_is_help=True, help="Your private checkouts.")
@@ -87,7 +87,7 @@ def lineage(version: Version, json: bool = JsonOption) -> None:
             node["name"],
             node["kind"],
             node["owner"],
-            node["created_at"][:19],
+            moment(node["created_at"]),
             ", ".join(node["parents"]),
             node["message"],
         )
@@ -214,7 +214,7 @@ def lock(
                     f"place {got['position']} in line; {got['held_by'] or 'nobody'} holds the lock until {got['held_until']}"
                 )
             time.sleep(5)  # the place is kept for a minute after each question
-    show(got, json, lambda: say(f"locked until {got['expires_at'][:19]} UTC; token {got['token']}"))
+    show(got, json, lambda: say(f"locked until {moment(got['expires_at'])} UTC; token {got['token']}"))
 
 
 @app.command()
@@ -231,12 +231,15 @@ def locks(dataset: Dataset, json: bool = JsonOption) -> None:
     with client() as api:
         found = api.locks(dataset)
     rows = [
-        *((one["mode"], one["owner"], one["purpose"], one["expires_at"][:19]) for one in found["locks"]),
+        *((one["mode"], one["owner"], one["purpose"], moment(one["expires_at"])) for one in found["locks"]),
         *(
-            (f"waits ({one['position']})", one["owner"], one["purpose"], one["expires_at"][:19])
+            (f"waits ({one['position']})", one["owner"], one["purpose"], moment(one["expires_at"]))
             for one in found["waiting"]
         ),
-        *((f"branch {one['name']}", one["owner"], one["purpose"], one["expires_at"][:19]) for one in found["branches"]),
+        *(
+            (f"branch {one['name']}", one["owner"], one["purpose"], moment(one["expires_at"]))
+            for one in found["branches"]
+        ),
     ]
     show(found, json, lambda: table(("what", "whose", "purpose", "until"), rows))
 
@@ -380,7 +383,7 @@ def discard_workspace(name: str, json: bool = JsonOption) -> None:
 
 def _show_versions(found: list[dict[str, Any]]) -> None:
     rows = [
-        (row["name"], row["files"], size(row["bytes"]), row["owner"], row["created_at"][:19], row["message"])
+        (row["name"], row["files"], size(row["bytes"]), row["owner"], moment(row["created_at"]), row["message"])
         for row in found
     ]
     table(("version", "files", "size", "by", "at", "message"), rows)
