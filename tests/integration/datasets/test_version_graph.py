@@ -1,278 +1,213 @@
-"""Any order of commits, branches, merges, expiries, releases, deletions and crashes leaves a sound graph of versions.
-
-One database for the whole run; each example has a dataset of its own in it.
-"""
+"""Any order of commits, branches, merges, expiries, deletions, collections and crashes leaves a sound graph."""
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 
 import pytest
-from dataset_folders import description
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
+from hypothesis.stateful import invariant, rule, run_state_machine_as_test
+from sqlalchemy import select
+from version_graph import CONTESTED, CRASH, NUMBER, PEOPLE, VersionGraph
 
-from learnloop.database import Dataset, DatasetBranch, DatasetVersion, DeletedVersion, Lock, engine
-from learnloop.datasets import locks
-from learnloop.datasets.branches import abandon, open_branch, unmerged_branches, write_or_branch
-from learnloop.datasets.deletion import delete_version, referrers_of
-from learnloop.datasets.reading import read_lease
-from learnloop.datasets.schema import DatasetConfig
+from learnloop.database import DatasetVersion, MergeRequest, session
+from learnloop.datasets import gc, versions
+from learnloop.datasets.gc import collect, objects_in
+from learnloop.datasets.merge import requests
+from learnloop.datasets.merge.ancestry import ancestors, merge_base
+from learnloop.datasets.merge.report import STRATEGIES
+from learnloop.datasets.merge.requests import MergeResult, auto_merge, cancel_merge, complete_merge, resolve_all
 from learnloop.datasets.store import Store
-from learnloop.datasets.tree import Tree
-from learnloop.datasets.versions import commit, create_dataset, get_version
-from learnloop.errors import Conflict, Locked, NotFound, StaleToken
+from learnloop.errors import Conflict, Locked
 
-HOUR = timedelta(hours=1)
-PEOPLE = st.sampled_from(["ana", "ben", "cy"])
-CRASH = st.sampled_from([False, False, False, True])
-NUMBER = st.integers(0, 1000)
-names = (f"graph-{number}" for number in itertools.count())
+MERGE_POINTS = [
+    "merge.objects-written",
+    "merge.opened",
+    "merge.conflicts-written",
+    "merge.tree-written",
+    "commit.version-written",
+    "commit.head-moved",
+    "merge.version-added",
+    "merge.closed",
+]
+GC_POINTS = ["gc.marked", "gc.generation-odd", "gc.moved-one", "gc.moved", "gc.marked-again", "gc.deleted-one"]
+DEATH = st.sampled_from([None, None, None, None, *MERGE_POINTS])
 
 
-class VersionGraph(RuleBasedStateMachine):
-    """Does things in transactions of their own, some of which crash, and remembers what was confirmed."""
+class Died(BaseException):
+    """What is at work stops where SIGKILL would stop it."""
 
-    url: str
-    store: Store
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.db = Session(engine(self.url), expire_on_commit=False)
-        self.given: dict[str, str] = {}  # every name that was ever confirmed, and its tree
-        self.gone: set[str] = set()
-        self.reserved: set[str] = set()
-        self.heads: list[int] = []
-        self.tokens: dict[int, bool] = {}  # token -> whether it may still write
+class MergingGraph(VersionGraph):
+    """The graph of versions, in which people also merge, and the store's garbage is collected."""
 
-    @initialize()
-    def begin(self) -> None:
-        self.dataset = create_dataset(self.db, DatasetConfig.model_validate(description(name=next(names))), "ana")
-        self.db.commit()
-
-    # --- what people do ---
-
-    @rule(who=PEOPLE)
-    def take_lock(self, who: str) -> None:
-        try:
-            token = locks.acquire_write(self.db, self.dataset, who, HOUR).token
-        except Locked:
-            assert any(self.tokens.values())
-            self.db.rollback()
+    @rule(who=PEOPLE, first=st.booleans())
+    def diverge(self, who: str, first: bool) -> None:
+        """Somebody goes on from the head, and so does the head."""
+        if (head := self.head()) is None:
             return
-        assert not any(self.tokens.values())
-        assert token not in self.tokens
-        self.end(crash=False)
-        self.tokens[token] = True
+        if first:
+            self.write_at_once(crash=False)
+        self.confirm(self.commit(who, [head], personal_to=who), crash=False)
+        if not first:
+            self.write_at_once(crash=False)
 
-    @rule()
-    def release_lock(self) -> None:
-        held = [token for token, live in self.tokens.items() if live]
-        for token in self.tokens:
-            released = locks.release(self.db, self.dataset, token)
-            assert released or token not in held  # one that has expired may still be there to give back
-            self.tokens[token] = False
-        self.end(crash=False)
-
-    @rule()
-    def lock_expires(self) -> None:
-        self.db.execute(update(Lock).where(Lock.mode == "write").values(expires_at=func.clock_timestamp()))
-        self.end(crash=False)
-        self.tokens = dict.fromkeys(self.tokens, False)
-
-    @rule(which=NUMBER, major=st.booleans(), crash=CRASH, merged=NUMBER)
-    def commit_with_a_token(self, which: int, major: bool, crash: bool, merged: int) -> None:
-        if not self.tokens:
+    @rule(who=PEOPLE, which=NUMBER, die_at=DEATH, crash=CRASH)
+    def merge(self, who: str, which: int, die_at: str | None, crash: bool) -> None:
+        """Clean ones are committed, others leave a request that is open."""
+        if not (found := self.versions()):
             return
-        token = sorted(self.tokens)[-1 - which % min(3, len(self.tokens))]
-        apart = [branch.version for branch in unmerged_branches(self.db, self.dataset)]
-        others = [apart[merged % len(apart)]] if apart and merged % 2 else []
         head = self.head()
+        if head is not None and which % 5:  # mostly one that is not in yet
+            found = [version for version in found if version.id not in ancestors(self.db, head)] or found
+        theirs = found[which % len(found)]
+        earlier = self.requests(theirs)
+        done = head is None or theirs.id in ancestors(self.db, head)
+        contested = None if done or earlier else self.contested(head, theirs)
         try:
-            version = self.commit(
-                "ana", [*([head] if head else []), *others], token=token, bump="major" if major else "minor"
-            )
-        except StaleToken:
-            assert not self.tokens[token]
+            with dying(die_at):
+                result = auto_merge(self.db, self.store, theirs, owner=who)
+        except Died:
             self.db.rollback()
             return
-        assert self.tokens[token]
-        self.confirm(version, crash)
-
-    @rule(who=PEOPLE, which=NUMBER, crash=CRASH)
-    def branch_off(self, who: str, which: int, crash: bool) -> None:
-        bases = [version for version in self.versions() if version.personal_to in (None, who)]
-        if bases:
-            branch = open_branch(self.db, self.dataset, who, bases[which % len(bases)], HOUR)
-            self.reserve(branch, crash)
-
-    @rule(who=PEOPLE, crash=CRASH)
-    def write_or_branch_off(self, who: str, crash: bool) -> None:
-        try:
-            got = write_or_branch(self.db, self.dataset, who, HOUR)
-        except Locked:
-            assert self.head() is None
-            self.db.rollback()
-            return
-        if isinstance(got, DatasetBranch):
+        except Locked:  # a Conflict too
             assert any(self.tokens.values())
-            self.reserve(got, crash)
-        elif self.end(crash):
-            self.tokens[got.token] = True
-
-    @rule(which=NUMBER, crash=CRASH)
-    def commit_on_a_branch(self, which: int, crash: bool) -> None:
-        if (branch := self.any_branch(which)) is None:
-            return
-        may = branch.state == "open" and branch.expires_at > locks.clock(self.db)
-        base = [branch.base] if branch.base is not None else []
-        try:
-            version = self.commit(branch.owner, base, branch=branch)
-        except StaleToken:
-            assert not may
+            assert not contested
             self.db.rollback()
             return
-        assert may
-        assert version.name in self.reserved
-        self.confirm(version, crash)
-
-    @rule(which=NUMBER, how=st.sampled_from(["expire", "abandon"]))
-    def branch_ends(self, which: int, how: str) -> None:
-        if (branch := self.any_branch(which)) is None:
-            return
-        if how == "abandon":
-            abandon(self.db, branch)
-        else:
-            branch.expires_at = locks.clock(self.db)
-        self.end(crash=False)
-
-    @rule(who=PEOPLE, which=NUMBER, crash=CRASH)
-    def commit_personal(self, who: str, which: int, crash: bool) -> None:
-        if versions := self.versions():
-            self.confirm(self.commit(who, [versions[which % len(versions)]], personal_to=who), crash)
-
-    @rule(which=NUMBER)
-    def read(self, which: int) -> None:
-        if versions := self.versions():
-            read_lease(self.db, versions[which % len(versions)], "reader", HOUR)
-            self.end(crash=False)
-
-    @rule()
-    def readers_lapse(self) -> None:
-        self.db.execute(update(Lock).where(Lock.mode == "read").values(expires_at=func.clock_timestamp()))
-        self.end(crash=False)
-
-    @rule()
-    def reconcile(self) -> None:
-        locks.release_expired(self.db)
-        self.end(crash=False)
-
-    @rule(which=NUMBER, crash=CRASH)
-    def delete(self, which: int, crash: bool) -> None:
-        if not (versions := self.versions()):
-            return
-        version = versions[which % len(versions)]
-        reasons = referrers_of(self.db, version)
-        try:
-            delete_version(self.db, self.store, version.name, by="ana", allow=lambda _: None)
         except Conflict:
-            assert reasons
+            assert done
+            assert head is None or not earlier
             self.db.rollback()
             return
-        assert not reasons
-        if self.end(crash):
-            self.gone.add(version.name)
+        if contested is not None:
+            assert (result.state, result.conflicts) == (("open", 1) if contested else ("merged", 0))
+        self.finish(result, head, theirs, crash)
 
-    # --- what must hold whatever they did ---
+    @rule(which=NUMBER, strategy=st.sampled_from(STRATEGIES), crash=CRASH)
+    def answer(self, which: int, strategy: str, crash: bool) -> None:
+        if waiting := self.requests(state="open"):
+            resolve_all(self.db, waiting[which % len(waiting)], strategy, by="ana")
+            self.end(crash)
+
+    @rule(who=PEOPLE, which=NUMBER, strategy=st.sampled_from([None, *STRATEGIES]), die_at=DEATH, crash=CRASH)
+    def complete(self, who: str, which: int, strategy: str | None, die_at: str | None, crash: bool) -> None:
+        if not (waiting := self.requests(state="open")):
+            return
+        head, request = self.head(), waiting[which % len(waiting)]
+        try:
+            with dying(die_at):
+                if strategy is not None:
+                    resolve_all(self.db, request, strategy, by=who)
+                result = complete_merge(self.db, self.store, request, owner=who)
+        except Died:
+            self.db.rollback()
+            return
+        except Locked:
+            assert any(self.tokens.values())
+            self.db.rollback()
+            return
+        assert (result.state == "open") == bool(result.unanswered)
+        self.finish(result, head, request.theirs, crash)
+
+    @rule(which=NUMBER, crash=CRASH)
+    def cancel(self, which: int, crash: bool) -> None:
+        if waiting := self.requests(state="open"):
+            cancel_merge(self.db, waiting[which % len(waiting)], by="ana")
+            self.end(crash)
+
+    @rule(die_at=st.sampled_from([None, *GC_POINTS]), times=st.integers(1, 3))
+    def collect_garbage(self, die_at: str | None, times: int) -> None:
+        self.end(crash=False)
+        try:
+            with dying(die_at, times):
+                self.collect()
+        except Died:
+            pass
+        else:
+            trees = set(self.db.scalars(select(DatasetVersion.tree)))
+            needed = trees.union(*(self.store.read_tree(tree).values() for tree in trees))
+            assert {name for name, _ in objects_in(self.store)} == needed
+        self.store = Store(self.store.root)  # writers that come next; those under way are test_gc_stateful's
 
     @invariant()
-    def the_graph_is_sound(self) -> None:
-        self.db.expire_all()
-        versions = {version.id: version for version in self.versions()}
-        # Every confirmed version is there and readable, unless it was deleted; nothing else is.
-        assert {version.name: version.tree for version in versions.values()} == {
-            name: tree for name, tree in self.given.items() if name not in self.gone
-        }
-        assert all(len(self.store.read_tree(version.tree)) == 1 for version in versions.values())
-        for name in self.gone:
-            with pytest.raises(NotFound):
-                get_version(self.db, name)
-        notes = select(DeletedVersion.name).where(DeletedVersion.dataset_id == self.dataset.id)
-        assert set(self.db.scalars(notes)) == self.gone
-        # Parents exist and are older, and so nothing descends from itself.
-        for version in versions.values():
-            assert all(parent.id in versions and parent.id < version.id for parent in version.parents)
-        # One head, shared, that only ever goes forward.
-        head_id = self.db.scalar(select(Dataset.head_id).where(Dataset.id == self.dataset.id))
-        if head_id is not None and head_id != (self.heads[-1] if self.heads else None):
-            assert not self.heads or versions[head_id].parents[0].id == self.heads[-1]
-            self.heads.append(head_id)
-        assert head_id == (self.heads[-1] if self.heads else None)
-        assert head_id is None or versions[head_id].personal_to is None
-
-    def teardown(self) -> None:
-        self.db.close()
+    def each_merge_is_in_once(self) -> None:
+        version, merged = self.head(), []
+        while version is not None:
+            merged += [parent.id for parent in version.parents[1:]]
+            version = version.parents[0] if version.parents else None
+        assert len(merged) == len(set(merged))
+        for request in self.requests(state="merged"):
+            assert request.version is not None
+            assert request.theirs_id in ancestors(self.db, request.version)
 
     # --- how they do it ---
 
-    def commit(self, owner, parents, *, token=None, **options):
-        # Every version its own content, so that whose it is can be told.
-        tree = self.store.write_tree(
-            Tree({"file": self.store.add_bytes(f"{self.dataset.id} {next(contents)}".encode())})
+    def finish(self, result: MergeResult, head: DatasetVersion, theirs: DatasetVersion, crash: bool) -> None:
+        if result.version is None or result.version.name in self.given:  # open, or it was in already
+            self.end(crash)
+            return
+        assert not any(self.tokens.values())
+        assert result.version.parents == [head, theirs]
+        base = merge_base(self.db, head, theirs)
+        sides = [self.file(side) for side in (base, head, theirs)]
+        assert self.file(result.version) in sides
+        if sides[0] == sides[1]:
+            assert self.file(result.version) == sides[2]
+        self.confirm(result.version, crash)
+
+    def contested(self, head: DatasetVersion, theirs: DatasetVersion) -> bool:
+        """Whether both changed the one file, each in another way."""
+        return len({self.file(side) for side in (merge_base(self.db, head, theirs), head, theirs)}) == 3
+
+    def file(self, version: DatasetVersion | None) -> str | None:
+        return None if version is None else self.store.read_tree(version.tree).get(CONTESTED)
+
+    def requests(self, theirs: DatasetVersion | None = None, state: str | None = None) -> list[MergeRequest]:
+        """The dataset's, of one version if it is given: in one state, or in any but cancelled."""
+        wanted = select(MergeRequest).where(
+            MergeRequest.dataset_id == self.dataset.id,
+            MergeRequest.state == state if state else MergeRequest.state != "cancelled",
         )
-        return commit(
-            self.db, self.dataset, tree, files=1, bytes=1, owner=owner, message="", provenance={"kind": "test"},
-            parents=parents, expected_head_id=self.dataset.head_id, token=token, **options,
-        )  # fmt: skip
+        if theirs is not None:
+            wanted = wanted.where(MergeRequest.theirs_id == theirs.id)
+        return list(self.db.scalars(wanted.order_by(MergeRequest.id)))
 
-    def confirm(self, version, crash: bool) -> None:
-        assert version.name not in self.given, "a number was given twice"
-        on_branch = version.name in self.reserved
-        taken = self.db.scalar(select(func.count(DatasetBranch.id)).where(
-            DatasetBranch.dataset_id == self.dataset.id, DatasetBranch.version_id == version.id))  # fmt: skip
-        assert on_branch == bool(taken), "a reserved number went to somebody else"
-        if self.end(crash):
-            self.given[version.name] = version.tree
+    def collect(self) -> None:
+        collect(self.store, grace=timedelta(0), transaction=partial(session, self.url))
 
-    def reserve(self, branch, crash: bool) -> None:
-        assert branch.name not in self.reserved | self.given.keys(), "a number was given twice"
-        if self.end(crash):
-            self.reserved.add(branch.name)
-
-    def end(self, crash: bool) -> bool:
-        """Commit the transaction, or lose it as a killed process would; whether it was confirmed."""
-        if crash:
-            self.db.rollback()
-        else:
-            self.db.commit()
-        return not crash
-
-    def head(self) -> DatasetVersion | None:
-        self.db.refresh(self.dataset)
-        return self.dataset.head
-
-    def versions(self) -> list[DatasetVersion]:
-        wanted = select(DatasetVersion).where(DatasetVersion.dataset_id == self.dataset.id)
-        return list(self.db.scalars(wanted.order_by(DatasetVersion.id)))
-
-    def any_branch(self, which: int) -> DatasetBranch | None:
-        wanted = select(DatasetBranch).where(DatasetBranch.dataset_id == self.dataset.id).order_by(DatasetBranch.id)
-        found = list(self.db.scalars(wanted))
-        return found[which % len(found)] if found else None
+    def teardown(self) -> None:
+        self.db.rollback()  # a step that failed holds the tree lock
+        self.collect()  # what anybody left, a later collection takes
+        super().teardown()
 
 
-contents = itertools.count()
+@contextmanager
+def dying(point: str | None, times: int = 1) -> Iterator[None]:
+    left = times
+
+    def reach(name: str) -> None:
+        nonlocal left
+        left -= name == point
+        if left == 0:
+            raise Died
+
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (requests, versions, gc):
+            patched.setattr(module, "reach", reach)
+        yield
 
 
+@pytest.mark.timeout(400)
 def test_any_order_of_events_leaves_a_sound_graph(database_url, tmp_path):
-    machine = type("VersionGraphHere", (VersionGraph,), {"url": database_url, "store": Store(tmp_path / "store")})
+    machine = type("VersionGraphHere", (MergingGraph,), {"url": database_url, "store": Store(tmp_path / "store")})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=25, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
