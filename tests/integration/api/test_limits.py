@@ -15,9 +15,11 @@ from learnloop import settings
 from learnloop.client import LearnloopClient
 from learnloop.database import AuditEvent, Dataset, RateLimit
 from learnloop.errors import Conflict, TooManyRequests
+from learnloop.jobs.spec import parse_spec
 from learnloop.limits import forget_idle, give_back, running_job, take
 from learnloop.permissions import SERVICE
 from learnloop_airflow.api.routing import kind_of
+from learnloop_airflow.operators.job import JobOperator
 
 
 def many(key: str, per_minute: int, times: int) -> int:
@@ -186,6 +188,15 @@ def test_a_person_runs_so_many_jobs_at_once(app) -> None:
             pass
     with running_job("ann", 1):
         pass
+
+
+def test_a_task_that_runs_a_job_takes_a_place(app, limit) -> None:
+    limit(jobs_per_user=1)
+    fields = {"user": "ann", "idempotency_key": "k", "module": "learnloop.training.train"}
+    operator = JobOperator(task_id="t")
+    with running_job("ann", 1), pytest.raises(Conflict, match="jobs_per_user"):
+        operator.run_job(parse_spec(fields))
+    assert not settings.settings().namespaces.exists()  # refused before anything was done
 
 
 def _hold(url: str, held) -> None:
