@@ -112,11 +112,11 @@ class VersionGraph(RuleBasedStateMachine):
         self.confirm(version, crash)
 
     @rule(crash=CRASH)
-    def write_at_once(self, crash: bool) -> None:
+    def write_at_once(self, crash: bool, contest: bool | None = None) -> None:
         head = self.head()
         try:
             with locks.writing(self.db, self.dataset, "ana", "test") as lock:
-                version = self.commit("ana", [head] if head else [], token=lock.token)
+                version = self.commit("ana", [head] if head else [], token=lock.token, contest=contest)
         except Locked:
             assert any(self.tokens.values())
             self.db.rollback()
@@ -248,7 +248,7 @@ class VersionGraph(RuleBasedStateMachine):
 
     # --- how they do it ---
 
-    def commit(self, owner, parents, *, token=None, **options):
+    def commit(self, owner, parents, *, token=None, contest=None, **options):
         entries = {
             CONFIG_FILE: self.store.add_bytes(yaml.safe_dump(self.config).encode()),
             ANNOTATIONS_FILE: self.store.add_bytes(write_table(ANNOTATIONS.empty_table())),
@@ -257,7 +257,7 @@ class VersionGraph(RuleBasedStateMachine):
             entries |= self.store.read_tree(parent.tree)
         number = next(contents)  # its own content, so that whose it is can be told
         entries[f"{MADE}{number}"] = self.store.add_bytes(f"{self.dataset.id} {number}".encode())
-        if number % 5 < 2:
+        if number % 5 < 2 if contest is None else contest:
             entries[CONTESTED] = self.store.add_bytes(f"{number}".encode())
         tree = self.store.write_tree(Tree(entries))
         hold(self.db, self.store, tree)

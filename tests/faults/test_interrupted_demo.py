@@ -50,6 +50,8 @@ def _demo(home: Path, interrupt_at: str | None = None) -> tuple[int, str]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,  # a terminal's Ctrl-C goes to the whole group
+        # Who was started in the background of a shell ignores Ctrl-C, and so would all its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     lines = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -45,16 +46,19 @@ class Died(BaseException):
 class MergingGraph(VersionGraph):
     """The graph of versions, in which people also merge, and the store's garbage is collected."""
 
-    @rule(who=PEOPLE, first=st.booleans())
-    def diverge(self, who: str, first: bool) -> None:
-        """Somebody goes on from the head, and so does the head."""
+    happened: Counter[str]
+    """How many merges of which kind were confirmed, in all examples."""
+
+    @rule(who=PEOPLE, first=st.booleans(), contest=st.sampled_from([None, True]))
+    def diverge(self, who: str, first: bool, contest: bool | None) -> None:
+        """Somebody goes on from the head, and so does the head: perhaps both with the same file."""
         if (head := self.head()) is None:
             return
         if first:
-            self.write_at_once(crash=False)
-        self.confirm(self.commit(who, [head], personal_to=who), crash=False)
+            self.write_at_once(crash=False, contest=contest)
+        self.confirm(self.commit(who, [head], personal_to=who, contest=contest), crash=False)
         if not first:
-            self.write_at_once(crash=False)
+            self.write_at_once(crash=False, contest=contest)
 
     @rule(who=PEOPLE, which=NUMBER, die_at=DEATH, crash=CRASH)
     def merge(self, who: str, which: int, die_at: str | None, crash: bool) -> None:
@@ -86,7 +90,18 @@ class MergingGraph(VersionGraph):
             return
         if contested is not None:
             assert (result.state, result.conflicts) == (("open", 1) if contested else ("merged", 0))
-        self.finish(result, head, theirs, crash)
+        self.finish("clean", result, head, theirs, crash)
+
+    @rule(who=PEOPLE, contest=st.booleans(), strategy=st.sampled_from(STRATEGIES), die_at=DEATH, crash=CRASH)
+    def diverge_and_merge(self, who: str, contest: bool, strategy: str, die_at: str | None, crash: bool) -> None:
+        """The whole way at once, which single steps in any order seldom come to."""
+        self.release_lock()
+        self.diverge(who, first=True, contest=contest)
+        self.the_graph_is_sound()  # it follows the head from step to step
+        newest = len(self.versions()) - 1
+        self.merge(who, 5 * len(self.versions()) + newest, die_at, crash=False)
+        self.the_graph_is_sound()
+        self.complete(who, len(self.requests(state="open")) - 1, strategy, die_at, crash)
 
     @rule(which=NUMBER, strategy=st.sampled_from(STRATEGIES), crash=CRASH)
     def answer(self, which: int, strategy: str, crash: bool) -> None:
@@ -112,7 +127,7 @@ class MergingGraph(VersionGraph):
             self.db.rollback()
             return
         assert (result.state == "open") == bool(result.unanswered)
-        self.finish(result, head, request.theirs, crash)
+        self.finish("answered", result, head, request.theirs, crash)
 
     @rule(which=NUMBER, crash=CRASH)
     def cancel(self, which: int, crash: bool) -> None:
@@ -147,7 +162,7 @@ class MergingGraph(VersionGraph):
 
     # --- how they do it ---
 
-    def finish(self, result: MergeResult, head: DatasetVersion, theirs: DatasetVersion, crash: bool) -> None:
+    def finish(self, kind: str, result: MergeResult, head: DatasetVersion, theirs: DatasetVersion, crash: bool) -> None:
         if result.version is None or result.version.name in self.given:  # open, or it was in already
             self.end(crash)
             return
@@ -159,6 +174,7 @@ class MergingGraph(VersionGraph):
         if sides[0] == sides[1]:
             assert self.file(result.version) == sides[2]
         self.confirm(result.version, crash)
+        self.happened[kind] += not crash
 
     def contested(self, head: DatasetVersion, theirs: DatasetVersion) -> bool:
         """Whether both changed the one file, each in another way."""
@@ -204,10 +220,15 @@ def dying(point: str | None, times: int = 1) -> Iterator[None]:
 
 @pytest.mark.timeout(400)
 def test_any_order_of_events_leaves_a_sound_graph(database_url, tmp_path):
-    machine = type("VersionGraphHere", (MergingGraph,), {"url": database_url, "store": Store(tmp_path / "store")})
+    happened: Counter[str] = Counter()
+    here = {"url": database_url, "store": Store(tmp_path / "store"), "happened": happened}
+    machine = type("VersionGraphHere", (MergingGraph,), here)
     run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=25, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+    # The orders are random; that they came to merges of both kinds is not left to chance unseen.
+    assert happened["clean"], happened
+    assert happened["answered"], happened
