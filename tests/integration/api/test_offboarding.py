@@ -211,10 +211,15 @@ def test_what_is_archived_is_nobodys_until_it_is_taken_out(ann, as_user, db, nam
     assert db.scalars(select(Workspace)).one().owner == "bo"
 
 
-POINTS = ("tokens-revoked", "rows-handed-over", "workspace-files-moved", "workspaces-moved")
+POINTS = (
+    "offboard.tokens-revoked",
+    "offboard.rows-handed-over",
+    "offboard.workspace-files-moved",
+    "offboard.workspaces-moved",
+)
 
 
-@pytest.mark.parametrize("point", [f"offboard.{name}" for name in POINTS])
+@pytest.mark.parametrize("point", POINTS)
 def test_a_crash_at_any_point_is_made_good_by_doing_it_again(
     ann, db, namespaces, monkeypatch, database_url: str, point: str
 ) -> None:
