@@ -1,4 +1,4 @@
-"""``learnloop dataset ...``: versions, locks, merges, workspaces, the store."""
+"""``learnloop dataset ...``: versions, locks, merges, the store."""
 
 from __future__ import annotations
 
@@ -9,40 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from learnloop.commands import workspace
+from learnloop.commands.arguments import Dataset, Message, Some, Version, dataset_names
 from learnloop.commands.common import JsonOption, client, moment, progress_bar, say, show, size, table
 
 app = typer.Typer(no_args_is_help=True, help="Versions of datasets: make, list, compare, restore, merge, lock, check.")
-workspace = typer.Typer(no_args_is_help=True, help="Your private checkouts.")
-app.add_typer(workspace, name="workspace")
-
-
-def _versions(incomplete: str) -> list[str]:
-    """Names for tab completion; none when nobody is logged in or nothing answers."""
-    try:
-        with client() as api:
-            return [
-                version["name"]
-                for dataset in api.datasets()
-                if incomplete.startswith(dataset.name[: len(incomplete)]) or dataset.name.startswith(incomplete)
-                for version in api.versions(dataset.name)
-                if version["name"].startswith(incomplete)
-            ]
-    except typer.Exit:
-        return []
-
-
-def _datasets(incomplete: str) -> list[str]:
-    try:
-        with client() as api:
-            return [dataset.name for dataset in api.datasets() if dataset.name.startswith(incomplete)]
-    except typer.Exit:
-        return []
-
-
-Version = Annotated[str, typer.Argument(help="A version's name, such as digits_v1.2.", autocompletion=_versions)]
-Dataset = Annotated[str, typer.Argument(help="A dataset's name.", autocompletion=_datasets)]
-Some = Annotated[list[str] | None, typer.Argument(help="Versions; none: all.", autocompletion=_versions)]
-Message = Annotated[str, typer.Option("--message", "-m", help="What the history says.")]
+app.add_typer(workspace.app, name="workspace")
 
 
 @app.command()
@@ -55,7 +27,7 @@ def snapshot(path: Path, message: Message = "", json: bool = JsonOption) -> None
 
 @app.command("list")
 def list_(
-    dataset: Annotated[str | None, typer.Argument(autocompletion=_datasets)] = None, json: bool = JsonOption
+    dataset: Annotated[str | None, typer.Argument(autocompletion=dataset_names)] = None, json: bool = JsonOption
 ) -> None:
     """List datasets, or the versions of one, newest first."""
     with client() as api:
@@ -318,67 +290,6 @@ def space(json: bool = JsonOption) -> None:
             for name, share in found[kind].items()
         ]
     show(found, json, lambda: table(("what", "bytes"), rows))
-
-
-@workspace.command("list")
-def list_workspaces(json: bool = JsonOption) -> None:
-    """List your workspaces."""
-    with client() as api:
-        found = api.workspaces()
-    rows = [(one["name"], one["base"], _state(one), size(one["bytes"]), one["path"]) for one in found]
-    show(found, json, lambda: table(("workspace", "of", "state", "size", "path"), rows))
-
-
-def _state(found: dict[str, Any]) -> str:
-    if found["state"] != "expired":
-        return str(found["state"])
-    return f"expired: commit it before {found['removed_at'][:16]} UTC, when it is removed"
-
-
-@workspace.command("create")
-def create_workspace(
-    version: Version,
-    name: str,
-    days: Annotated[
-        float | None,
-        typer.Option(help="It expires after so many days, and goes some days later."),
-    ] = None,
-    json: bool = JsonOption,
-) -> None:
-    """Make a private checkout of a version that you may change."""
-    with client() as api, progress_bar("placing", json) as progress:
-        made = api.create_workspace(version, name, days=days, progress=progress)
-    show(made, json, lambda: say(made["path"]))
-
-
-@workspace.command("changes")
-def workspace_changes(name: str, json: bool = JsonOption) -> None:
-    """Show what differs from the version it was made of."""
-    with client() as api:
-        found = api.workspace_changes(name)
-    rows = [(kind, path) for kind in ("added", "changed", "removed") for path in found[kind]]
-    show(found, json, lambda: table(("", "file"), rows) if rows else say("nothing has changed"))
-
-
-@workspace.command("commit")
-def commit_workspace(
-    name: str,
-    message: Message = "",
-    token: Annotated[int | None, typer.Option(help="Of a write lock: makes a shared version.")] = None,
-    json: bool = JsonOption,
-) -> None:
-    """Make a version of a workspace: personal to you, or shared with a write lock's token."""
-    with client() as api:
-        made = api.commit_workspace(name, message, token=token)
-    show(made, json, lambda: say(f"{made['name']}: {made['files']} files, {size(made['bytes'])}"))
-
-
-@workspace.command("discard")
-def discard_workspace(name: str, json: bool = JsonOption) -> None:
-    """Remove a workspace and its files. What was not committed is lost."""
-    with client() as api:
-        gone = api.discard_workspace(name)
-    show({"discarded": gone}, json, lambda: say("discarded" if gone else "there was none of that name"))
 
 
 def _show_versions(found: list[dict[str, Any]]) -> None:
