@@ -2,6 +2,8 @@
 PYTHON3 ?= $(shell command -v python3.11 || command -v python3)
 LEARNLOOP_HOME ?= $(CURDIR)/.learnloop
 export LEARNLOOP_HOME
+# How many processes the tests run in (tests/workers.py says which test goes where).
+WORKERS ?= 2
 PYTHON := $(LEARNLOOP_HOME)/venv/bin/python
 
 .PHONY: help setup setup-test demo up down status password test faults lint format lock bench clean
@@ -50,8 +52,7 @@ format: setup-test
 	$(PYTHON) -m ruff check --fix .
 
 test: lint
-	$(PYTHON) -m coverage run -m pytest
-	$(PYTHON) -m coverage report --skip-empty --skip-covered --sort=cover
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --cov --cov-report term:skip-covered
 
 faults: setup-test
 	$(PYTHON) -m pytest -m "long or not long"

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from long_proofs import pytest_collection_modifyitems  # noqa: F401 - a hook
+from long_proofs import mark_long
 from s3_server import s3, s3_server  # noqa: F401 - fixtures
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
+from workers import put_together
 
 from learnloop.database import Base
 from learnloop.database.engine import engine
@@ -22,6 +23,12 @@ from learnloop.database.engine import engine
 # No unit test is timed: a busy machine is no fault of the code's.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    mark_long(items)
+    put_together(items)
 
 
 @pytest.fixture(scope="session")

@@ -49,8 +49,7 @@ KEPT = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def mark_long(items: list[pytest.Item]) -> None:
     seen: Counter[str] = Counter()
     for item in items:
         name = getattr(item, "originalname", item.name)
