@@ -5,6 +5,8 @@ from learnloop.database.annotation import (
     AnnotationTask,
     ConfirmedAnnotation,
     GoldQuestion,
+    QualityCheck,
+    Review,
     ScoringRun,
 )
 from learnloop.database.audit import AuditEvent
@@ -47,8 +49,10 @@ __all__ = [
     "ModelLease",
     "OutboxMessage",
     "PolicyEvaluation",
+    "QualityCheck",
     "RateLimit",
     "Responder",
+    "Review",
     "Round",
     "RoundAnnotation",
     "ScoringRun",
