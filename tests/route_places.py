@@ -8,4 +8,5 @@ PLACES = {
     "token": 1,
     "request_id": 1,
     "merge_id": 1,
+    "review_id": 1,
 }

@@ -58,6 +58,7 @@ def adjudicate(
         session.add(answer)
         session.flush()
         grown = confirm(session, task, answer, f"reviewed by {reviewer}")
+        _correct_confirmed(session, task, answer)
     elif decision in DECISIONS:
         if label is not None:
             raise InvalidInput(f"a label belongs to the decision confirm, and not to {decision}")
@@ -81,6 +82,14 @@ def adjudicate(
     if grown:
         evaluate_policy(session, dataset)
     return review
+
+
+def _correct_confirmed(session: Session, task: AnnotationTask, decided: Annotation) -> None:
+    """Answers that were confirmed with another label were wrong after all; their rows in the pool stay, superseded."""
+    for earlier in answers_to(session, task):
+        if earlier.outcome == "confirmed" and earlier.label != decided.label:
+            earlier.outcome = "rejected"
+            earlier.outcome_reason = f"corrected by {decided.owner} to {decided.label}: {decided.comment}".rstrip(": ")
 
 
 def _check_label(

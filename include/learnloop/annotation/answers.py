@@ -118,7 +118,10 @@ def _check_gold(session: Session, task: AnnotationTask, answer: Annotation, rule
 def _taken_back_before(session: Session, answer: Annotation) -> bool:
     """Whether this is the second answer to a gold task: what followed from the first stands, and nothing from this."""
     first = exists().where(
-        Annotation.task_id == answer.task_id, Annotation.owner == answer.owner, Annotation.withdrawn_at.is_not(None)
+        Annotation.task_id == answer.task_id,
+        Annotation.owner == answer.owner,
+        Annotation.withdrawn_at.is_not(None),
+        Annotation.label.is_not(None),
     )
     return bool(session.scalar(select(first)))
 

@@ -49,8 +49,8 @@ def undo(session: Session, dataset: Dataset, annotator: str, *, lease_seconds: i
     if task.state == "claimed":
         session.flush()
         return None
-    task.state, task.claimed_by = "claimed", annotator
-    task.lease_expires_at = in_seconds(session, lease_seconds)
+    expires = in_seconds(session, lease_seconds)
+    task.state, task.claimed_by, task.lease_expires_at = "claimed", annotator, expires
     session.flush()
     return task
 

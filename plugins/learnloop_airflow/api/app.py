@@ -13,6 +13,7 @@ from learnloop_airflow.api.routes import (
     locks,
     merges,
     models,
+    reviews,
     session,
     storage,
     tasks,
@@ -36,7 +37,20 @@ def create_app() -> FastAPI:
     problems.install(app)
     app.add_middleware(problems.LimitBody)
     app.add_middleware(Audited)
-    for group in (session, datasets, versions, locks, merges, workspaces, storage, tasks, models, audit, users):
+    for group in (
+        session,
+        datasets,
+        versions,
+        locks,
+        merges,
+        workspaces,
+        storage,
+        tasks,
+        reviews,
+        models,
+        audit,
+        users,
+    ):
         app.include_router(group.routes.router)
 
     contract = Routes()

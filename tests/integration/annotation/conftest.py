@@ -21,8 +21,10 @@ PREDICTION = {
 def make_dataset(db: Session) -> Callable[..., Dataset]:
     """Makes a committed dataset with open tasks ``s0..`` and gold questions ``g0..`` (all of them cats)."""
 
-    def make(tasks: int = 5, gold: int = 3, labels: int = 1000, gold_every: int = 10, name: str = "pets") -> Dataset:
-        loop = {"classes": CLASSES, "policy": {"labels": labels}, "quality": {"gold_every": gold_every}}
+    def make(
+        tasks: int = 5, gold: int = 3, labels: int = 1000, gold_every: int = 10, name: str = "pets", **quality: object
+    ) -> Dataset:
+        loop = {"classes": CLASSES, "policy": {"labels": labels}, "quality": {"gold_every": gold_every, **quality}}
         dataset = Dataset(name=name, task_type="image_classification", loop=loop, owner="ada")
         db.add(dataset)
         db.flush()
