@@ -39,11 +39,10 @@ _CLAIM = text(
     UPDATE annotation_tasks SET state = 'claimed', claimed_by = :annotator,
            lease_expires_at = now() + make_interval(secs => :seconds)
     WHERE id = COALESCE(
-        (SELECT task.id FROM annotation_tasks AS task
-         WHERE {_FREE} AND task.id = ANY (ARRAY(
+        (SELECT task.id FROM (
              SELECT id FROM annotation_tasks WHERE dataset_id = :dataset AND state = 'open'
-             ORDER BY priority DESC, id LIMIT {FRONT}))
-         {_FIRST}),
+             ORDER BY priority DESC, id LIMIT {FRONT}) AS front
+         JOIN annotation_tasks AS task ON task.id = front.id WHERE {_FREE} {_FIRST}),
         (SELECT task.id FROM annotation_tasks AS task WHERE {_FREE} AND task.priority < {BEGUN} {_FIRST}),
         (SELECT task.id FROM annotation_tasks AS task WHERE {_FREE} {_FIRST})
     )
