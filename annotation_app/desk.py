@@ -129,6 +129,8 @@ class Desk:
         except LearnloopError as error:
             self._note(error)
             self.notice, self.problem = str(error), None
+            if not isinstance(error, Unavailable | NotAuthenticated):
+                self.last = None  # it stands
             return
         self.offline, self.last = False, None
         self.notice = None if task is not None else text("undo.later")

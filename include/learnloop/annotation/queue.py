@@ -61,8 +61,7 @@ def claim(session: Session, dataset_id: int, annotator: str, *, lease_seconds: i
         held.lease_expires_at = in_seconds(session, lease_seconds)
         return held
     _return_lapsed(session, dataset_id)
-    pending = _pending(session, dataset_id, annotator)
-    if pending >= _gold_every(session, dataset_id):
+    if _gold_is_due(session, dataset_id, annotator):
         gold = _claim_gold(session, dataset_id, annotator, lease_seconds)
         if gold is not None:
             return gold
@@ -71,7 +70,9 @@ def claim(session: Session, dataset_id: int, annotator: str, *, lease_seconds: i
     if found is not None:
         return session.get_one(AnnotationTask, found, populate_existing=True)
     # Nothing left for this person: what they answered since their last gold task must not wait for ever.
-    return _claim_gold(session, dataset_id, annotator, lease_seconds) if pending else None
+    if _pending(session, dataset_id, annotator) == 0:
+        return None
+    return _claim_gold(session, dataset_id, annotator, lease_seconds)
 
 
 def take_turn(session: Session, dataset_id: int, annotator: str) -> None:
@@ -196,9 +197,25 @@ def _pending(session: Session, dataset_id: int, annotator: str) -> int:
     )
 
 
-def _gold_every(session: Session, dataset_id: int) -> int:
-    loop = session.get_one(Dataset, dataset_id).loop
-    return int(loop.get("quality", {}).get("gold_every", 10))
+def _gold_is_due(session: Session, dataset_id: int, annotator: str) -> bool:
+    """Whether the person's newest ``gold_every`` answers are all to ordinary tasks."""
+    quality = session.get_one(Dataset, dataset_id).loop.get("quality", {})
+    if quality.get("check") == "none":
+        return False
+    every = int(quality.get("gold_every", 10))
+    newest = session.scalars(
+        select(Annotation.outcome)
+        .where(
+            Annotation.dataset_id == dataset_id,
+            Annotation.owner == annotator,
+            Annotation.label.is_not(None),
+            Annotation.withdrawn_at.is_(None),
+            Annotation.review_id.is_(None),
+        )
+        .order_by(Annotation.id.desc())
+        .limit(every)
+    ).all()
+    return len(newest) == every and not {"gold_right", "gold_wrong"} & set(newest)
 
 
 def _claim_gold(session: Session, dataset_id: int, annotator: str, lease_seconds: int) -> AnnotationTask | None:

@@ -58,15 +58,13 @@ def undo(session: Session, dataset: Dataset, annotator: str, *, lease_seconds: i
 def _check_nothing_followed(last: Annotation, task: AnnotationTask) -> None:
     followed = None
     if last.outcome not in (*UNDECIDED, "skipped"):
-        followed = f"it was {last.outcome}"
+        followed = f"it was {last.outcome}; a reviewer can correct it"
     elif task.state == "review":
         followed = "a reviewer is asked about it"
     elif task.state not in ("open", "claimed", "answered") or (last.label is None and task.state == "answered"):
         followed = "somebody else has answered it since"
     if followed is not None:
-        raise Conflict(
-            f"the last answer ({task.sample_id}) can no longer be taken back: {followed}. A reviewer can correct it"
-        )
+        raise Conflict(f"the last answer ({task.sample_id}) can no longer be taken back: {followed}")
 
 
 def _put_down_others(session: Session, task: AnnotationTask, annotator: str) -> None:

@@ -86,7 +86,7 @@ def test_no_consensus_after_most_opinions_is_a_reviewers(db, make_dataset) -> No
         given = answer(db, dataset, who, label, comment=f"I see a {label}")
     review = db.scalars(select(Review)).one()
     assert (review.kind, review.task_id) == ("disagreement", given.task_id)
-    assert review.reason == "3 people differ: cat 1, dog 1, eel 1"
+    assert review.reason == "3 people differ: 1 × cat, 1 × dog, 1 × eel"
     assert given.task.state == "review"
     assert claim(db, dataset.id, "dan", lease_seconds=LEASE) is None
     assert pool(db) == []

@@ -95,7 +95,7 @@ def test_what_is_confirmed_cannot_be_taken_back(db, make_dataset, quality) -> No
     dataset = make_dataset(**quality)
     submit(db, take(db, dataset, "ben").id, "ben", "dog")
     with pytest.raises(
-        Conflict, match=r"s0\) can no longer be taken back: it was confirmed. A reviewer can correct it"
+        Conflict, match=r"s0\) can no longer be taken back: it was confirmed; a reviewer can correct it"
     ):
         back(db, dataset, "ben")
     assert db.scalars(select(ConfirmedAnnotation.label)).all() == ["dog"]

@@ -71,7 +71,7 @@ def differing(url: str) -> None:
 
 
 def test_a_disagreement_is_decided(run, differing) -> None:
-    assert "2 people differ: cat 1, dog 1" in run("rita", "review", "list", "pets").output
+    assert "2 people differ: 1 × cat, 1 × dog" in run("rita", "review", "list", "pets").output
     (found,) = json.loads(run("rita", "review", "list", "pets", "--json").output)
     shown = run("rita", "review", "show", str(found["id"])).output
     for said in ("ann looked", "bob looked", "the model says cat (0.60)"):

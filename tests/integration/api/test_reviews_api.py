@@ -145,7 +145,7 @@ def test_undo_after_the_check_says_so(pets, as_user) -> None:
     client.post(f"/tasks/{task['id']}/annotation", json={"label": "cat"})
     answer = client.post("/datasets/pets/tasks/undo")
     assert answer.status_code == 409
-    assert "s0) can no longer be taken back: it was confirmed. A reviewer can correct it" in answer.json()["detail"]
+    assert "s0) can no longer be taken back: it was confirmed; a reviewer can correct it" in answer.json()["detail"]
 
 
 def test_no_route_tells_an_annotator_what_is_gold(app, pets, as_user, db) -> None:

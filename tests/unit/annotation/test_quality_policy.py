@@ -32,7 +32,7 @@ def opinions(*given: str) -> list[Opinion]:
         (["ben:dog-", "eva:cat"], True, "wait", None, "gold task"),
         (["ben:dog-", "eva:cat+"], True, "confirm", "cat", "gold task passed"),
         (["ben:dog-", "eva:cat"], False, "more", None, "another opinion"),
-        (["ben:dog-", "eva:cat-", "kim:eel-"], True, "review", None, "3 people differ: dog 1, cat 1, eel 1"),
+        (["ben:dog-", "eva:cat-", "kim:eel-"], True, "review", None, "3 people differ: 1 × dog, 1 × cat, 1 × eel"),
         (["ben:dog-", "eva:cat-", "kim:eel"], True, "review", None, "3 people differ"),
     ],
 )
@@ -51,7 +51,7 @@ def test_a_sample_that_one_person_answers(given, gold, action, label, rule) -> N
         (["a:dog", "b:cat", "c:eel"], "more", None, "no consensus yet"),
         (["a:dog-", "b:dog", "c:cat"], "more", None, "3 of 4 have answered"),  # a doubtful answer is one more to get
         (["a:dog", "b:cat", "c:eel", "d:dog"], "more", None, "no consensus yet: 2 of 4 agree"),
-        (["a:dog", "b:cat", "c:eel", "d:dog", "e:cat"], "review", None, "5 people differ: dog 2, cat 2, eel 1"),
+        (["a:dog", "b:cat", "c:eel", "d:dog", "e:cat"], "review", None, "5 people differ: 2 × dog, 2 × cat, 1 × eel"),
         (["a:dog", "b:cat", "c:eel", "d:dog", "e:dog"], "confirm", "dog", "3 of 5 agree"),
     ],
 )

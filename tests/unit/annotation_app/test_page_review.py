@@ -39,6 +39,7 @@ def test_what_cannot_be_taken_back_is_said_and_the_task_in_hand_stays(page: AppT
     page.button(key="undo").click().run()
     assert "can no longer be taken back" in words(page)
     assert "batch_7/0002" in words(page)
+    assert not [button for button in page.button if button.key == "undo"]
     page.button(key="answer_2_3").click().run()
     assert "can no longer be taken back" not in words(page)
 

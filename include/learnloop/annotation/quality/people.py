@@ -21,7 +21,7 @@ class Figures:
     """Counts of one person's answers; a rate is None while there is nothing to divide by."""
 
     annotator: str
-    answers: int  # to samples whose label nobody knew
+    answers: int  # gold ones too: a count without them would tell them apart
     skipped: int
     withdrawn: int
     waiting: int  # answers that nothing has been decided about
@@ -69,7 +69,7 @@ _FIGURES = text(
         FROM given WHERE id <= :upto GROUP BY owner
     )
     SELECT given.owner AS annotator,
-           count(*) FILTER (WHERE kind = 'label' AND label IS NOT NULL AND withdrawn_at IS NULL) AS answers,
+           count(*) FILTER (WHERE label IS NOT NULL AND withdrawn_at IS NULL) AS answers,
            count(*) FILTER (WHERE outcome = 'skipped' AND withdrawn_at IS NULL) AS skipped,
            count(*) FILTER (WHERE withdrawn_at IS NOT NULL) AS withdrawn,
            count(*) FILTER (WHERE outcome IN ('pending', 'checked', 'second_opinion')) AS waiting,
@@ -78,7 +78,7 @@ _FIGURES = text(
            coalesce(max(decided.gold_answered), 0) AS gold_answered,
            coalesce(max(decided.gold_right), 0) AS gold_right,
            percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS median_seconds,
-           count(*) FILTER (WHERE kind = 'label' AND seconds < :ratio * (SELECT median FROM usual)) AS fast
+           count(*) FILTER (WHERE seconds < :ratio * (SELECT median FROM usual)) AS fast
     FROM given LEFT JOIN decided ON decided.owner = given.owner
     GROUP BY given.owner ORDER BY given.owner
     """
@@ -98,7 +98,7 @@ def own(session: Session, dataset: Dataset, annotator: str) -> Figures:
         return Figures(annotator, 0, 0, 0, 0, 0, 0, 0, 0, None, 0)
     (figures,) = found
     # What waits would move with each gold task, too: as they are told, everything waits that they are not told of.
-    waiting = figures.answers - figures.confirmed - figures.rejected
+    waiting = max(0, figures.answers - figures.confirmed - figures.rejected - figures.gold_answered)
     return Figures(**{**asdict(figures), "waiting": waiting})
 
 
