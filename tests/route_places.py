@@ -8,4 +8,6 @@ PLACES = {
     "token": 1,
     "request_id": 1,
     "merge_id": 1,
+    "dag_id": "no_dag",
+    "run_id": "no_run",
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import httpx
@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from learnloop import errors
 from learnloop.client_data import DataMethods, part
+from learnloop.client_events import EventMethods, server_sent
 from learnloop.errors import InvalidInput, LearnloopError, NotAuthenticated, PermissionDenied, Unavailable
 
 API = "/learnloop/api/v1"
@@ -77,7 +78,7 @@ class ProgressInfo(BaseModel):
     round: dict[str, Any] | None
 
 
-class LearnloopClient(DataMethods):
+class LearnloopClient(DataMethods, EventMethods):
     """Acts as the user whose token it bears. May be shared by threads.
 
     Every method raises what the API says: ``NotAuthenticated``, ``PermissionDenied``, ``NotFound``, ``InvalidInput``,
@@ -216,6 +217,21 @@ class LearnloopClient(DataMethods):
             raise Unavailable(f"{self.base_url} does not answer: {error or type(error).__name__}") from error
         raise Unavailable(f"{self.base_url} broke off; doing it again does no harm")
 
+    def _follow(self, path: str, headers: dict[str, str]) -> Iterator[dict[str, Any]]:
+        """The events of one answer of server-sent events, until it ends."""
+        try:
+            timeout = httpx.Timeout(30, read=60)  # the server says something every 15 seconds
+            with self._http.stream("GET", API + path, headers=headers, timeout=timeout) as answer:
+                if answer.status_code >= 400:
+                    answer.read()
+                    raise _error(answer)
+                for event in server_sent(answer.iter_lines()):
+                    if event["event"] == "problem":
+                        raise _of_problem(event["data"])
+                    yield event
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{self.base_url} does not answer: {error or type(error).__name__}") from error
+
     def _delete(self, path: str, **params: Any) -> dict[str, Any]:
         return dict(self._checked("DELETE", API + path, retry=False, params=params).json())
 
@@ -234,6 +250,9 @@ class LearnloopClient(DataMethods):
             if cursor is None:
                 break
         return items
+
+    def _put(self, path: str, body: dict[str, Any]) -> Any:
+        return self._checked("PUT", API + path, retry=True, json=body).json()
 
     def _write(self, path: str, body: dict[str, Any], key: str | None = None) -> httpx.Response:
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}
