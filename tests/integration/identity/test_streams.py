@@ -17,7 +17,11 @@ from learnloop.errors import NotAuthenticated, NotFound, TooManyRequests
 
 pytestmark = pytest.mark.timeout(240)
 
-TELL = "import sys; from learnloop.events.log import tell; print(tell(sys.argv[1], 'finished', sys.argv[2], key=sys.argv[2]))"
+TELL = """
+import sys
+from learnloop.events.log import tell
+print(tell(sys.argv[1], "finished", sys.argv[2], key=sys.argv[2]))
+"""
 
 
 def tell(airflow, user: str, text: str) -> int:

@@ -61,4 +61,5 @@ def test_who_started_a_run_is_told_why_it_failed(scientist, airflow, tmp_path: P
         airflow.run("base_model_training", {"path": str(tmp_path), "message": "for tests"})
     (event,) = [event for event in scientist.events(200) if str(tmp_path) in event["text"]]
     assert (event["kind"], event["dag_id"]) == ("failed", "base_model_training")
-    assert "annotations.parquet" in event["text"]
+    assert "failed: task validate" in event["text"]
+    assert "image: is missing" in event["text"]
