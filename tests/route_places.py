@@ -3,8 +3,10 @@
 PLACES = {
     "name": "pets",
     "task_id": 1,
-    "before": "a",
-    "after": "b",
+    "before": "1",
+    "after": "2",
+    "version": 1,
+    "alias": "realtime",
     "token": 1,
     "request_id": 1,
     "merge_id": 1,

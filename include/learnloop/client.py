@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from learnloop import errors
 from learnloop.client_data import DataMethods, part
 from learnloop.client_events import EventMethods, server_sent
+from learnloop.client_models import ModelMethods
 from learnloop.errors import InvalidInput, LearnloopError, NotAuthenticated, PermissionDenied, Unavailable
 
 API = "/learnloop/api/v1"
@@ -78,7 +79,7 @@ class ProgressInfo(BaseModel):
     round: dict[str, Any] | None
 
 
-class LearnloopClient(DataMethods, EventMethods):
+class LearnloopClient(DataMethods, EventMethods, ModelMethods):
     """Acts as the user whose token it bears. May be shared by threads.
 
     Every method raises what the API says: ``NotAuthenticated``, ``PermissionDenied``, ``NotFound``, ``InvalidInput``,
@@ -177,13 +178,6 @@ class LearnloopClient(DataMethods, EventMethods):
         """Keep a task for another lease."""
         self._checked("POST", f"{API}/tasks/{task_id}/renew", retry=True)
 
-    def deployments(self) -> list[dict[str, Any]]:
-        return self._all("/deployments")
-
-    def decisions(self, model: str) -> list[dict[str, Any]]:
-        """What the gate and structure optimisation decided about a model, newest first."""
-        return self._all(f"/models/{part(model)}/decisions")
-
     def audit(
         self, *, user: str | None = None, action: str | None = None, since: str | None = None, limit: int = 50
     ) -> list[dict[str, Any]]:
@@ -198,10 +192,12 @@ class LearnloopClient(DataMethods, EventMethods):
         body = {"name": name, "to": to, "archive": archive, "dry_run": dry_run}
         return self._stream("/users/offboard", body, None)
 
-    def _stream(self, path: str, body: dict[str, Any], progress: Progress | None) -> dict[str, Any]:
+    def _stream(
+        self, path: str, body: dict[str, Any], progress: Progress | None, method: str = "POST"
+    ) -> dict[str, Any]:
         """Long work of the API's: tells ``progress`` as it goes and returns the result. Not tried again by itself."""
         try:
-            with self._http.stream("POST", API + path, json=body, timeout=httpx.Timeout(30, read=None)) as answer:
+            with self._http.stream(method, API + path, json=body, timeout=httpx.Timeout(30, read=None)) as answer:
                 if answer.status_code >= 400:
                     answer.read()
                     raise _error(answer)
