@@ -118,10 +118,10 @@ class Store:
             NotFound: an object that it names is not in the store.
         """
         before = generation.read(self.root)
-        if self._looked is None or self._looked[0] is not tree or self._looked[1] != before:
-            if absent := self.absent(tree.values()):
-                path, md5 = next((path, md5) for path, md5 in tree.items() if md5 in absent)
-                raise NotFound(f"{path}: object {md5} is not in the store {self.root}")
+        looked = self._looked is not None and self._looked[0] is tree and self._looked[1] == before
+        if not looked and (absent := self.absent(tree.values())):
+            path, md5 = next((path, md5) for path, md5 in tree.items() if md5 in absent)
+            raise NotFound(f"{path}: object {md5} is not in the store {self.root}")
         name, size = tree.object.name, tree.object.size
         with self.adding() as group:
             if not group.has(name, size):
