@@ -1,4 +1,4 @@
-"""Finds what the fast paths missed: rounds that were not started, leases that lapsed; looks at people's answers."""
+"""Finds what the fast paths missed: rounds not started, leases that lapsed, events not sent; looks at answers."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from airflow.sdk import DAG
 
 from learnloop_airflow.operators.maintenance import (
     CheckQualityOperator,
+    DeliverEventsOperator,
     DueRoundsOperator,
     ReleaseLapsedOperator,
 )
 
 with DAG(
     "platform_maintenance",
-    description="Every five minutes: lapsed leases and locks, rounds whose start was missed",
+    description="Every five minutes: lapsed leases and locks, rounds whose start was missed, events not yet sent",
     doc_md="""
 ### The reconciler
 
 Fast paths release leases and start rounds; this DAG is the guarantee. Events for a paused DAG are dropped by Airflow,
 and a killed worker releases nothing: both are made good here. Datasets with new answers are looked at, too: labels that the
 model's predictions speak against go to a reviewer.
+and a killed worker releases nothing: both are made good here. A mail server that was away is asked again.
 """,
     schedule=timedelta(minutes=5),
     start_date=datetime(2025, 1, 1),
@@ -31,6 +33,7 @@ model's predictions speak against go to a reviewer.
 ):
     ReleaseLapsedOperator(task_id="release_lapsed")
     CheckQualityOperator(task_id="check_quality")
+    DeliverEventsOperator(task_id="deliver_events")
     due = DueRoundsOperator(task_id="due_rounds")
     TriggerDagRunOperator.partial(
         task_id="start", trigger_dag_id="incremental_training", skip_when_already_exists=True

@@ -64,3 +64,17 @@ class CheckQualityOperator(BaseOperator):
                     suspected[name] = checks.check(db, dataset).suspected
         self.log.info("checked, and suspected labels sent to review: %s", suspected)
         return suspected
+
+
+class DeliverEventsOperator(BaseOperator):
+    """Send the events that people want by mail or webhook, and that could not be sent when they happened.
+
+    :return: ``{sent, failed}``
+    """
+
+    def execute(self, context: Context) -> dict[str, int]:
+        from learnloop_airflow.notifiers.events import deliver_due
+
+        done = deliver_due()
+        self.log.info("sent %(sent)d events; %(failed)d could not be sent, and are tried again", done)
+        return done
