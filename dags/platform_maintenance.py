@@ -21,9 +21,8 @@ with DAG(
 ### The reconciler
 
 Fast paths release leases and start rounds; this DAG is the guarantee. Events for a paused DAG are dropped by Airflow,
-and a killed worker releases nothing: both are made good here. Datasets with new answers are looked at, too: labels that the
-model's predictions speak against go to a reviewer.
 and a killed worker releases nothing: both are made good here. A mail server that was away is asked again.
+Datasets with new answers are looked at, too: labels that the model's predictions speak against go to a reviewer.
 """,
     schedule=timedelta(minutes=5),
     start_date=datetime(2025, 1, 1),

@@ -203,3 +203,27 @@ def test_a_check_of_nothing(db, make_dataset) -> None:
     made = checks.check(db, dataset)
     assert (made.answers, made.confirmed, made.suspected, made.reliability) == (0, 0, 0, None)
     assert db.scalars(select(QualityCheck.owner)).one() == "service:learnloop"
+
+
+def test_maintenance_checks_what_has_new_answers(db, sure, make_dataset, database_url, monkeypatch) -> None:
+    from learnloop import settings
+    from learnloop.database.engine import engine
+    from learnloop_airflow.operators.maintenance import CheckQualityOperator
+
+    dataset = sure()
+    make_dataset(name="quiet")
+    label_all(db, dataset, WRONG)
+    db.commit()
+    monkeypatch.setenv("LEARNLOOP_DATABASE_URL", database_url)
+    settings.settings.cache_clear()
+    engine.cache_clear()
+    try:
+        operator = CheckQualityOperator(task_id="t")
+        suspected = operator.execute({})
+        assert set(suspected) == {"pets"}
+        assert suspected["pets"] > 0
+        assert operator.execute({}) == {}  # nothing new since
+    finally:
+        engine().dispose()
+        engine.cache_clear()
+        settings.settings.cache_clear()
