@@ -67,6 +67,7 @@ bench: setup-test $(LEARNLOOP_HOME)/bench-venv/stamp
 	$(PYTHON) tests/benchmarks/datasets/bench_snapshots.py --files 5000 50000
 	$(PYTHON) tests/benchmarks/datasets/bench_merge.py --polars $(LEARNLOOP_HOME)/bench-venv/bin/python
 	$(PYTHON) tests/benchmarks/serving/bench_serving.py
+	$(PYTHON) tests/benchmarks/annotation/bench_claim_growth.py
 
 lock:
 	uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o requirements.txt

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from learnloop.annotation import pool
 from learnloop.annotation.answers import classes_of
 from learnloop.annotation.reviews import answers_to, get_review
-from learnloop.annotation.settling import confirm, reject_answers, reopen
+from learnloop.annotation.settling import confirm, locked, reject_answers, reopen, undecided
 from learnloop.database import Annotation, AnnotationTask, Review
 from learnloop.errors import Conflict, InvalidInput
 from learnloop.loop.rounds import evaluate_policy, lock
@@ -41,7 +41,7 @@ def adjudicate(
         if (review.decision, review.label, review.decided_by) == (decision, label, reviewer):
             return review
         raise Conflict(f"review {review_id} is decided: {review.decided_by} chose {_said(review)}")
-    task = session.get_one(AnnotationTask, review.task_id, with_for_update=True, populate_existing=True)
+    task = locked(session, review.task_id)
     before = pool.in_force(session, task.dataset_id, task.sample_id)
     grown = False
     if decision == "confirm":
@@ -57,7 +57,7 @@ def adjudicate(
         )
         session.add(answer)
         session.flush()
-        grown = confirm(session, task, answer, f"reviewed by {reviewer}")
+        grown = confirm(session, task, answer, f"reviewed by {reviewer}", undecided(session, task))
         _correct_confirmed(session, task, answer)
     elif decision in DECISIONS:
         if label is not None:

@@ -12,9 +12,9 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from learnloop.annotation.quality.speed import usual
-from learnloop.annotation.queue import get_task
+from learnloop.annotation.queue import get_task, state_of
 from learnloop.annotation.reviews import open_review
-from learnloop.annotation.settling import Rules, settle
+from learnloop.annotation.settling import Rules, locked, settle
 from learnloop.database import Annotation, AnnotationTask, Dataset
 from learnloop.errors import Conflict, InvalidInput, PermissionDenied
 from learnloop.loop.rounds import evaluate_policy, lock
@@ -37,7 +37,7 @@ def submit(
     task = get_task(session, task_id)
     dataset = task.dataset
     lock(session, dataset)  # always the dataset first, then the task: one order, no deadlock
-    task = session.get_one(AnnotationTask, task_id, with_for_update=True, populate_existing=True)
+    task = locked(session, task_id)
     if label not in classes_of(dataset):
         raise InvalidInput(
             f"{label!r} is not a class of {dataset.name}; its classes are {', '.join(classes_of(dataset))}"
@@ -59,7 +59,7 @@ def submit(
     if task.state == "open" and task.claimed_by != annotator:  # the last holder of a lapsed lease is let through
         raise PermissionDenied(f"task {task_id} is in the queue and not {annotator}'s: claim a task first")
     if task.state not in ("claimed", "open"):
-        raise Conflict(f"task {task_id} is {task.state}: it needs no answer any more")
+        raise Conflict(f"task {task_id} is {state_of(task)}: it needs no answer any more")
     answer = Annotation(
         dataset_id=dataset.id,
         task_id=task.id,
@@ -111,7 +111,7 @@ def _check_gold(session: Session, task: AnnotationTask, answer: Annotation, rule
         waiting.outcome = "checked" if right else "second_opinion"
         waiting.outcome_reason = "" if right else f"gold task {task.id} was answered wrongly"
     session.flush()
-    grown = [settle(session, waiting.task_id, rules) for waiting in lot]
+    grown = [settle(session, locked(session, waiting.task_id), rules) for waiting in lot]
     return any(grown)
 
 
@@ -135,7 +135,7 @@ def _check_label(
             open_review(session, task, "fast", f"{answer.owner} {suspicious}")
             return False
         answer.outcome = "second_opinion"
-    return settle(session, task.id, rules)
+    return settle(session, task, rules)
 
 
 def _too_fast(session: Session, answer: Annotation, rules: Rules) -> str | None:

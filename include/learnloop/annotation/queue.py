@@ -131,7 +131,12 @@ def held_by(session: Session, task_id: int, annotator: str) -> AnnotationTask:
         raise PermissionDenied(f"task {task_id} is {task.claimed_by}'s: claim a task of your own")
     if task.state == "open":
         raise Gone(f"the lease of task {task_id} has lapsed and the task is back in the queue: claim again")
-    raise Conflict(f"task {task_id} is {task.state}; there is nothing more to do for it")
+    raise Conflict(f"task {task_id} is {state_of(task)}; there is nothing more to do for it")
+
+
+def state_of(task: AnnotationTask) -> str:
+    """The task's state as an adjective of a sentence."""
+    return "with a reviewer" if task.state == "review" else task.state
 
 
 def release_lapsed(session: Session) -> int:

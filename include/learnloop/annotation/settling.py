@@ -48,9 +48,13 @@ class Rules:
         return decide(opinions, self.quality, asked=asked, gold=self.gold, reliability=reliability)
 
 
-def settle(session: Session, task_id: int, rules: Rules) -> bool:
-    """Do what follows from the task's answers as they are now; returns whether the confirmed pool has grown."""
-    task = session.get_one(AnnotationTask, task_id, with_for_update=True, populate_existing=True)
+def locked(session: Session, task_id: int) -> AnnotationTask:
+    """The task as it is now, until the transaction ends."""
+    return session.get_one(AnnotationTask, task_id, with_for_update=True, populate_existing=True)
+
+
+def settle(session: Session, task: AnnotationTask, rules: Rules) -> bool:
+    """Do what follows from the answers to a :func:`locked` task; returns whether the confirmed pool has grown."""
     if task.state not in ("open", "answered"):
         return False  # somebody else is answering it, a reviewer has it, or it is done
     answers = undecided(session, task)
@@ -60,7 +64,7 @@ def settle(session: Session, task_id: int, rules: Rules) -> bool:
     verdict = rules.decide(task.sample_id, opinions)
     if verdict.action == "confirm":
         newest = [answer for answer in answers if answer.label == verdict.label][-1]
-        return confirm(session, task, newest, verdict.rule)
+        return confirm(session, task, newest, verdict.rule, answers)
     if verdict.action == "review":
         open_review(session, task, verdict.kind, verdict.rule)
     elif verdict.action == "more":
@@ -71,9 +75,11 @@ def settle(session: Session, task_id: int, rules: Rules) -> bool:
     return False
 
 
-def confirm(session: Session, task: AnnotationTask, answer: Annotation, rule: str) -> bool:
-    """Put the answer's label in the pool, and settle the other answers; whether the pool has grown."""
-    for other in undecided(session, task):
+def confirm(
+    session: Session, task: AnnotationTask, answer: Annotation, rule: str, answers: Sequence[Annotation]
+) -> bool:
+    """Put the answer's label in the pool, and settle the other ``answers``; whether the pool has grown."""
+    for other in answers:
         if other.id == answer.id:
             continue
         agrees = other.label == answer.label

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from learnloop.database import AnnotationTask, Batch, Dataset, GoldQuestion
@@ -45,3 +46,19 @@ def make_dataset(db: Session) -> Callable[..., Dataset]:
         return dataset
 
     return make
+
+
+@pytest.fixture
+def append_only(db: Session) -> None:
+    """The database refuses whatever would change or remove a row of the confirmed pool."""
+    db.execute(
+        text(
+            """
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION '% of a confirmed annotation', TG_OP; END $$;
+            CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON confirmed_annotations
+            FOR EACH ROW EXECUTE FUNCTION refuse();
+            """
+        )
+    )
+    db.commit()

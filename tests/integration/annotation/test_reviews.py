@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 import learnloop
 from learnloop.annotation import pool
@@ -134,7 +135,7 @@ def test_a_review_that_does_not_exist(db, make_dataset, number) -> None:
         adjudicate(db, number, "rita", "reject", reason="x")
 
 
-def test_a_correction_supersedes_and_overwrites_nothing(db, make_dataset) -> None:
+def test_a_correction_supersedes_and_overwrites_nothing(db, append_only, make_dataset) -> None:
     dataset = make_dataset(tasks=1, gold=0)
     answer(db, dataset, "ann", "cat")
     (before,) = db.execute(select(ConfirmedAnnotation.__table__)).all()
@@ -173,7 +174,7 @@ def test_a_confirmed_label_is_not_taken_out(db, make_dataset) -> None:
         request(db, dataset, "s9", reason="", by="rita")
 
 
-def test_a_correction_after_the_round_trained_goes_into_the_next(db, make_dataset) -> None:
+def test_a_correction_after_the_round_trained_goes_into_the_next(db, append_only, make_dataset) -> None:
     dataset = make_dataset(tasks=3, gold=0, labels=2)
     for label in ("cat", "dog"):
         answer(db, dataset, "ann", label)
@@ -189,7 +190,7 @@ def test_a_correction_after_the_round_trained_goes_into_the_next(db, make_datase
     assert [(row.sample_id, row.label) for row in consumed(db, second)] == [("s0", "eel"), ("s2", "dog")]
 
 
-def test_a_corrected_label_of_a_failed_round_comes_back_as_it_is_now(db, make_dataset) -> None:
+def test_a_corrected_label_of_a_failed_round_comes_back_as_it_is_now(db, append_only, make_dataset) -> None:
     dataset = make_dataset(tasks=3, gold=0, labels=2)
     for label in ("cat", "dog"):
         answer(db, dataset, "ann", label)
@@ -213,6 +214,14 @@ def test_a_sample_waits_for_one_review_at_a_time(db, make_dataset) -> None:
     assert open_review(db, task, "fast", "one")
     assert not open_review(db, task, "disagreement", "two")
     assert db.scalars(select(Review.reason)).all() == ["one"]
+
+
+def test_the_guard_of_these_tests_bites(db, append_only, make_dataset) -> None:
+    dataset = make_dataset(tasks=1, gold=0)
+    answer(db, dataset, "ann", "cat")
+    db.scalars(select(ConfirmedAnnotation)).one().label = "dog"
+    with pytest.raises(DBAPIError, match="UPDATE of a confirmed annotation"):
+        db.flush()
 
 
 def test_no_code_changes_a_row_of_the_pool() -> None:

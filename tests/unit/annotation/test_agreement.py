@@ -25,12 +25,20 @@ TEXTBOOK = np.array(
 )
 
 
+MISSING = -1
+
+
+def counts_of(ratings: np.ndarray, classes: int) -> np.ndarray:
+    """``ratings`` is ``[items, people]`` of classes, MISSING where somebody did not answer."""
+    return np.stack([(ratings == number).sum(axis=1) for number in range(classes)], axis=1)
+
+
 def ratings(random: np.random.Generator, items: int, people: int, classes: int, right: float, missing: float):
     truth = random.integers(classes, size=items)
     given = np.where(
         random.random((items, people)) < right, truth[:, None], random.integers(classes, size=(items, people))
     )
-    return np.where(random.random((items, people)) < missing, agreement.MISSING, given)
+    return np.where(random.random((items, people)) < missing, MISSING, given)
 
 
 def test_fleiss_kappa_of_the_textbook() -> None:
@@ -43,15 +51,15 @@ def test_krippendorffs_alpha_is_the_librarys(right: float, missing: float) -> No
     random = np.random.default_rng(round(100 * right + 10 * missing))
     table = ratings(random, items=60, people=5, classes=4, right=right, missing=missing)
     theirs = krippendorff.alpha(
-        reliability_data=np.where(table == agreement.MISSING, np.nan, table).T, level_of_measurement="nominal"
+        reliability_data=np.where(table == MISSING, np.nan, table).T, level_of_measurement="nominal"
     )
-    assert agreement.krippendorff(agreement.counts_of(table, 4)) == pytest.approx(theirs, abs=1e-12)
+    assert agreement.krippendorff(counts_of(table, 4)) == pytest.approx(theirs, abs=1e-12)
 
 
 def test_alpha_and_fleiss_kappa_differ_by_the_sample_only() -> None:
     """On complete data 1 - alpha = (1 - kappa) (nN - 1) / nN: the one's chance is drawn without putting back."""
     table = ratings(np.random.default_rng(3), items=50, people=4, classes=3, right=0.6, missing=0)
-    counts = agreement.counts_of(table, 3)
+    counts = counts_of(table, 3)
     kappa, alpha = agreement.fleiss(counts), agreement.krippendorff(counts)
     assert 1 - alpha == pytest.approx((1 - kappa) * 199 / 200)
 

@@ -1,6 +1,6 @@
 """How far people agree beyond chance. 1 is perfect agreement, 0 what chance would give, below 0 is worse than chance.
 
-Nominal labels throughout. ``ratings`` is ``[n_items, n_annotators]`` of class indices, -1 where somebody did not answer.
+Nominal labels throughout. ``counts`` is ``[n_items, n_classes]``: how many people gave each item each class.
 """
 
 from __future__ import annotations
@@ -9,14 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
-Ratings = np.ndarray[Any, np.dtype[np.int64]]
-MISSING = -1
-
-
-def counts_of(ratings: Ratings, n_classes: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """How many people gave each item each class: ``[n_items, n_classes]``."""
-    return np.stack([(ratings == number).sum(axis=1) for number in range(n_classes)], axis=1)
 
 
 def cohen(first: Sequence[int], second: Sequence[int], n_classes: int) -> float | None:
@@ -34,7 +26,7 @@ def cohen(first: Sequence[int], second: Sequence[int], n_classes: int) -> float 
 
 
 def fleiss(counts: np.ndarray[Any, Any]) -> float | None:
-    """Fleiss' kappa of ``counts`` ``[n_items, n_classes]``, whose rows have one sum of at least 2 (Fleiss 1971).
+    """Fleiss' kappa of ``counts`` whose rows have one sum of at least 2 (Fleiss 1971).
 
     None when it is not defined: there is no item, or all answers are of one class.
 
@@ -52,7 +44,7 @@ def fleiss(counts: np.ndarray[Any, Any]) -> float | None:
 
 
 def krippendorff(counts: np.ndarray[Any, Any]) -> float | None:
-    """Krippendorff's alpha of ``counts`` ``[n_items, n_classes]``, rows of any sum (Krippendorff 2011, nominal metric).
+    """Krippendorff's alpha of ``counts``, rows of any sum (Krippendorff 2011, nominal metric).
 
     Items with fewer than two answers say nothing and are left out. None when it is not defined: nothing is left, or all
     answers are of one class.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -19,6 +19,8 @@ MOST_ANSWERS = 200_000
 """The newest answers that are read; the older say little of how people answer now."""
 SHARED = 10
 """Two people's kappa is not told from fewer samples than that."""
+MOST_PEOPLE = 50
+"""Pairs are told of the people with the most answers: of hundreds there would be tens of thousands."""
 
 # The label of a gold question is known, and so is what a reviewer decided.
 _ANSWERS = text(
@@ -55,10 +57,15 @@ class Answers:
     def __len__(self) -> int:
         return len(self.sample)
 
-    def ratings(self) -> agreement.Ratings:
-        """``[n_samples, n_people]`` of class indices; a gold question that one person met twice has their first answer."""
-        table = np.full((len(self.samples), len(self.people)), agreement.MISSING, dtype=np.int64)
-        table[self.sample[::-1], self.person[::-1]] = self.label[::-1]
+    def first(self) -> Answers:
+        """Each person's first answer to each sample: a gold question may be met twice."""
+        _, kept = np.unique(self.sample * len(self.people) + self.person, return_index=True)
+        return replace(self, sample=self.sample[kept], person=self.person[kept], label=self.label[kept])
+
+    def counts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """How many people gave each sample each class: ``[n_samples, n_classes]``."""
+        table = np.zeros((len(self.samples), self.n_classes), dtype=np.int64)
+        np.add.at(table, (self.sample, self.label), 1)
         return table
 
 
@@ -87,22 +94,32 @@ def agreement_of(answers: Answers) -> dict[str, Any]:
     """Krippendorff's alpha over all samples with two answers or more, Fleiss' kappa over those with the number of
     answers that most have, and Cohen's kappa of each pair of people who share ``SHARED`` samples.
     """
-    ratings = answers.ratings()
-    counts = agreement.counts_of(ratings, answers.n_classes)
+    answers = answers.first()
+    counts = answers.counts()
     together = counts.sum(axis=1)
     sizes = Counter(int(size) for size in together if size > 1)
     most = max(sizes, key=lambda size: (sizes[size], size)) if sizes else 0
-    pairs = []
-    for first, second in combinations(range(len(answers.people)), 2):
-        both = (ratings[:, first] != agreement.MISSING) & (ratings[:, second] != agreement.MISSING)
-        if both.sum() >= SHARED:
-            kappa = agreement.cohen(ratings[both, first].tolist(), ratings[both, second].tolist(), answers.n_classes)
-            pair = [answers.people[first], answers.people[second]]
-            pairs.append({"people": pair, "samples": int(both.sum()), "cohen_kappa": kappa})
     return {
         "samples": int((together > 1).sum()),
         "krippendorff_alpha": agreement.krippendorff(counts),
         "fleiss_kappa": agreement.fleiss(counts[together == most]) if most else None,
         "fleiss_answers": most or None,
-        "pairs": pairs,
+        "pairs": _pairs(answers),
     }
+
+
+def _pairs(answers: Answers) -> list[dict[str, Any]]:
+    busiest = [person for person, _ in Counter(answers.person.tolist()).most_common(MOST_PEOPLE)]
+    of = {person: answers.person == person for person in sorted(busiest)}
+    pairs = []
+    for one, other in combinations(of, 2):
+        shared, mine, theirs = np.intersect1d(
+            answers.sample[of[one]], answers.sample[of[other]], assume_unique=True, return_indices=True
+        )
+        if len(shared) >= SHARED:
+            kappa = agreement.cohen(
+                answers.label[of[one]][mine].tolist(), answers.label[of[other]][theirs].tolist(), answers.n_classes
+            )
+            people = [answers.people[one], answers.people[other]]
+            pairs.append({"people": people, "samples": len(shared), "cohen_kappa": kappa})
+    return pairs
