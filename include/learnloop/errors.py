@@ -3,12 +3,16 @@
     LearnloopError
     ├── InvalidInput            what was given is wrong             HTTP 422
     │   └── InvalidDataset      a dataset folder or batch is wrong
+    ├── UnsupportedMediaType    a body of another kind is wanted    HTTP 415
+    ├── BodyTooLarge            a request body over the limit       HTTP 413
+    ├── BodyTooSlow             a request body that does not come   HTTP 408
     ├── NotFound                it does not exist                   HTTP 404
     ├── NotAuthenticated        nobody is logged in                 HTTP 401
     ├── PermissionDenied        the caller may not do this          HTTP 403
     ├── Conflict                it changed since the caller looked  HTTP 409
     │   ├── Locked              somebody else holds the lock        HTTP 423
-    │   └── StaleToken          the fencing token is out of date
+    │   ├── StaleToken          the fencing token is out of date
+    │   └── PreconditionFailed  it is not as If-Match says          HTTP 412
     ├── TooManyRequests         somebody asks too often             HTTP 429
     ├── Gone                    the lease has lapsed                HTTP 410
     ├── Corrupted               stored bytes do not match their name
@@ -48,6 +52,21 @@ class InvalidDataset(InvalidInput):
     type = "invalid-dataset"
 
 
+class UnsupportedMediaType(LearnloopError):
+    status = 415
+    type = "unsupported-media-type"
+
+
+class BodyTooLarge(LearnloopError):
+    status = 413
+    type = "body-too-large"
+
+
+class BodyTooSlow(LearnloopError):
+    status = 408
+    type = "body-too-slow"
+
+
 class NotFound(LearnloopError):
     status = 404
     type = "not-found"
@@ -79,6 +98,13 @@ class StaleToken(Conflict):
     """A lock was lost (it expired and somebody else took it), so its holder's write is refused."""
 
     type = "stale-fencing-token"
+
+
+class PreconditionFailed(Conflict):
+    """The thing is not as the caller saw it: look again, and decide anew."""
+
+    status = 412
+    type = "precondition-failed"
 
 
 class Gone(LearnloopError):

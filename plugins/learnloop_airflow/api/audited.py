@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from learnloop.audit import Entry, outcome_of
+from learnloop.audit import Entry
 from learnloop.errors import TooManyRequests
 from learnloop.limits import take
 from learnloop.settings import settings
@@ -51,10 +51,10 @@ def entry_of(scope: Scope, path: str) -> Entry:
 async def write(entry: Entry, *, unfinished: bool = False) -> None:
     """Put ``entry`` into the log; into the server's log file when the database does not take it.
 
-    Refusals of nobody knows whom are limited by address: strangers cannot fill the disk.
+    What nobody knows whom did is limited by address: strangers cannot fill the disk.
     """
     try:
-        if not entry.user and outcome_of(entry.status) == "refused":
+        if not entry.user:
             await run_in_threadpool(take, f"unknown {entry.address}", 10 * settings().rate_login)
         await run_in_threadpool(entry.write, unfinished=unfinished)
     except TooManyRequests:

@@ -8,38 +8,37 @@ from sqlalchemy import select
 
 from learnloop.database import Dataset, Decision, Deployment, session
 from learnloop.datasets.versions import get_dataset
-from learnloop_airflow.api.paging import Cursor, Limit, Page, page
+from learnloop_airflow.api.paging import Cursor, Limit, page
 from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.shapes import DecisionItem, DeploymentItem, Page
 
 routes = Routes()
 
 
-@routes.add("GET", "/deployments", "deployment:read")
-def list_deployments(limit: Limit = 50, cursor: Cursor = None) -> Page:
+@routes.add("GET", "/deployments", "deployment:read", response_model=Page[DeploymentItem])
+def list_deployments(limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     with session() as db:
-        rows, following = page(db, select(Deployment), Deployment.id, limit, cursor)
-        return Page(items=[_deployment(row) for row in rows], next=following)
+        return page(db, select(Deployment), Deployment.id, limit, cursor, _deployment)
 
 
-@routes.add("GET", "/models/{name}/decisions", "model:read")
-def list_decisions(name: str, limit: Limit = 50, cursor: Cursor = None) -> Page:
+@routes.add("GET", "/models/{name}/decisions", "model:read", response_model=Page[DecisionItem])
+def list_decisions(name: str, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     """What the gate and structure optimisation decided about a dataset's models, with their reasons."""
     with session() as db:
         dataset: Dataset = get_dataset(db, name)
         wanted = select(Decision).where(Decision.dataset_id == dataset.id)
-        rows, following = page(db, wanted, Decision.id, limit, cursor)
-        items = [
-            {
-                "kind": row.kind,
-                "run_id": row.run_id,
-                "accepted": row.accepted,
-                "reason": row.reason,
-                "comparison": row.comparison,
-                "created_at": row.created_at,
-            }
-            for row in rows
-        ]
-        return Page(items=items, next=following)
+        return page(db, wanted, Decision.id, limit, cursor, _decision)
+
+
+def _decision(row: Decision) -> dict[str, Any]:
+    return {
+        "kind": row.kind,
+        "run_id": row.run_id,
+        "accepted": row.accepted,
+        "reason": row.reason,
+        "comparison": row.comparison,
+        "created_at": row.created_at,
+    }
 
 
 def _deployment(row: Deployment) -> dict[str, Any]:

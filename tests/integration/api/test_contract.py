@@ -1,0 +1,114 @@
+"""The OpenAPI document and the application agree: schemathesis makes requests of the one and holds the answers to it.
+
+All its checks are on. Two things differ from what it expects by itself:
+
+- A request that fits the document can still be refused, by what is in the database or on the disk (a folder that is not
+  there, a lock that somebody holds): 409, 410, 412, 422 and 423 are answers to that. What may not be is that the document
+  calls a request well formed and the application does not; `refused_only_for_its_meaning` holds that.
+- The two routes that exchange and end a token need Airflow's own tables, and end the token that the others use.
+  They are tried by `test_contract_airflow.py`, with all others, on Airflow's real API server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+import schemathesis
+from databases import new_database
+from hypothesis import HealthCheck, Phase
+from platform_data import USER, populate
+from sqlalchemy.orm import Session
+from starlette.requests import Request
+
+from learnloop import settings
+from learnloop.database.engine import engine
+from learnloop.errors import NotAuthenticated
+from learnloop.permissions import Principal
+from learnloop_airflow.api import auth
+from learnloop_airflow.api.app import create_app
+
+TOKEN = "the-token-of-an-admin"
+MEANING = ["409", "410", "412", "422", "423"]
+CONFIG = {
+    "checks": {
+        "positive_data_acceptance": {"expected-statuses": ["2xx", "401", "403", "404", "429", *MEANING]},
+        "negative_data_rejection": {
+            "expected-statuses": ["400", "401", "403", "404", "405", "408", "413", "415", "422"]
+        },
+    },
+    "headers": {"Authorization": f"Bearer {TOKEN}"},
+}
+SHORT = hypothesis.settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
+LONG = hypothesis.settings(SHORT, max_examples=300, derandomize=False)
+
+
+def who(request: Request) -> Principal:
+    """The one token's bearer, in Airflow's place."""
+    if request.headers.get("authorization") != f"Bearer {TOKEN}":
+        raise NotAuthenticated("Not authenticated")
+    return Principal(USER, frozenset({"admin"}))
+
+
+APP = create_app()
+APP.dependency_overrides[auth.principal] = who
+SCHEMA = schemathesis.openapi.from_dict(APP.openapi(), config=schemathesis.Config.from_dict(CONFIG)).exclude(
+    path_regex="^/session/"
+)
+SCHEMA.app = APP
+
+
+@schemathesis.check
+def refused_only_for_its_meaning(ctx, response, case) -> None:
+    """A request that fits the document is well formed for the application too."""
+    if response.status_code == 422 and case.meta is not None and case.meta.generation.mode.is_positive:
+        assert response.json()["detail"] != "the request is not valid", response.json()
+
+
+@pytest.fixture(scope="module")
+def platform(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One for the whole file: that requests change it is part of the proof."""
+    place = tmp_path_factory.mktemp("platform")
+    with new_database(postgres) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEARNLOOP_HOME", str(place / "state"))
+        patch.setenv("LEARNLOOP_DATABASE_URL", url)
+        patch.setenv("LEARNLOOP_ALLOWED_ROOTS", str(place / "home"))
+        for kind in ("READ", "WRITE", "CLAIM"):
+            patch.setenv(f"LEARNLOOP_RATE_{kind}", "0")
+        settings.settings.cache_clear()
+        engine.cache_clear()
+        with Session(engine(), expire_on_commit=False) as db:
+            populate(db, place / "home", place / "state" / "store")
+        yield
+        engine().dispose()
+        engine.cache_clear()
+    settings.settings.cache_clear()
+
+
+@SCHEMA.parametrize()
+@SHORT
+def test_every_operation_keeps_to_the_document(case, platform) -> None:
+    case.call_and_validate()
+
+
+@SCHEMA.parametrize()
+@LONG
+@pytest.mark.long
+def test_every_operation_keeps_to_the_document_at_length(case, platform) -> None:
+    case.call_and_validate()
+
+
+def test_what_one_answer_names_another_request_takes(platform) -> None:
+    SCHEMA.as_state_machine().run(settings=hypothesis.settings(SHORT, max_examples=25, stateful_step_count=6))
+
+
+@pytest.mark.long
+def test_what_one_answer_names_another_request_takes_at_length(platform) -> None:
+    SCHEMA.as_state_machine().run(settings=hypothesis.settings(LONG, max_examples=300, stateful_step_count=12))
