@@ -4,9 +4,13 @@ asks the real one."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from databases import new_database
+from platform_data import populate
+from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from learnloop import settings
@@ -44,3 +48,35 @@ def as_user(app) -> Callable[..., TestClient]:
         return TestClient(app, raise_server_exceptions=False)
 
     return make
+
+
+@dataclass(frozen=True)
+class Platform:
+    """``home`` is where people may have data read and written; ``outside``, beside it, is where they may not."""
+
+    home: Path
+    outside: Path
+    url: str
+
+
+@pytest.fixture(scope="module")
+def platform(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """Something of everything (`platform_data`), one for a whole file: that requests change it is part of the proof."""
+    from learnloop.database.engine import engine
+
+    place = tmp_path_factory.mktemp("platform")
+    with new_database(postgres) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEARNLOOP_HOME", str(place / "state"))
+        patch.setenv("LEARNLOOP_DATABASE_URL", url)
+        patch.setenv("LEARNLOOP_ALLOWED_ROOTS", str(place / "home"))
+        for kind in ("READ", "WRITE", "CLAIM"):
+            patch.setenv(f"LEARNLOOP_RATE_{kind}", "0")
+        settings.settings.cache_clear()
+        engine.cache_clear()
+        (place / "outside").mkdir()
+        with Session(engine(), expire_on_commit=False) as db:
+            populate(db, place / "home", place / "state" / "store")
+        yield Platform(place / "home", place / "outside", url)
+        engine().dispose()
+        engine.cache_clear()
+    settings.settings.cache_clear()

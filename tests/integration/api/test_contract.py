@@ -11,19 +11,13 @@ All its checks are on. Two things differ from what it expects by itself:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import hypothesis
 import pytest
 import schemathesis
-from databases import new_database
 from hypothesis import HealthCheck, Phase
-from platform_data import USER, populate
-from sqlalchemy.orm import Session
+from platform_data import USER
 from starlette.requests import Request
 
-from learnloop import settings
-from learnloop.database.engine import engine
 from learnloop.errors import NotAuthenticated
 from learnloop.permissions import Principal
 from learnloop_airflow.api import auth
@@ -70,26 +64,6 @@ def refused_only_for_its_meaning(ctx, response, case) -> None:
     """A request that fits the document is well formed for the application too."""
     if response.status_code == 422 and case.meta is not None and case.meta.generation.mode.is_positive:
         assert response.json()["detail"] != "the request is not valid", response.json()
-
-
-@pytest.fixture(scope="module")
-def platform(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One for the whole file: that requests change it is part of the proof."""
-    place = tmp_path_factory.mktemp("platform")
-    with new_database(postgres) as url, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEARNLOOP_HOME", str(place / "state"))
-        patch.setenv("LEARNLOOP_DATABASE_URL", url)
-        patch.setenv("LEARNLOOP_ALLOWED_ROOTS", str(place / "home"))
-        for kind in ("READ", "WRITE", "CLAIM"):
-            patch.setenv(f"LEARNLOOP_RATE_{kind}", "0")
-        settings.settings.cache_clear()
-        engine.cache_clear()
-        with Session(engine(), expire_on_commit=False) as db:
-            populate(db, place / "home", place / "state" / "store")
-        yield
-        engine().dispose()
-        engine.cache_clear()
-    settings.settings.cache_clear()
 
 
 @SCHEMA.parametrize()
