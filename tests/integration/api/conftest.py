@@ -3,13 +3,15 @@ asks the real one."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from databases import new_database
+from databases import create, new_database
 from platform_data import populate
+from sqlalchemy import make_url
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
@@ -57,6 +59,8 @@ class Platform:
     home: Path
     outside: Path
     url: str
+    reset: Callable[[], None]
+    """Make it what it was at first."""
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +70,7 @@ def platform(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
     place = tmp_path_factory.mktemp("platform")
     with new_database(postgres) as url, pytest.MonkeyPatch.context() as patch:
+        name = str(make_url(url).database)
         patch.setenv("LEARNLOOP_HOME", str(place / "state"))
         patch.setenv("LEARNLOOP_DATABASE_URL", url)
         patch.setenv("LEARNLOOP_ALLOWED_ROOTS", str(place / "home"))
@@ -76,7 +81,15 @@ def platform(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         (place / "outside").mkdir()
         with Session(engine(), expire_on_commit=False) as db:
             populate(db, place / "home", place / "state" / "store")
-        yield Platform(place / "home", place / "outside", url)
+        engine().dispose()
+        with new_database(postgres, name) as first:
+
+            def reset() -> None:
+                engine().dispose()
+                shutil.rmtree(settings.settings().namespaces, ignore_errors=True)
+                create(postgres, name, str(make_url(first).database))
+
+            yield Platform(place / "home", place / "outside", url, reset)
         engine().dispose()
         engine.cache_clear()
     settings.settings.cache_clear()
