@@ -11,8 +11,8 @@
     ├── PermissionDenied        the caller may not do this          HTTP 403
     ├── Conflict                it changed since the caller looked  HTTP 409
     │   ├── Locked              somebody else holds the lock        HTTP 423
-    │   ├── StaleToken          the fencing token is out of date
-    │   └── PreconditionFailed  it is not as If-Match says          HTTP 412
+    │   └── StaleToken          the fencing token is out of date
+    ├── PreconditionFailed      it is not what If-Match names       HTTP 412
     ├── TooManyRequests         somebody asks too often             HTTP 429
     ├── Gone                    the lease has lapsed                HTTP 410
     ├── Corrupted               stored bytes do not match their name
@@ -100,8 +100,8 @@ class StaleToken(Conflict):
     type = "stale-fencing-token"
 
 
-class PreconditionFailed(Conflict):
-    """The thing is not as the caller saw it: look again, and decide anew."""
+class PreconditionFailed(LearnloopError):
+    """What is to be changed is no longer what the caller saw (``If-Match``)."""
 
     status = 412
     type = "precondition-failed"

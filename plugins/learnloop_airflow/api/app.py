@@ -14,9 +14,11 @@ from learnloop_airflow.api.etags import Conditional
 from learnloop_airflow.api.routes import (
     audit,
     datasets,
+    events,
     locks,
     merges,
     models,
+    runs,
     session,
     storage,
     tasks,
@@ -25,6 +27,22 @@ from learnloop_airflow.api.routes import (
     workspaces,
 )
 from learnloop_airflow.api.routing import Routes, unguarded
+
+_GROUPS = (
+    session,
+    events,
+    runs,
+    datasets,
+    versions,
+    locks,
+    merges,
+    workspaces,
+    storage,
+    tasks,
+    models,
+    audit,
+    users,
+)
 
 
 def create_app() -> FastAPI:
@@ -41,7 +59,7 @@ def create_app() -> FastAPI:
     app.add_middleware(Conditional)
     app.add_middleware(LimitBody)
     app.add_middleware(Audited)
-    for group in (session, datasets, versions, locks, merges, workspaces, storage, tasks, models, audit, users):
+    for group in _GROUPS:
         app.include_router(group.routes.router)
 
     about = Routes()

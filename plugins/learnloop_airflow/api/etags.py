@@ -52,15 +52,14 @@ class Conditional:
 
         async def answer(message: Message) -> None:
             nonlocal start
-            if message["type"] == "http.response.start" and message["status"] == 200:
+            if message["type"] == "http.response.start" and message["status"] == 200 and _is_whole(message):
                 start = message
                 return
             if start is None:
                 await send(message)
                 return
             headers = MutableHeaders(scope=start)
-            whole = message["type"] == "http.response.body" and not message.get("more_body", False)
-            if whole and headers.get("cache-control") != "no-store":
+            if headers.get("cache-control") != "no-store":
                 headers.setdefault("Cache-Control", "private, no-cache")
                 etag = headers.setdefault("ETag", _tag(message.get("body", b"")))
                 if had is not None and _names(had, etag, weak=True):
@@ -71,6 +70,11 @@ class Conditional:
             await send(message)
 
         await self.app(scope, receive, answer)
+
+
+def _is_whole(start: Message) -> bool:
+    """Whether the content is there already: what comes as it is made does not say its length."""
+    return "content-length" in Headers(raw=start["headers"])
 
 
 def _tag(content: bytes) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel
 
 from learnloop.datasets.waiting import Place
+from learnloop.models.promotion import Moved
 
 Item = TypeVar("Item")
 
@@ -258,7 +259,105 @@ class DecisionItem(BaseModel):
     accepted: bool
     reason: str
     comparison: dict[str, Any]
+    owner: str
     created_at: datetime
+
+
+class EvaluationItem(BaseModel):
+    """What the training policy said when it was asked whether a round is due."""
+
+    due: bool
+    reason: str
+    facts: dict[str, Any]
+    created_at: datetime
+
+
+class ModelName(BaseModel):
+    name: str
+
+
+class Models(BaseModel):
+    items: list[ModelName]
+
+
+class ModelVersionItem(BaseModel):
+    name: str
+    version: int
+    aliases: list[str]
+    metrics: dict[str, float | None]
+    tags: dict[str, str]
+    created_at: datetime
+
+
+class ModelVersions(BaseModel):
+    items: list[ModelVersionItem]
+
+
+class ModelVersionDetails(ModelVersionItem):
+    """``scores`` is what its evaluation measured; null when it was never decided about."""
+
+    scores: dict[str, Any] | None
+
+
+class SideBySide(BaseModel):
+    """``figures`` and ``per_class`` are each ``before``, ``after`` and ``change``."""
+
+    model: str
+    before: int
+    after: int
+    same_data: bool
+    figures: dict[str, Any]
+    per_class: dict[str, Any]
+    confusion: dict[str, Any]
+
+
+class MovedAliases(BaseModel):
+    moved: list[Moved]
+
+
+class DeliveryItem(BaseModel):
+    channel: str
+    address: str
+    sent_at: datetime | None
+    tries: int
+    error: str | None
+    given_up: bool
+
+
+class ToldItem(BaseModel):
+    """An event that somebody was told of, and where else it was sent."""
+
+    id: int
+    at: datetime
+    kind: str
+    text: str
+    link: str | None
+    dag_id: str | None
+    run_id: str | None
+    sent: list[DeliveryItem]
+
+
+class NotificationsItem(BaseModel):
+    mail: str | None
+    webhook: str | None
+    kinds: list[str]
+
+
+class TaskProgress(BaseModel):
+    task_id: str
+    map_index: int
+    state: str | None
+    try_number: int
+    started_at: datetime | None
+    ended_at: datetime | None
+    progress: Any
+
+
+class RunProgress(BaseModel):
+    dag_id: str
+    run_id: str
+    state: str
+    tasks: list[TaskProgress]
 
 
 class EventItem(BaseModel):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from databases import create, new_database
-from platform_data import populate
+from platform_data import populate, register_model
 from sqlalchemy import make_url
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
@@ -67,12 +67,18 @@ class Platform:
 def platform(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Something of everything (`platform_data`), one for a whole file: that requests change it is part of the proof."""
     from learnloop.database.engine import engine
+    from learnloop.models.registry import prepare
 
     place = tmp_path_factory.mktemp("platform")
-    with new_database(postgres) as url, pytest.MonkeyPatch.context() as patch:
+    with (
+        new_database(postgres) as url,
+        new_database(postgres, "template1") as mlflow,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         name = str(make_url(url).database)
         patch.setenv("LEARNLOOP_HOME", str(place / "state"))
         patch.setenv("LEARNLOOP_DATABASE_URL", url)
+        patch.setenv("LEARNLOOP_MLFLOW_URL", mlflow)
         patch.setenv("LEARNLOOP_ALLOWED_ROOTS", str(place / "home"))
         for kind in ("READ", "WRITE", "CLAIM"):
             patch.setenv(f"LEARNLOOP_RATE_{kind}", "0")
@@ -81,6 +87,9 @@ def platform(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         (place / "outside").mkdir()
         with Session(engine(), expire_on_commit=False) as db:
             populate(db, place / "home", place / "state" / "store")
+        prepare(mlflow)
+        for number in (1, 2):
+            register_model(place / "state" / "models", str(number))
         engine().dispose()
         with new_database(postgres, name) as first:
 
