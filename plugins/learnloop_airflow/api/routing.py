@@ -14,7 +14,7 @@ from learnloop.errors import InvalidInput, NotFound, UnsupportedMediaType
 from learnloop.limits import take
 from learnloop.permissions import PERMISSIONS, authorize
 from learnloop.settings import settings
-from learnloop_airflow.api.audited import SAFE, name_caller
+from learnloop_airflow.api.audited import SAFE, action_of, name_caller
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.contract import SECURITY, lines_of, problems_of, statuses_of
 
@@ -79,7 +79,7 @@ class Routes:
         known: set[str] = set()
 
         def check(caller: Caller, request: Request) -> None:
-            name_caller(request.scope, caller.name)
+            name_caller(request.scope, caller.name, action_of(method, path))
             take(f"{kind} {caller.name}", getattr(settings(), f"rate_{kind}"))
             authorize(caller, permission)
             _refuse_odd(request, known)

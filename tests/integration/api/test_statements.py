@@ -50,6 +50,9 @@ def reads(platform) -> tuple[TestClient, list[Made]]:
         "versions.before": f"{DATASET}_v1.0",
         "versions.after": f"{DATASET}_v1.1",
         "models.name": DATASET,
+        "models.version": 1,
+        "models.before": 1,
+        "models.after": 2,
         "workspaces.name": "mine",
         "merge_id": 1,
         "task_id": task,
@@ -59,7 +62,10 @@ def reads(platform) -> tuple[TestClient, list[Made]]:
     client = TestClient(app)
     made_workspace = client.post("/workspaces", json={"version": f"{DATASET}_v1.1", "name": "mine"})
     assert '"result"' in made_workspace.text
-    made = [one for one in requests_of(app.openapi(), known) if one.method == "GET"]
+    airflows = ("/runs/", "/events/stream")  # they ask Airflow's database too
+    made = [
+        one for one in requests_of(app.openapi(), known) if one.method == "GET" and not one.path.startswith(airflows)
+    ]
     for one in made:
         for name in ("cursor", "user", "action", "since"):
             one.values["query"].pop(name, None)  # all there is

@@ -17,7 +17,7 @@ from learnloop.events.preferences import choose, chosen
 from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.etags import IfMatch, etag_of, require
-from learnloop_airflow.api.fields import Body, line
+from learnloop_airflow.api.fields import Body
 from learnloop_airflow.api.live import For, told
 from learnloop_airflow.api.paging import Cursor, Limit, page
 from learnloop_airflow.api.routing import Routes
@@ -32,11 +32,9 @@ LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^[0-
 class Notifications(Body):
     """Where you are told of events, beside the stream; of which kinds."""
 
-    mail: Annotated[str, line(most=320)] | None = None
-    webhook: Annotated[str, line(most=2000)] | None = None
-    kinds: list[Annotated[str, line(most=50)]] = Field(
-        default=["admitted", "needs_answer", "finished", "failed"], max_length=10
-    )
+    mail: str | None = Field(default=None, max_length=320)
+    webhook: str | None = Field(default=None, max_length=2000)
+    kinds: list[str] = Field(default=["admitted", "needs_answer", "finished", "failed"], max_length=10)
 
 
 @routes.add("GET", "/events", "session:read", response_model=Page[ToldItem])

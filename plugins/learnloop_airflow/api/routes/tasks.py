@@ -16,6 +16,7 @@ from learnloop.datasets.versions import get_dataset
 from learnloop.errors import NotFound
 from learnloop.permissions import Principal
 from learnloop.settings import settings
+from learnloop_airflow.api import audited
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import TEXT, Body, line
 from learnloop_airflow.api.idempotency import Key, once
@@ -50,6 +51,7 @@ def claim_task(name: str, caller: Caller) -> Response:
         dataset = get_dataset(db, name)
         lease = dataset.loop.get("quality", {}).get("lease_seconds", 300)
         task = queue.claim(db, dataset.id, caller.name, lease_seconds=lease)
+        audited.write_with(db, 204 if task is None else 200)
         return Response(status_code=204) if task is None else JSONResponse(_task(task))
 
 
@@ -112,6 +114,7 @@ def renew_lease(task_id: int, caller: Caller) -> dict[str, Any]:
     """Keep a claimed task for another lease."""
     with session() as db:
         task = queue.renew(db, task_id, caller.name)
+        audited.write_with(db, 200)
         return {"task_id": task_id, "lease_expires_at": _time(task.lease_expires_at)}
 
 
