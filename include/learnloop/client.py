@@ -133,6 +133,13 @@ class LearnloopClient(DataMethods, EventMethods, ModelMethods):
     def session(self) -> SessionInfo:
         return SessionInfo.model_validate(self._get("/session"))
 
+    def health(self) -> dict[str, str]:
+        """``status`` and ``version``; Unavailable when the API cannot read its database."""
+        return dict(self._get("/health"))
+
+    def dataset(self, name: str) -> DatasetInfo:
+        return DatasetInfo.model_validate(self._get(f"/datasets/{part(name)}"))
+
     def datasets(self) -> list[DatasetInfo]:
         return [DatasetInfo.model_validate(item) for item in self._all("/datasets")]
 

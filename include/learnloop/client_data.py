@@ -80,6 +80,14 @@ class DataMethods:
         body = {"seconds": seconds, "purpose": purpose, "wait": wait, "priority": priority, "key": key}
         return dict(self._write(f"/datasets/{part(dataset)}/lock", body).json())
 
+    def renew_lock(self, dataset: str, token: int, *, seconds: int = 3600) -> Json:
+        """Let a held lock last ``seconds`` from now; StaleToken when it is no longer held."""
+        return dict(self._write(f"/datasets/{part(dataset)}/lock/{token}/renew", {"seconds": seconds}).json())
+
+    def leave_line(self, dataset: str, request_id: int) -> bool:
+        """Give one's place in line up; ``request_id`` is what `lock` with ``wait`` gave."""
+        return bool(self._delete(f"/datasets/{part(dataset)}/line/{request_id}")["withdrawn"])
+
     def unlock(self, dataset: str, token: int) -> bool:
         return bool(self._delete(f"/datasets/{part(dataset)}/lock/{token}")["released"])
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from learnloop.commands import workspace
+from learnloop.commands import merges, workspace
 from learnloop.commands.arguments import Dataset, Message, Some, Version, dataset_names
 from learnloop.commands.common import JsonOption, client, moment, progress_bar, say, show, size, table
 
@@ -166,6 +166,10 @@ def answer(
         done = api.answer_merge(merge_id, given, strategy=strategy, if_match=if_match)
     text = f"merged: the head is {done['version']}" if done["version"] else f"{done['unanswered']} are left"
     show(done, json, lambda: say(text))
+
+
+app.command()(merges.merges)
+app.command()(merges.cancel)
 
 
 @app.command()

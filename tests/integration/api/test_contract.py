@@ -81,6 +81,7 @@ def test_every_operation_keeps_to_the_document(case, platform) -> None:
 @SCHEMA.parametrize()
 @LONG
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_every_operation_keeps_to_the_document_at_length(case, platform) -> None:
     case.call_and_validate()
 
@@ -100,5 +101,6 @@ def test_what_one_answer_names_another_request_takes(platform) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_what_one_answer_names_another_request_takes_at_length(platform) -> None:
     run(platform, parent=LONG, max_examples=300, stateful_step_count=12)
