@@ -6,9 +6,9 @@ import mimetypes
 from typing import Annotated, Any, Literal
 
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import Field
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from learnloop.annotation import pool, reviews
 from learnloop.annotation.adjudication import adjudicate
@@ -18,42 +18,50 @@ from learnloop.database import Annotation, QualityCheck, Review, session
 from learnloop.datasets.schema import loop_config
 from learnloop.datasets.versions import get_dataset
 from learnloop_airflow.api.auth import Caller
+from learnloop_airflow.api.fields import TEXT, Body, line
 from learnloop_airflow.api.idempotency import Key, once
-from learnloop_airflow.api.paging import Cursor, Limit, Page, page
+from learnloop_airflow.api.paging import Cursor, Limit, page
 from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.shapes import (
+    CheckItem,
+    Page,
+    PersonFigures,
+    QualityDetails,
+    ReviewDetails,
+    ReviewItem,
+)
 
 routes = Routes()
 
-NO_NUL = r"^[^\x00]*$"  # PostgreSQL's text cannot hold it
-Words = Annotated[str, Field(max_length=2000, pattern=NO_NUL)]
+Words = Annotated[str, Field(max_length=2000, pattern=TEXT)]
 
 
-class Wanted(BaseModel):
-    sample_id: str = Field(min_length=1, max_length=250, pattern=NO_NUL)
+class WantedReview(Body):
+    sample_id: Annotated[str, line(least=1, most=250)]
     reason: Words = ""
 
 
-class Decision(BaseModel):
+class Decision(Body):
     decision: Literal["confirm", "send_back", "reject"]
-    label: str | None = Field(default=None, min_length=1, max_length=200)
+    label: Annotated[str, line(least=1, most=200)] | None = None
     reason: Words = ""
 
 
-@routes.add("GET", "/datasets/{name}/reviews", "annotation:review")
+@routes.add("GET", "/datasets/{name}/reviews", "annotation:review", response_model=Page[ReviewItem])
 def list_reviews(
     name: str, state: Literal["open", "decided", "all"] = "open", limit: Limit = 50, cursor: Cursor = None
-) -> Page:
+) -> dict[str, Any]:
     """What waits for a reviewer, or was decided; newest first."""
     with session() as db:
-        wanted = select(Review).where(Review.dataset_id == get_dataset(db, name).id)
+        loaded = joinedload(Review.task), joinedload(Review.dataset)
+        wanted = select(Review).where(Review.dataset_id == get_dataset(db, name).id).options(*loaded)
         if state != "all":
             wanted = wanted.where(Review.decision.is_(None) if state == "open" else Review.decision.is_not(None))
-        rows, following = page(db, wanted, Review.id, limit, cursor)
-        return Page(items=[_review(row) for row in rows], next=following)
+        return page(db, wanted, Review.id, limit, cursor, _review)
 
 
-@routes.add("POST", "/datasets/{name}/reviews", "annotation:review", status_code=201)
-def request_review(name: str, wanted: Wanted, caller: Caller, key: Key = None) -> JSONResponse:
+@routes.add("POST", "/datasets/{name}/reviews", "annotation:review", answers=ReviewDetails, status_code=201)
+def request_review(name: str, wanted: WantedReview, caller: Caller, key: Key = None) -> JSONResponse:
     """Have a confirmed label decided anew; the review of it that is open already, if one is."""
     with session() as db:
 
@@ -64,14 +72,14 @@ def request_review(name: str, wanted: Wanted, caller: Caller, key: Key = None) -
         return once(db, caller, key, f"POST /datasets/{name}/reviews", wanted.model_dump(), do, 201)
 
 
-@routes.add("GET", "/reviews/{review_id}", "annotation:review")
+@routes.add("GET", "/reviews/{review_id}", "annotation:review", response_model=ReviewDetails)
 def show_review(review_id: int) -> dict[str, Any]:
     """A review with everything that people said of the sample."""
     with session() as db:
         return _whole(db, reviews.get_review(db, review_id))
 
 
-@routes.add("POST", "/reviews/{review_id}/decision", "annotation:review")
+@routes.add("POST", "/reviews/{review_id}/decision", "annotation:review", answers=ReviewDetails, errors=(409,))
 def decide_review(review_id: int, wanted: Decision, caller: Caller, key: Key = None) -> JSONResponse:
     """Confirm a label, send the sample back to the queue, or reject it; 409 when somebody decided otherwise before."""
     with session() as db:
@@ -84,14 +92,14 @@ def decide_review(review_id: int, wanted: Decision, caller: Caller, key: Key = N
         return once(db, caller, key, f"POST /reviews/{review_id}/decision", wanted.model_dump(), do, 200)
 
 
-@routes.add("GET", "/datasets/{name}/quality/me", "annotation:claim")
+@routes.add("GET", "/datasets/{name}/quality/me", "annotation:claim", response_model=PersonFigures)
 def show_own_quality(name: str, caller: Caller) -> dict[str, Any]:
     """What the caller may know of their own answers. What was decided is told in steps, so that no gold task shows."""
     with session() as db:
         return people.own(db, get_dataset(db, name), caller.name).shown()
 
 
-@routes.add("GET", "/datasets/{name}/quality", "annotation:review")
+@routes.add("GET", "/datasets/{name}/quality", "annotation:review", response_model=QualityDetails)
 def show_quality(name: str) -> dict[str, Any]:
     """Everybody's figures, how far people agree, the policy, and the last check of all answers."""
     with session() as db:
@@ -104,7 +112,7 @@ def show_quality(name: str) -> dict[str, Any]:
         }
 
 
-@routes.add("POST", "/datasets/{name}/quality/checks", "annotation:review", status_code=201)
+@routes.add("POST", "/datasets/{name}/quality/checks", "annotation:review", status_code=201, response_model=CheckItem)
 def check_quality(name: str, caller: Caller) -> dict[str, Any]:
     """Look at all answers now: how annotators confuse classes, and which confirmed labels are suspected."""
     with session() as db:
