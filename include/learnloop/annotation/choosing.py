@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from learnloop.annotation import strategies
-from learnloop.annotation.shards import Shards
 
 RANDOM = "random"
 
 
+class Scored(Protocol):
+    """Samples with their scores ``[n]`` or ``[n, c]`` by the strategy: :class:`learnloop.annotation.shards.Shards`."""
+
+    scores: strategies.Floats
+
+    def features(self, rows: strategies.Indices, /) -> strategies.Floats: ...
+
+
 def pick(
-    shards: Shards,
+    samples: Scored,
     free: strategies.Indices,
     method: strategies.Strategy,
     budget: int,
@@ -19,7 +28,7 @@ def pick(
     random: np.random.Generator,
     known: strategies.Floats | None,
 ) -> list[tuple[str, int]]:
-    """Rows of the shards to ask about, chosen among ``free`` ones, each with the strategy that chose it.
+    """Rows of the samples to ask about, chosen among ``free`` ones, each with the strategy that chose it.
 
     The random ones are drawn first, from all, and then stand anywhere among the others: whoever answers only the first
     half has answered half of them.
@@ -33,12 +42,12 @@ def pick(
     wanted = size - len(any_)
     chosen = rest[:0]
     if wanted:
-        scores = shards.scores[rest]
+        scores = samples.scores[rest]
         short = method.order(scores, min(method.candidates(wanted), len(rest)), random)
         features = None
         if method.pick is not None and (len(short) > wanted or method.needs_known):
-            features = shards.features(rest[short])
-            known = _all_known(shards, free, known) if method.needs_known else None
+            features = samples.features(rest[short])
+            known = _all_known(samples, free, known) if method.needs_known else None
         chosen = rest[strategies.narrow(method, short, scores, features, wanted, random, known=known)]
     of_share = np.zeros(size, dtype=bool)
     of_share[random.choice(size, len(any_), replace=False)] = True
@@ -52,10 +61,10 @@ def _share_of(size: int, share: float, random: np.random.Generator) -> int:
     return int(whole) + int(random.random() < over)
 
 
-def _all_known(shards: Shards, free: strategies.Indices, known: strategies.Floats | None) -> strategies.Floats | None:
+def _all_known(samples: Scored, free: strategies.Indices, known: strategies.Floats | None) -> strategies.Floats | None:
     """Features of what has a label, and of what is asked about in this very batch."""
-    asked = np.flatnonzero(~np.isin(np.arange(len(shards)), free))
+    asked = np.flatnonzero(~np.isin(np.arange(len(samples.scores)), free))
     if not len(asked):
         return known
-    here = shards.features(asked)
-    return here if known is None or not len(known) else np.concatenate([known, here])
+    here = samples.features(asked)
+    return here if known is None else np.concatenate([strategies.check_known(known, here.shape[1]), here])

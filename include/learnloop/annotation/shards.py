@@ -25,8 +25,8 @@ BUFFER_BYTES = 1 << 20
 class Shards:
     """What is kept of all ``batch-*.parquet`` of a folder, in the order of the files' names: ids and scores.
 
-    Of ``n`` samples that is the text of their ids and 8 to 16 bytes each; probabilities and features are read anew for the
-    rows that are asked for.
+    That is 4 to 16 bytes a sample beside the text of its id (and 60 more while ids are compared); probabilities and features
+    are read anew for the rows that are asked for.
 
     Args:
         strategy: whose scores are wanted; one that needs a committee has the column ``committee`` read, if there is one:

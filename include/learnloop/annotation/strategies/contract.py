@@ -197,20 +197,27 @@ def narrow(
     """
     if strategy.pick is None or features is None or (len(rows) <= size and not strategy.needs_known):
         return rows[:size]
-    known = np.zeros((0, features.shape[1])) if known is None else known
-    if known.ndim != 2 or known.shape[1] != features.shape[1] or not np.isfinite(known).all():
-        raise InvalidInput(
-            f"known features must be finite, [samples, {features.shape[1]}]; their shape is {known.shape}"
-        )
+    known = np.zeros((0, features.shape[1])) if known is None else check_known(known, features.shape[1])
     # Shuffled, so that what sits where cannot matter: not even to the first centre or a tie of distances.
     order = random.permutation(len(rows))
     shortlist = Shortlist(scores[rows[order]], features[order].astype(np.float64), known.astype(np.float64))
     return np.asarray(rows[order[strategy.pick(shortlist, min(size, len(rows)), random)]])
 
 
+def check_known(known: Floats, width: int) -> Floats:
+    """``known`` itself.
+
+    Raises:
+        InvalidInput: it has not ``width`` numbers a row, or one that is not finite.
+    """
+    if known.ndim != 2 or known.shape[1] != width or not np.isfinite(known).all():
+        raise InvalidInput(f"known features must be finite, [samples, {width}]; their shape is {known.shape}")
+    return known
+
+
 def _check(block: Floats, what: str, start: int) -> None:
     # One pass finds it all: a sum is not finite if any of its numbers is not.
-    sums = block.sum(axis=-1)
+    sums = block @ np.ones(block.shape[-1], dtype=block.dtype)
     right = np.abs(sums - 1) <= SUM_TOLERANCE
     if right.all():
         return

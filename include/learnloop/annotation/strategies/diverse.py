@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from learnloop.annotation.strategies import scores
@@ -54,9 +56,14 @@ def first_pool(features: Floats, size: int, random: Random) -> Indices:
 def _central(features: Floats, size: int, random: Random, weights: Floats | None) -> Indices:
     """The distinct samples nearest to the centres of ``size`` k-means clusters, each centre in turn."""
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     means = KMeans(size, n_init=1, random_state=int(random.integers(2**31)))
-    distances = means.fit(np.asarray(features, dtype=np.float64), sample_weight=weights).transform(features)
+    with warnings.catch_warnings():
+        # Fewer distinct samples than clusters: then some centres share a place, and copies are chosen for them.
+        warnings.filterwarnings("ignore", "Number of distinct clusters", ConvergenceWarning)
+        means.fit(np.asarray(features, dtype=np.float64), sample_weight=weights)
+    distances = means.transform(features)
     chosen: list[int] = []
     free = np.ones(len(features), dtype=bool)
     for cluster in range(size):
