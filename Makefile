@@ -52,7 +52,7 @@ format: setup-test
 	$(PYTHON) -m ruff check --fix .
 
 test: lint
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --cov --cov-report term:skip-covered
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --cov --cov-report term:skip-covered
 
 faults: setup-test
 	$(PYTHON) -m pytest -m "long or not long"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 
+from learnloop_airflow.notifiers.events import TOLD
 from learnloop_airflow.operators.deploy import DeployOperator
 from learnloop_airflow.operators.gate import GateOperator
 from learnloop_airflow.operators.rounds import CloseRoundOperator, OpenBaseRoundOperator
@@ -27,6 +28,7 @@ lists what is wrong and where.
     catchup=False,
     max_active_runs=4,
     tags=["learnloop"],
+    **TOLD,
     params={
         "path": Param("", type="string", minLength=1, title="Dataset folder", description="An absolute path"),
         "message": Param(None, type=["null", "string"], title="Message", description="What the version's history says"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 
+from learnloop_airflow.notifiers.events import TOLD
 from learnloop_airflow.operators.merge import (
     ASK,
     STRATEGIES,
@@ -34,6 +35,7 @@ Until then nothing of the dataset changes, and when it has moved on meanwhile, a
     catchup=False,
     max_active_runs=4,
     tags=["learnloop"],
+    **TOLD,
     params={
         "dataset": Param("", type="string", pattern="^[a-z0-9][a-z0-9-]{0,62}$", title="Dataset"),
         "version": Param(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Param
 
+from learnloop_airflow.notifiers.events import TOLD
 from learnloop_airflow.operators.deploy import DeployOperator
 from learnloop_airflow.operators.gate import GateOperator
 from learnloop_airflow.operators.results import SnapshotResultsOperator
@@ -30,6 +31,7 @@ A failed run can be cleared and goes on where it stopped: the merge and the trai
     catchup=False,
     max_active_runs=4,
     tags=["learnloop"],
+    **TOLD,
     params={"dataset": Param("", type="string", minLength=1, title="Dataset", description="Whose round it is")},
 ):
     merge = MergeConfirmedOperator(

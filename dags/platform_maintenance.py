@@ -1,4 +1,4 @@
-"""Finds what the fast paths missed: rounds that were not started, leases that lapsed."""
+"""Finds what the fast paths missed: rounds that were not started, leases that lapsed, events that were not sent."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from datetime import datetime, timedelta
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG
 
-from learnloop_airflow.operators.maintenance import DueRoundsOperator, ReleaseLapsedOperator
+from learnloop_airflow.operators.maintenance import (
+    DeliverEventsOperator,
+    DueRoundsOperator,
+    ReleaseLapsedOperator,
+)
 
 with DAG(
     "platform_maintenance",
-    description="Every five minutes: lapsed leases and locks, rounds whose start was missed",
+    description="Every five minutes: lapsed leases and locks, rounds whose start was missed, events not yet sent",
     doc_md="""
 ### The reconciler
 
 Fast paths release leases and start rounds; this DAG is the guarantee. Events for a paused DAG are dropped by Airflow,
-and a killed worker releases nothing: both are made good here.
+and a killed worker releases nothing: both are made good here. A mail server that was away is asked again.
 """,
     schedule=timedelta(minutes=5),
     start_date=datetime(2025, 1, 1),
@@ -25,6 +29,7 @@ and a killed worker releases nothing: both are made good here.
     tags=["learnloop"],
 ):
     ReleaseLapsedOperator(task_id="release_lapsed")
+    DeliverEventsOperator(task_id="deliver_events")
     due = DueRoundsOperator(task_id="due_rounds")
     TriggerDagRunOperator.partial(
         task_id="start", trigger_dag_id="incremental_training", skip_when_already_exists=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 
+from learnloop_airflow.notifiers.events import TOLD
 from learnloop_airflow.operators.scoring import (
     ChooseOperator,
     PredictOperator,
@@ -27,6 +28,7 @@ on the annotation page.
     catchup=False,
     max_active_runs=4,
     tags=["learnloop"],
+    **TOLD,
     params={
         "dataset": Param("", type="string", minLength=1, title="Dataset"),
         "path": Param(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 
+from learnloop_airflow.notifiers.events import TOLD
 from learnloop_airflow.operators.deploy import DeployOperator
 from learnloop_airflow.operators.gate import GateOperator
 from learnloop_airflow.operators.structure import (
@@ -28,6 +29,7 @@ replaced only when another is better beyond noise; otherwise the run ends with "
     catchup=False,
     max_active_runs=2,
     tags=["learnloop"],
+    **TOLD,
     params={"dataset": Param("", type="string", minLength=1, title="Dataset")},
 ):
     needed = StructureNeededOperator(task_id="structure_needed", dataset="{{ params.dataset }}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 
+from learnloop_airflow.notifiers.events import TOLD
 from learnloop_airflow.operators.results import SnapshotResultsOperator
 from learnloop_airflow.operators.train import EvaluateOperator, TrainOperator
 from learnloop_airflow.operators.workspace import (
@@ -35,6 +36,7 @@ The model is not deployed: that is for the rounds of `incremental_training`, whi
     catchup=False,
     max_active_runs=16,
     tags=["learnloop"],
+    **TOLD,
     params={
         "dataset": Param("", type="string", minLength=1, title="Dataset"),
         "version": Param(None, type=["null", "string"], title="Version", description="Empty: the head"),

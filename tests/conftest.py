@@ -15,7 +15,8 @@ from long_proofs import mark_long
 from s3_server import s3, s3_server  # noqa: F401 - fixtures
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
-from workers import put_together
+from workers import ByGroup, move_groups_to_the_front
+from xdist.remote import Producer
 
 from learnloop.database import Base
 from learnloop.database.engine import engine
@@ -28,7 +29,11 @@ hypothesis.settings.load_profile("untimed")
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_long(items)
-    put_together(items)
+    move_groups_to_the_front(items)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByGroup:
+    return ByGroup(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,13 @@
 PLACES = {
     "name": "pets",
     "task_id": 1,
-    "before": "a",
-    "after": "b",
+    "before": "1",
+    "after": "2",
+    "version": 1,
+    "alias": "realtime",
     "token": 1,
     "request_id": 1,
     "merge_id": 1,
+    "dag_id": "no_dag",
+    "run_id": "no_run",
 }

@@ -1,29 +1,36 @@
 """Which tests share a process when the suite runs in several (`make test`).
 
-A file's tests stay together, so that what a file starts is started once. All that talk to the running stack stay
-together, so that there is one stack; so do all that start Airflow's API server. Those two groups come first: they wait
+A file's tests stay together, so that what a file starts is started once. All files that talk to the running stack stay
+together, so that there is one stack; so do those that start Airflow's API server. These two groups come first: they wait
 more than they work, and the other files fill the processors beside them.
 """
 
 from __future__ import annotations
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-FIRST = ("stack", "airflow")
-STARTED_BY = {"live_stack": "stack", "live_dataset": "stack"}
+GROUPS = {
+    "tests/browser/": "stack",
+    "tests/integration/stack/live/": "stack",
+    "tests/integration/identity/": "airflow",
+}
 
 
-def group_of(item: pytest.Item) -> str:
-    for fixture, group in STARTED_BY.items():
-        if fixture in getattr(item, "fixturenames", ()):
+def group_of(nodeid: str) -> str:
+    for folder, group in GROUPS.items():
+        if nodeid.startswith(folder):
             return group
-    file = item.nodeid.split("::")[0]
-    return "airflow" if file.startswith("tests/integration/identity/") else file
+    return nodeid.split("::")[0]
 
 
-def put_together(items: list[pytest.Item]) -> None:
-    """Mark each item with its group, in place, and move the groups that wait to the front."""
-    groups = {item: group_of(item) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: FIRST.index(groups[item]) if groups[item] in FIRST else len(FIRST))
+class ByGroup(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def move_groups_to_the_front(items: list[pytest.Item]) -> None:
+    """In place; the rest stays in its order."""
+    first = list(dict.fromkeys(GROUPS.values()))
+    groups = {item: group_of(item.nodeid) for item in items}
+    items.sort(key=lambda item: first.index(groups[item]) if groups[item] in first else len(first))

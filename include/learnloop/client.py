@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import httpx
@@ -18,6 +18,8 @@ from pydantic import BaseModel
 
 from learnloop import errors
 from learnloop.client_data import DataMethods, part
+from learnloop.client_events import EventMethods, server_sent
+from learnloop.client_models import ModelMethods
 from learnloop.errors import InvalidInput, LearnloopError, NotAuthenticated, PermissionDenied, Unavailable
 
 API = "/learnloop/api/v1"
@@ -77,7 +79,7 @@ class ProgressInfo(BaseModel):
     round: dict[str, Any] | None
 
 
-class LearnloopClient(DataMethods):
+class LearnloopClient(DataMethods, EventMethods, ModelMethods):
     """Acts as the user whose token it bears. May be shared by threads.
 
     Every method raises what the API says: ``NotAuthenticated``, ``PermissionDenied``, ``NotFound``, ``InvalidInput``,
@@ -176,13 +178,6 @@ class LearnloopClient(DataMethods):
         """Keep a task for another lease."""
         self._checked("POST", f"{API}/tasks/{task_id}/renew", retry=True)
 
-    def deployments(self) -> list[dict[str, Any]]:
-        return self._all("/deployments")
-
-    def decisions(self, model: str) -> list[dict[str, Any]]:
-        """What the gate and structure optimisation decided about a model, newest first."""
-        return self._all(f"/models/{part(model)}/decisions")
-
     def audit(
         self, *, user: str | None = None, action: str | None = None, since: str | None = None, limit: int = 50
     ) -> list[dict[str, Any]]:
@@ -197,10 +192,12 @@ class LearnloopClient(DataMethods):
         body = {"name": name, "to": to, "archive": archive, "dry_run": dry_run}
         return self._stream("/users/offboard", body, None)
 
-    def _stream(self, path: str, body: dict[str, Any], progress: Progress | None) -> dict[str, Any]:
+    def _stream(
+        self, path: str, body: dict[str, Any], progress: Progress | None, method: str = "POST"
+    ) -> dict[str, Any]:
         """Long work of the API's: tells ``progress`` as it goes and returns the result. Not tried again by itself."""
         try:
-            with self._http.stream("POST", API + path, json=body, timeout=httpx.Timeout(30, read=None)) as answer:
+            with self._http.stream(method, API + path, json=body, timeout=httpx.Timeout(30, read=None)) as answer:
                 if answer.status_code >= 400:
                     answer.read()
                     raise _error(answer)
@@ -215,6 +212,21 @@ class LearnloopClient(DataMethods):
         except httpx.HTTPError as error:
             raise Unavailable(f"{self.base_url} does not answer: {error or type(error).__name__}") from error
         raise Unavailable(f"{self.base_url} broke off; doing it again does no harm")
+
+    def _follow(self, path: str, headers: dict[str, str]) -> Iterator[dict[str, Any]]:
+        """The events of one answer of server-sent events, until it ends."""
+        try:
+            timeout = httpx.Timeout(30, read=60)  # the server says something every 15 seconds
+            with self._http.stream("GET", API + path, headers=headers, timeout=timeout) as answer:
+                if answer.status_code >= 400:
+                    answer.read()
+                    raise _error(answer)
+                for event in server_sent(answer.iter_lines()):
+                    if event["event"] == "problem":
+                        raise _of_problem(event["data"])
+                    yield event
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{self.base_url} does not answer: {error or type(error).__name__}") from error
 
     def _delete(self, path: str, **params: Any) -> dict[str, Any]:
         return dict(self._checked("DELETE", API + path, retry=False, params=params).json())
@@ -234,6 +246,9 @@ class LearnloopClient(DataMethods):
             if cursor is None:
                 break
         return items
+
+    def _put(self, path: str, body: dict[str, Any]) -> Any:
+        return self._checked("PUT", API + path, retry=True, json=body).json()
 
     def _write(self, path: str, body: dict[str, Any], key: str | None = None) -> httpx.Response:
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}

@@ -9,6 +9,7 @@
     ├── Conflict                it changed since the caller looked  HTTP 409
     │   ├── Locked              somebody else holds the lock        HTTP 423
     │   └── StaleToken          the fencing token is out of date
+    ├── PreconditionFailed      it is not what If-Match names       HTTP 412
     ├── TooManyRequests         somebody asks too often             HTTP 429
     ├── Gone                    the lease has lapsed                HTTP 410
     ├── Corrupted               stored bytes do not match their name
@@ -79,6 +80,13 @@ class StaleToken(Conflict):
     """A lock was lost (it expired and somebody else took it), so its holder's write is refused."""
 
     type = "stale-fencing-token"
+
+
+class PreconditionFailed(LearnloopError):
+    """What is to be changed is no longer what the caller saw (``If-Match``)."""
+
+    status = 412
+    type = "precondition-failed"
 
 
 class Gone(LearnloopError):

@@ -56,6 +56,10 @@ class Settings:
     """How many days an event stays in the audit log."""
     workspace_grace_days: int
     """How many days a workspace that a person may have changed is kept after it expired."""
+    webhook_hosts: str
+    """Hosts that notifications may be sent to by webhook, separated by commas; a port other than the usual is named."""
+    webhook_secret: str
+    """What webhooks are signed with."""
     models: Path
     """Where registered model files are kept."""
     job_runner: str
@@ -107,6 +111,8 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "rate_login": 60,
         "audit_days": 365,
         "workspace_grace_days": 7,
+        "webhook_hosts": "",
+        "webhook_secret": "",
         "models": home / "models",
         "job_runner": "local",
         "fork_server": "",

@@ -11,6 +11,13 @@ from learnloop.database.audit import AuditEvent
 from learnloop.database.base import Base
 from learnloop.database.datasets import Batch, Dataset, DatasetVersion, DatasetVersionParent, Lock
 from learnloop.database.engine import engine, session, tell
+from learnloop.database.events import (
+    EVENTS_CHANNEL,
+    Event,
+    EventDelivery,
+    JobProgress,
+    NotificationSettings,
+)
 from learnloop.database.limits import RateLimit
 from learnloop.database.locks import LOCKS_CHANNEL, DatasetBranch, DeletedVersion, LockRequest
 from learnloop.database.merges import MergeConflict, MergeRequest, Responder
@@ -22,6 +29,7 @@ from learnloop.database.storage import StoreLease, VersionStorage, VersionUse
 from learnloop.database.workspaces import Workspace
 
 __all__ = [
+    "EVENTS_CHANNEL",
     "LOCKS_CHANNEL",
     "Annotation",
     "AnnotationTask",
@@ -37,14 +45,18 @@ __all__ = [
     "DeletedVersion",
     "Deployment",
     "DeploymentStatus",
+    "Event",
+    "EventDelivery",
     "GoldQuestion",
     "IdempotentRequest",
     "IssuedToken",
+    "JobProgress",
     "Lock",
     "LockRequest",
     "MergeConflict",
     "MergeRequest",
     "ModelLease",
+    "NotificationSettings",
     "OutboxMessage",
     "PolicyEvaluation",
     "RateLimit",

@@ -8,10 +8,11 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, Delete, delete, func
 from sqlalchemy.orm import Session
 
+from learnloop import audit
 from learnloop.annotation.queue import release_lapsed as release_tasks
-from learnloop.audit import forget
 from learnloop.database import IdempotentRequest, ModelLease
 from learnloop.datasets.locks import release_expired
+from learnloop.events import log, progress
 from learnloop.limits import forget_idle
 from learnloop.people.tokens import forget_expired
 
@@ -19,8 +20,8 @@ KEEP_ANSWERS = timedelta(days=1)
 
 
 def release_lapsed(session: Session, *, audit_days: int) -> dict[str, int]:
-    """Return lapsed annotation leases to the queue; delete lapsed locks, places in line, model leases, answers, and
-    events of the audit log that are older than ``audit_days``.
+    """Return lapsed annotation leases to the queue; delete lapsed locks, places in line, model leases, answers, events
+    of the audit log that are older than ``audit_days``, and what people were told long ago.
     """
     leases = _delete(session, delete(ModelLease).where(ModelLease.expires_at < func.now()))
     forgotten = _delete(
@@ -33,7 +34,9 @@ def release_lapsed(session: Session, *, audit_days: int) -> dict[str, int]:
         **release_expired(session),
         "model leases": leases,
         "remembered answers": forgotten,
-        "audit events": forget(session, audit_days),
+        "audit events": audit.forget(session, audit_days),
+        "events": log.forget(session),
+        "progress": progress.forget(session, log.KEPT_DAYS),
     }
 
 

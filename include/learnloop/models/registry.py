@@ -132,6 +132,27 @@ def source_of(name: str, version: int, url: str | None = None) -> Path:
     return Path(str(source))
 
 
+def names(url: str | None = None) -> list[str]:
+    """The names of all registered models that have a version."""
+    wanted = select(_versions.c.name).where(
+        _versions.c.current_stage != "Deleted_Internal", _versions.c.workspace == _WORKSPACE
+    )
+    with engine(_url(url)).connect() as connection:
+        return sorted(connection.scalars(wanted.distinct()))
+
+
+def get_version(name: str, version: int, url: str | None = None) -> RegisteredVersion:
+    """One version.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    for found in list_versions(name, url):
+        if found.version == version:
+            return found
+    raise NotFound(f"there is no version {version} of model {name!r}")
+
+
 def list_versions(name: str, url: str | None = None) -> list[RegisteredVersion]:
     """All versions of a model, the newest first; none when there is no such model."""
     ours = {"name": name, "workspace": _WORKSPACE}

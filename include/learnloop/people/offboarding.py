@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from learnloop.audit import has_logged_in
@@ -22,10 +22,12 @@ from learnloop.database import (
     DatasetBranch,
     DatasetVersion,
     Deployment,
+    Event,
     IssuedToken,
     Lock,
     LockRequest,
     ModelLease,
+    NotificationSettings,
     ScoringRun,
     Workspace,
 )
@@ -150,6 +152,9 @@ def _give_back(db: Session, name: str) -> None:
         # A gold task is one person's, and of no use to another.
         task.state = "cancelled" if task.kind == "gold" else "open"
         task.claimed_by = task.lease_expires_at = None
+    # What they were told, and where, is nobody else's: not a later person's of that name either.
+    db.execute(delete(NotificationSettings).where(NotificationSettings.owner == name))
+    db.execute(delete(Event).where(Event.owner == name))
 
 
 def _hand_over(db: Session, name: str, to: str) -> None:

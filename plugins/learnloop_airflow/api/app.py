@@ -10,9 +10,11 @@ from learnloop_airflow.api.audited import Audited
 from learnloop_airflow.api.routes import (
     audit,
     datasets,
+    events,
     locks,
     merges,
     models,
+    runs,
     session,
     storage,
     tasks,
@@ -21,6 +23,22 @@ from learnloop_airflow.api.routes import (
     workspaces,
 )
 from learnloop_airflow.api.routing import Routes, unguarded
+
+_GROUPS = (
+    session,
+    events,
+    runs,
+    datasets,
+    versions,
+    locks,
+    merges,
+    workspaces,
+    storage,
+    tasks,
+    models,
+    audit,
+    users,
+)
 
 
 def create_app() -> FastAPI:
@@ -36,7 +54,7 @@ def create_app() -> FastAPI:
     problems.install(app)
     app.add_middleware(problems.LimitBody)
     app.add_middleware(Audited)
-    for group in (session, datasets, versions, locks, merges, workspaces, storage, tasks, models, audit, users):
+    for group in _GROUPS:
         app.include_router(group.routes.router)
 
     contract = Routes()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from airflow.api_fastapi.core_api.security import get_user
+from airflow.api_fastapi.core_api.security import get_user, resolve_user_from_token
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials
 
 from learnloop.errors import NotAuthenticated, PermissionDenied
 from learnloop.permissions import SERVICE, Principal, is_persons_name
 from learnloop_airflow.api.audited import SAFE, name_caller
-from learnloop_airflow.api.tokens import bearer_of
+from learnloop_airflow.api.tokens import bearer_of, presented
 
 SIMPLE_ROLES = {"admin": "admin", "op": "engineer", "user": "scientist", "viewer": "viewer"}
 """Which of our roles each role of SimpleAuthManager's is. Under FAB people bear our roles by name."""
@@ -40,6 +40,19 @@ async def principal(request: Request) -> Principal:
             f"{name}: names that begin with 'service:' or 'archive:' are the platform's own; nobody logs in as one"
         )
     return Principal(name, _roles(user))
+
+
+async def still_logged_in(request: Request) -> None:
+    """Ask again about a request that is answered for long: its token may have ended since.
+
+    Raises:
+        NotAuthenticated: it has.
+    """
+    for token in presented(request)[:1]:
+        try:
+            await resolve_user_from_token(token)
+        except HTTPException as error:
+            raise NotAuthenticated(f"{error.detail}: log in again (POST /auth/token gives a token)") from error
 
 
 def _roles(user: object) -> frozenset[str]:

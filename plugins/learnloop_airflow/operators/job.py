@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, Context
 
 from learnloop_airflow.common import run_owner
+from learnloop_airflow.notifiers.events import EventNotifier
 
 if TYPE_CHECKING:
+    from learnloop.events.progress import TaskName
     from learnloop.jobs.local import LocalRunner
     from learnloop.jobs.spec import JobSpec
 
+ADMITTED = EventNotifier("admitted")
 TRAINING_TABLES = ("dataset.yaml", "annotations.parquet", "features.parquet")
 """What our trainers read of a dataset's tree: staging only these is quick however many files a dataset has."""
 
@@ -38,9 +41,11 @@ class JobOperator(BaseOperator):
         return parse_spec({"user": run_owner(context), **(self.spec or {})})
 
     def execute(self, context: Context) -> dict[str, Any]:
-        return self.run_job(self.build_spec(context))
+        return self.run_job(self.build_spec(context), context)
 
-    def run_job(self, spec: JobSpec) -> dict[str, Any]:
+    def run_job(self, spec: JobSpec, context: Context) -> dict[str, Any]:
+        from learnloop.events.progress import followed
+        from learnloop.jobs.contract import Places
         from learnloop.jobs.local import LocalRunner
         from learnloop.limits import running_job
         from learnloop.settings import settings
@@ -48,10 +53,20 @@ class JobOperator(BaseOperator):
 
         self._runner = LocalRunner(settings().namespaces, fork_server=settings().fork_server)
         write: Callable[[str], None] = self.log.info
+        results = Places.of(settings().namespaces, spec).results
         with running_job(spec.user, settings().jobs_per_user):
-            done = self._runner.run(spec, stage=lambda data: stage(spec, data), log=write)
+            ADMITTED(context)
+            with followed(_task_name(context), spec.user, results):
+                done = self._runner.run(spec, stage=lambda data: stage(spec, data), log=write)
         return {"result": done.result, "results_dir": str(done.results_dir), "models_dir": str(done.models_dir)}
 
     def on_kill(self) -> None:
         if self._runner is not None:
             self._runner.kill()
+
+
+def _task_name(context: Context) -> TaskName:
+    from learnloop.events.progress import TaskName
+
+    task = context["ti"]
+    return TaskName(task.dag_id, task.run_id, task.task_id, -1 if task.map_index is None else task.map_index)

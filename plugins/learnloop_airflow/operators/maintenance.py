@@ -43,3 +43,17 @@ class ReleaseLapsedOperator(BaseOperator):
         if removed.failed:
             raise RuntimeError(f"workspaces could not be removed, and are tried again: {'; '.join(removed.failed)}")
         return released
+
+
+class DeliverEventsOperator(BaseOperator):
+    """Send the events that people want by mail or webhook, and that could not be sent when they happened.
+
+    :return: ``{sent, failed}``
+    """
+
+    def execute(self, context: Context) -> dict[str, int]:
+        from learnloop_airflow.notifiers.events import deliver_due
+
+        done = deliver_due()
+        self.log.info("sent %(sent)d events; %(failed)d could not be sent, and are tried again", done)
+        return done

@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from learnloop_airflow.common import run_owner, store
+from learnloop_airflow.notifiers.events import EventNotifier
 from learnloop_airflow.operators.snapshot import pin
 
 STRATEGIES = ("ours", "theirs", "newest", "most_agreed")
@@ -81,12 +82,16 @@ class DecideMergeOperator(HITLOperator):
     template_fields: Sequence[str] = (*HITLOperator.template_fields, "merge")
 
     def __init__(self, *, merge: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("notifiers", [EventNotifier("needs_answer")])
         super().__init__(subject="Conflicts of a merge", options=[*STRATEGIES, ONE_BY_ONE, CANCEL], **kwargs)
         self.merge = merge
 
     def execute(self, context: Context) -> Any:
         if not self.merge["unanswered"]:
             return {"merge_id": self.merge["merge_id"], "choice": None, "by": None}
+        for notifier in self.notifiers:
+            if isinstance(notifier, EventNotifier) and not notifier.text:
+                notifier.text = f"{self.merge['unanswered']} conflicts of {self.merge['version']} wait for an answer"
         self.subject = f"{self.merge['unanswered']} conflicts: merge of {self.merge['version']}"
         self.body = (
             f"Merging **{self.merge['version']}** into **{self.merge['dataset']}** leaves {self.merge['unanswered']}"

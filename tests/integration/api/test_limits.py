@@ -195,7 +195,7 @@ def test_a_task_that_runs_a_job_takes_a_place(app, limit) -> None:
     fields = {"user": "ann", "idempotency_key": "k", "module": "learnloop.training.train"}
     operator = JobOperator(task_id="t")
     with running_job("ann", 1), pytest.raises(Conflict, match="jobs_per_user"):
-        operator.run_job(parse_spec(fields))
+        operator.run_job(parse_spec(fields), {})
     assert not settings.settings().namespaces.exists()  # refused before anything was done
 
 

@@ -1,17 +1,108 @@
-"""What is served, and why."""
+"""Models: their versions, side by side; what is served, and why; promotion and rollback."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any
 
+from fastapi import Path
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
 from sqlalchemy import select
 
-from learnloop.database import Dataset, Decision, Deployment, session
+from learnloop.database import Decision, Deployment, PolicyEvaluation, session
 from learnloop.datasets.versions import get_dataset
+from learnloop.errors import NotFound
+from learnloop.models import registry
+from learnloop.models.comparison import scores_of, side_by_side
+from learnloop.models.promotion import promote, roll_back
+from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.paging import Cursor, Limit, Page, page
 from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.streaming import Progress, stream
 
 routes = Routes()
+
+Version = Annotated[int, Path(ge=1, lt=2**31)]
+Reason = Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")]
+
+
+class Promotion(BaseModel):
+    """``version`` is what the alias, and ``current``, shall serve."""
+
+    version: int = Field(ge=1, lt=2**31)
+    reason: Reason = ""
+
+
+class Rollback(BaseModel):
+    """``seen``: the version that is served now and shall be no longer; a call that comes twice then rolls back once."""
+
+    seen: int | None = Field(default=None, ge=1, lt=2**31)
+    reason: Reason = ""
+
+
+@routes.add("GET", "/models", "model:read")
+def list_models() -> dict[str, Any]:
+    """The models that have a version, by name: a dataset's models bear its name."""
+    return {"items": [{"name": name} for name in registry.names()]}
+
+
+@routes.add("GET", "/models/{name}/versions", "model:read")
+def list_versions(name: str) -> dict[str, Any]:
+    """All versions of a model, the newest first: aliases, metrics, what each was trained from."""
+    found = registry.list_versions(name)
+    if not found:
+        raise NotFound(f"there is no model {name!r}")
+    return {"items": [_version(version) for version in found]}
+
+
+@routes.add("GET", "/models/{name}/versions/{version}", "model:read")
+def show_version(name: str, version: Version) -> dict[str, Any]:
+    """One version, with all that its evaluation measured."""
+    found = registry.get_version(name, version)
+    with session() as db:
+        return {**_version(found), "scores": scores_of(db, found)}
+
+
+@routes.add("GET", "/models/{name}/compare/{before}/{after}", "model:read")
+def compare_versions(name: str, before: Version, after: Version) -> dict[str, Any]:
+    """Two versions side by side: figures, accuracy by class, confusion, and what the second changes."""
+    old, new = registry.get_version(name, before), registry.get_version(name, after)
+    with session() as db:
+        return {"model": name, **side_by_side(db, old, new)}
+
+
+@routes.add("GET", "/models/{name}/decisions", "model:read")
+def list_decisions(name: str, limit: Limit = 50, cursor: Cursor = None) -> Page:
+    """What the gate, structure optimisation and people decided about a dataset's models, with their reasons."""
+    with session() as db:
+        wanted = select(Decision).where(Decision.dataset_id == get_dataset(db, name).id)
+        rows, following = page(db, wanted, Decision.id, limit, cursor)
+        items = [
+            {
+                "kind": row.kind,
+                "run_id": row.run_id,
+                "accepted": row.accepted,
+                "reason": row.reason,
+                "comparison": row.comparison,
+                "owner": row.owner,
+                "created_at": row.created_at,
+            }
+            for row in rows
+        ]
+        return Page(items=items, next=following)
+
+
+@routes.add("GET", "/datasets/{name}/policy/evaluations", "round:read")
+def list_evaluations(name: str, limit: Limit = 50, cursor: Cursor = None) -> Page:
+    """Each time the training policy was asked whether a round is due: what it said, and why. Newest first."""
+    with session() as db:
+        wanted = select(PolicyEvaluation).where(PolicyEvaluation.dataset_id == get_dataset(db, name).id)
+        rows, following = page(db, wanted, PolicyEvaluation.id, limit, cursor)
+        items = [
+            {"due": row.due, "reason": row.reason, "facts": row.facts, "created_at": row.created_at} for row in rows
+        ]
+        return Page(items=items, next=following)
 
 
 @routes.add("GET", "/deployments", "deployment:read")
@@ -21,25 +112,38 @@ def list_deployments(limit: Limit = 50, cursor: Cursor = None) -> Page:
         return Page(items=[_deployment(row) for row in rows], next=following)
 
 
-@routes.add("GET", "/models/{name}/decisions", "model:read")
-def list_decisions(name: str, limit: Limit = 50, cursor: Cursor = None) -> Page:
-    """What the gate and structure optimisation decided about a dataset's models, with their reasons."""
-    with session() as db:
-        dataset: Dataset = get_dataset(db, name)
-        wanted = select(Decision).where(Decision.dataset_id == dataset.id)
-        rows, following = page(db, wanted, Decision.id, limit, cursor)
-        items = [
-            {
-                "kind": row.kind,
-                "run_id": row.run_id,
-                "accepted": row.accepted,
-                "reason": row.reason,
-                "comparison": row.comparison,
-                "created_at": row.created_at,
-            }
-            for row in rows
-        ]
-        return Page(items=items, next=following)
+@routes.add("PUT", "/deployments/{name}/{alias}", "model:deploy")
+def put_deployment(name: str, alias: str, wanted: Promotion, caller: Caller) -> StreamingResponse:
+    """Promote: serve a version under an alias, and as ``current``; answers when every server has it. Again does no harm."""
+
+    def work(progress: Progress) -> dict[str, Any]:
+        moved = promote(session, name, alias, wanted.version, by=caller.name, reason=wanted.reason)
+        return {"moved": [asdict(one) for one in moved]}
+
+    return stream(work)
+
+
+@routes.add("POST", "/deployments/{name}/{alias}/rollback", "model:deploy")
+def post_rollback(name: str, alias: str, wanted: Rollback, caller: Caller) -> StreamingResponse:
+    """Serve again what was served before under an alias; answers when every server does."""
+
+    def work(progress: Progress) -> dict[str, Any]:
+        moved = roll_back(session, name, alias, by=caller.name, reason=wanted.reason, seen=wanted.seen)
+        return {"moved": [asdict(one) for one in moved]}
+
+    return stream(work)
+
+
+def _version(found: registry.RegisteredVersion) -> dict[str, Any]:
+    tags = {name: value for name, value in found.tags.items() if name != registry.KEY_TAG}
+    return {
+        "name": found.name,
+        "version": found.version,
+        "aliases": list(found.aliases),
+        "metrics": found.metrics,
+        "tags": tags,
+        "created_at": found.created_at,
+    }
 
 
 def _deployment(row: Deployment) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from learnloop.stack.places import Places
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
-SCRIPT = Path(__file__).with_name("run_dags.py")
+SCRIPT = Path(__file__).parents[1] / "run_dags.py"
 
 
 def empty_database(environment: dict[str, str]) -> str:

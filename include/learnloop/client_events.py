@@ -1,0 +1,100 @@
+"""What the client does with events: what you were told, as a list and as it happens. Part of ``learnloop.client``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from learnloop.client_data import Json, part
+from learnloop.errors import Unavailable
+
+RECONNECT_SECONDS = 1.0
+TRIES = 30
+"""How often in a row a stream is opened anew before it is given up."""
+
+
+class EventMethods:
+    """Mixed into ``LearnloopClient``, which sends."""
+
+    if TYPE_CHECKING:
+
+        def _get(self, path: str, **params: Any) -> Any: ...
+        def _all(self, path: str, most: int | None = None, **params: Any) -> list[Json]: ...
+        def _put(self, path: str, body: Json) -> Any: ...
+        def _follow(self, path: str, headers: dict[str, str]) -> Iterator[Json]: ...
+
+    def events(self, limit: int = 50) -> list[Json]:
+        """The newest ``limit`` things that you were told."""
+        return self._all("/events", limit)
+
+    def follow_events(self, after: int | None = None) -> Iterator[Json]:
+        """What you are told, as it happens and for ever; from the event with the id ``after`` on, or from now.
+
+        A stream that breaks is opened again, and misses nothing.
+        """
+        headers = {} if after is None else {"Last-Event-ID": str(after)}
+        if after is None and (newest := self.events(1)):
+            headers = {"Last-Event-ID": str(newest[0]["id"])}
+        for event in self._again("/events/stream", headers):
+            yield event["data"]
+
+    def run_progress(self, dag_id: str, run_id: str) -> Json:
+        """The state of a run, of its tasks, and the progress of their jobs."""
+        return dict(self._get(f"/runs/{part(dag_id)}/{part(run_id)}/progress"))
+
+    def follow_run(self, dag_id: str, run_id: str) -> Iterator[Json]:
+        """Each task of a run whenever it changes, until the run has ended; last ``{dag_id, run_id, state}``."""
+        for event in self._again(f"/runs/{part(dag_id)}/{part(run_id)}/stream", {}):
+            yield event["data"]
+            if event["event"] == "run":
+                return
+
+    def notifications(self) -> Json:
+        """Where you are told of events: ``mail``, ``webhook``, ``kinds``."""
+        return dict(self._get("/session/notifications"))
+
+    def set_notifications(
+        self, *, mail: str | None = None, webhook: str | None = None, kinds: Sequence[str] | None = None
+    ) -> Json:
+        body: Json = {"mail": mail, "webhook": webhook}
+        return dict(self._put("/session/notifications", body if kinds is None else {**body, "kinds": list(kinds)}))
+
+    def _again(self, path: str, headers: dict[str, str]) -> Iterator[Json]:
+        """``_follow``, and again from where it broke off. A server that stays away is told after a while."""
+        failures = 0
+        while True:
+            try:
+                for event in self._follow(path, headers):
+                    failures = 0
+                    if event["id"]:
+                        headers = {"Last-Event-ID": event["id"]}
+                    yield event
+            except Unavailable:
+                failures += 1
+                if failures >= TRIES:
+                    raise
+            time.sleep(RECONNECT_SECONDS)
+
+
+def server_sent(lines: Iterable[str]) -> Iterator[Json]:
+    """Parse server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html) whose data is JSON.
+
+    Yields ``{"event", "id", "data"}``; comments and events without data are left out.
+    """
+    kind, identity, data = "message", "", list[str]()
+    for line in lines:
+        if not line:
+            if data:
+                yield {"event": kind, "id": identity, "data": json.loads("\n".join(data))}
+            kind, data = "message", []
+            continue
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "event":
+            kind = value
+        elif field == "id":
+            identity = value
+        elif field == "data":
+            data.append(value)

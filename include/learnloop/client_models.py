@@ -1,0 +1,51 @@
+"""What the client does with models: versions, side by side, promotion, rollback. Part of ``learnloop.client``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from learnloop.client_data import Json, Progress, part
+
+
+class ModelMethods:
+    """Mixed into ``LearnloopClient``, which sends."""
+
+    if TYPE_CHECKING:
+
+        def _get(self, path: str, **params: Any) -> Any: ...
+        def _all(self, path: str, most: int | None = None, **params: Any) -> list[Json]: ...
+        def _stream(self, path: str, body: Json, progress: Progress | None, method: str = "POST") -> Json: ...
+
+    def models(self) -> list[str]:
+        return [str(item["name"]) for item in self._get("/models")["items"]]
+
+    def model_versions(self, model: str) -> list[Json]:
+        """All versions, the newest first: ``version``, ``aliases``, ``metrics``, ``tags``, ``created_at``."""
+        return list(self._get(f"/models/{part(model)}/versions")["items"])
+
+    def model_version(self, model: str, version: int) -> Json:
+        return dict(self._get(f"/models/{part(model)}/versions/{version}"))
+
+    def compare_models(self, model: str, before: int, after: int) -> Json:
+        return dict(self._get(f"/models/{part(model)}/compare/{before}/{after}"))
+
+    def decisions(self, model: str) -> list[Json]:
+        """What was decided about a model, newest first."""
+        return self._all(f"/models/{part(model)}/decisions")
+
+    def deployments(self) -> list[Json]:
+        return self._all("/deployments")
+
+    def promote(self, model: str, alias: str, version: int, reason: str = "") -> list[Json]:
+        """Serve ``version`` as ``{model}:{alias}`` and as ``current``; returns when every server has it."""
+        body = {"version": version, "reason": reason}
+        return list(self._stream(f"/deployments/{part(model)}/{part(alias)}", body, None, "PUT")["moved"])
+
+    def roll_back(self, model: str, alias: str, *, seen: int | None = None, reason: str = "") -> list[Json]:
+        """Serve again what was served before; with ``seen``, only if that is what is served now."""
+        body = {"seen": seen, "reason": reason}
+        return list(self._stream(f"/deployments/{part(model)}/{part(alias)}/rollback", body, None)["moved"])
+
+    def policy_evaluations(self, dataset: str, limit: int = 50) -> list[Json]:
+        """The newest answers of the training policy to whether a round is due."""
+        return self._all(f"/datasets/{part(dataset)}/policy/evaluations", limit)

@@ -1,0 +1,111 @@
+"""``learnloop model``: versions of models, side by side; what is served."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from learnloop.commands.common import JsonOption, client, moment, say, show, table
+
+app = typer.Typer(no_args_is_help=True, help="Models: list, compare, promote, roll back.")
+
+Model = Annotated[str, typer.Argument(help="A model; a dataset's models bear its name.")]
+Alias = Annotated[str, typer.Argument(help="base, realtime, optimized or current.")]
+Reason = Annotated[str, typer.Option("--reason", "-m", help="Why: kept with the decision.")]
+
+
+@app.command("list")
+def list_(
+    model: Annotated[str | None, typer.Argument(help="A model; none: all models.")] = None, as_json: bool = JsonOption
+) -> None:
+    """List models, or the versions of one, newest first."""
+    with client() as api:
+        if model is None:
+            names = api.models()
+            show(names, as_json, lambda: table(("model",), [[name] for name in names]))
+            return
+        versions = api.model_versions(model)
+    headings = ("version", "aliases", "accuracy", "dataset version", "gate", "at")
+    show(versions, as_json, lambda: table(headings, [_row(version) for version in versions]))
+
+
+@app.command()
+def compare(model: Model, before: int, after: int, as_json: bool = JsonOption) -> None:
+    """Two versions side by side: figures and accuracy by class."""
+    with client() as api:
+        found = api.compare_models(model, before, after)
+
+    def human() -> None:
+        rows = [[name, *_figures(name, of)] for name, of in found["figures"].items()]
+        rows += [[f"class {name}", *_figures("accuracy", of)] for name, of in found["per_class"].items()]
+        table(("", f"version {before}", f"version {after}", "change"), rows)
+        if not found["same_data"]:
+            say("measured on different dataset versions: their test splits may differ")
+
+    show(found, as_json, human)
+
+
+@app.command()
+def served(as_json: bool = JsonOption) -> None:
+    """What is served under which alias."""
+    with client() as api:
+        found = api.deployments()
+    rows = [
+        [f"{row['model_name']}:{row['alias']}", row["model_version"], row["previous_version"], row["owner"]]
+        for row in found
+    ]
+    show(found, as_json, lambda: table(("address", "version", "before", "by"), rows))
+
+
+@app.command()
+def promote(model: Model, alias: Alias, version: int, reason: Reason = "", as_json: bool = JsonOption) -> None:
+    """Serve a version under an alias, and as current. Ends when every model server has it."""
+    with client() as api:
+        moved = api.promote(model, alias, version, reason)
+    show(moved, as_json, lambda: _say(moved))
+
+
+@app.command()
+def rollback(
+    model: Model,
+    alias: Alias,
+    seen: Annotated[int | None, typer.Option(help="Only if this version is served now.")] = None,
+    reason: Reason = "",
+    as_json: bool = JsonOption,
+) -> None:
+    """Serve again what was served before under an alias. Ends when every model server does."""
+    with client() as api:
+        moved = api.roll_back(model, alias, seen=seen, reason=reason)
+    show(moved, as_json, lambda: _say(moved))
+
+
+def _say(moved: list[dict[str, Any]]) -> None:
+    for one in moved:
+        say(f"{one['model']}:{one['alias']} serves version {one['version']} (before: {one['previous'] or 'nothing'})")
+
+
+def _row(version: dict[str, Any]) -> list[object]:
+    accuracy = version["metrics"].get("accuracy")
+    return [
+        version["version"],
+        ", ".join(version["aliases"]),
+        None if accuracy is None else f"{accuracy:.1%}",
+        version["tags"].get("dataset_version"),
+        version["tags"].get("gate"),
+        moment(version["created_at"]),
+    ]
+
+
+def _figures(name: str, of: dict[str, float | None]) -> list[str]:
+    return [
+        "" if value is None else _figure(name, value, signed=key == "change")
+        for key, value in ((key, of[key]) for key in ("before", "after", "change"))
+    ]
+
+
+def _figure(name: str, value: float, *, signed: bool) -> str:
+    sign = "+" if signed and value > 0 else ""
+    if name == "accuracy":
+        return f"{sign}{value:.1%}"
+    return f"{sign}{value:,.0f}" if name == "model_bytes" else f"{sign}{value:.3f}"

@@ -1,0 +1,64 @@
+"""``learnloop run``: how far a run of Airflow's is."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from learnloop.commands.common import JsonOption, client, moment, say, show, shown, table
+
+app = typer.Typer(no_args_is_help=True, help="Runs of Airflow's DAGs: how far they are.")
+
+Dag = Annotated[str, typer.Argument(help="A DAG, such as base_model_training.")]
+Run = Annotated[str, typer.Argument(help="A run of it, such as round-digits-3.")]
+
+HEADINGS = ("task", "state", "started", "progress")
+
+
+@app.command(name="show")
+def show_run(dag: Dag, run: Run, as_json: bool = JsonOption) -> None:
+    """The tasks of a run, their states, and how far their jobs are."""
+    with client() as api:
+        found = api.run_progress(dag, run)
+    show(found, as_json, lambda: table(HEADINGS, [_row(task) for task in found["tasks"]]))
+    if not as_json:
+        say(f"{found['dag_id']} {found['run_id']}: {found['state']}")
+
+
+@app.command()
+def watch(dag: Dag, run: Run, as_json: bool = JsonOption) -> None:
+    """The same as it happens, until the run has ended. Ends with code 1 when the run failed."""
+    tasks: dict[tuple[str, int], dict[str, Any]] = {}
+    state = ""
+    with client() as api:
+        if as_json:
+            for told in api.follow_run(dag, run):
+                print(json.dumps(told, ensure_ascii=False), flush=True)
+                state = told["state"]
+        else:
+            with Live(console=shown, refresh_per_second=4) as live:
+                for told in api.follow_run(dag, run):
+                    state = told["state"]
+                    if "task_id" in told:
+                        tasks[told["task_id"], told["map_index"]] = told
+                        live.update(_drawn(list(tasks.values())))
+            say(f"{dag} {run}: {state}")
+    raise typer.Exit(0 if state == "success" else 1)
+
+
+def _drawn(tasks: list[dict[str, Any]]) -> Table:
+    made = Table(*HEADINGS, box=None, pad_edge=False)
+    for task in tasks:
+        made.add_row(*(str(cell).replace("[", "\\[") for cell in _row(task)))
+    return made
+
+
+def _row(task: dict[str, Any]) -> list[str]:
+    name = task["task_id"] + (f" {task['map_index']}" if task["map_index"] >= 0 else "")
+    told = {name: value for name, value in (task["progress"] or {}).items() if name != "at"}
+    progress = ", ".join(f"{field} {value}" for field, value in told.items())
+    return [name, task["state"] or "waits", moment(task["started_at"] or ""), progress]

@@ -1,0 +1,143 @@
+"""A person puts a version behind an alias, or takes it back: one call, waited for, kept with its reason."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from learnloop.database import Dataset, Deployment
+from learnloop.errors import Conflict, InvalidInput, NotFound
+from learnloop.loop.decisions import record_decision
+from learnloop.models import registry
+from learnloop.models.deployment import SessionFactory, deploy, rollback, wait_until_served
+
+CURRENT = "current"
+TIMEOUT_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What is served now under ``{model}:{alias}``, since when on every live server, and what was before."""
+
+    model: str
+    alias: str
+    version: int
+    previous: int | None
+    served_at: datetime
+
+
+def promote(
+    sessions: SessionFactory,
+    model: str,
+    alias: str,
+    version: int,
+    *,
+    by: str,
+    reason: str = "",
+    timeout: float = TIMEOUT_SECONDS,
+) -> list[Moved]:
+    """Serve ``version`` as ``{model}:{alias}`` and as ``{model}:current``, which scoring and untagged requests use.
+
+    Returns once every live server has it. Again, it changes nothing.
+
+    Raises:
+        NotFound: there is no such model or version.
+        InvalidInput: there is no such alias.
+        Conflict: a server could not load it, or its smoke test failed; what was served before goes on being served.
+        Unavailable: no server, or not every server, had it in time.
+    """
+    registry.source_of(model, version)
+    aliases = list(dict.fromkeys((alias, CURRENT)))
+    moved = []
+    for name in aliases:
+        with sessions() as db:
+            row = deploy(
+                db, dataset_id=_dataset_of(db, model).id, model_name=model, alias=name, version=version, owner=by
+            )
+            wanted, previous = (row.id, row.generation), row.previous_version
+        served_at = wait_until_served(sessions, *wanted, timeout=timeout)
+        registry.set_alias(model, name, version)
+        moved.append(Moved(model, name, version, previous, served_at))
+    _remember(sessions, "promotion", model, version, f"{', '.join(aliases)}: {reason or 'no reason given'}", by)
+    return moved
+
+
+def roll_back(
+    sessions: SessionFactory,
+    model: str,
+    alias: str,
+    *,
+    by: str,
+    reason: str = "",
+    seen: int | None = None,
+    timeout: float = TIMEOUT_SECONDS,
+) -> list[Moved]:
+    """Serve again the version that ``{model}:{alias}`` had before, and ``current`` with it if that had the same.
+
+    Args:
+        seen: the version that is to be taken back: said, a call that comes twice rolls back once.
+
+    Raises:
+        NotFound: nothing is deployed there.
+        Conflict: there is no version before, another than ``seen`` is served, or a server could not load it.
+        Unavailable: no server, or not every server, had it in time.
+    """
+    with sessions() as db:
+        before = _served(db, model, alias)
+        if before is None:
+            raise NotFound(f"nothing is deployed as {model}:{alias}")
+        if seen not in (None, before):
+            raise Conflict(f"{model}:{alias} serves version {before}, not {seen}: look again before rolling it back")
+        rows = [rollback(db, model, alias, by)]
+        version = rows[0].model_version
+        if alias != CURRENT and _served(db, model, CURRENT) == before:
+            rows.append(
+                deploy(
+                    db,
+                    dataset_id=rows[0].dataset_id,
+                    model_name=model,
+                    alias=CURRENT,
+                    version=version,
+                    owner=by,
+                )
+            )
+        wanted = [(row.alias, row.id, row.generation) for row in rows]
+    moved = []
+    for name, deployment_id, generation in wanted:
+        served_at = wait_until_served(sessions, deployment_id, generation, timeout=timeout)
+        registry.set_alias(model, name, version)
+        moved.append(Moved(model, name, version, before, served_at))
+    _remember(sessions, "rollback", model, version, f"{alias}: from {before}: {reason or 'no reason given'}", by)
+    return moved
+
+
+def _served(db: Session, model: str, alias: str) -> int | None:
+    wanted = select(Deployment.model_version).where(Deployment.model_name == model, Deployment.alias == alias)
+    return db.scalar(wanted.with_for_update(key_share=True))
+
+
+def _dataset_of(db: Session, model: str) -> Dataset:
+    """A dataset's models are versions of one registered model of the same name."""
+    found = db.scalar(select(Dataset).where(Dataset.name == model))
+    if found is None:
+        raise InvalidInput(f"model {model!r} belongs to no dataset: a dataset's models bear its name")
+    return found
+
+
+def _remember(sessions: SessionFactory, kind: str, model: str, version: int, reason: str, by: str) -> None:
+    with sessions() as db:
+        record_decision(
+            db,
+            dataset_name=model,
+            kind=kind,
+            run_id=f"{kind}-{uuid.uuid4().hex}",
+            accepted=True,
+            reason=reason,
+            model_name=model,
+            model_version=version,
+            owner=by,
+        )
