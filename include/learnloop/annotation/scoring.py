@@ -138,7 +138,7 @@ def _gold_candidates(session: Session, store: Store, name: str) -> tuple[pa.Tabl
 
 
 def _labelled_features(store: Store, dataset: Dataset) -> np.ndarray[Any, np.dtype[np.float32]] | None:
-    """Features ``[l, d]`` of the training samples in the dataset's head that have a label; None when there is no head."""
+    """Features ``[l, d]`` of the training samples in the dataset's head that have a label; None when none has."""
     if dataset.head is None:
         return None
     tree = store.read_tree(dataset.head.tree)
@@ -146,7 +146,7 @@ def _labelled_features(store: Store, dataset: Dataset) -> np.ndarray[Any, np.dty
     trained = annotations.filter(pc.and_(pc.is_valid(annotations["label"]), pc.equal(annotations["split"], "train")))
     features = read_table(store.read(tree["features.parquet"]))
     wanted = features.filter(pc.is_in(features["sample_id"], value_set=trained["sample_id"].combine_chunks()))
-    return matrix(wanted["features"], None, f"{dataset.head.name}: features")
+    return matrix(wanted["features"], None, f"{dataset.head.name}: features") if len(wanted) else None
 
 
 def _votes(

@@ -15,6 +15,7 @@ from learnloop_airflow.api.routes import (
     merges,
     models,
     runs,
+    scoring,
     session,
     storage,
     tasks,
@@ -36,6 +37,7 @@ _GROUPS = (
     storage,
     tasks,
     models,
+    scoring,
     audit,
     users,
 )
