@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from learnloop.annotation.strategies import (
+    Strategy,
     choose,
     consensus_divergence,
     entropy,
     first_pool,
     margin,
+    narrow,
     vote_entropy,
 )
 from learnloop.errors import InvalidInput
@@ -109,6 +111,18 @@ def test_diverse_mini_batch_does_not_ask_the_same_thing_twice() -> None:
     features = np.concatenate([random.normal(0, 0.01, (50, 2)), random.normal(9, 0.01, (50, 2))])
     chosen = choose("diverse_mini_batch", np.full((100, 2), 0.5), features, 2, random)
     assert {int(index) // 50 for index in chosen} == {0, 1}
+
+
+def test_a_pick_cannot_tell_by_place_what_was_most_wanted() -> None:
+    """So a pick that takes what stands first, as by a tie of distances, takes any of the shortlist."""
+    first = Strategy(
+        "first", lambda p, committee, random: margin(p), pick=lambda shortlist, size, random: np.arange(size)
+    )
+    probabilities, features = predictions(n=10)
+    scores = first.scores(probabilities, None, np.random.default_rng(0))
+    rows = np.argsort(scores)
+    taken = {int(narrow(first, rows, scores, features, 1, np.random.default_rng(seed))[0]) for seed in range(200)}
+    assert taken == set(range(10))
 
 
 def test_k_center_goes_farthest_from_what_is_known() -> None:

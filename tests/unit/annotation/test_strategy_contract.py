@@ -159,11 +159,13 @@ def test_where_a_sample_stands_does_not_matter(name: str) -> None:
     """Among equals each is chosen as often as any other, to five standard deviations; so it is with equal features too."""
     n, size, tries = 12, 3, 600
     pool = Pool(n=n).map(lambda array: np.repeat(array[:1], len(array), axis=0))
-    counts = np.zeros(n)
+    counts, first = np.zeros(n), np.zeros(n)
     for seed in range(tries):
-        counts[pool.choose(name, size, seed=seed)] += 1
-    share = size / n
-    assert np.abs(counts - tries * share).max() < 5 * (tries * share * (1 - share)) ** 0.5
+        chosen = pool.choose(name, size, seed=seed)
+        counts[chosen] += 1
+        first[chosen[0]] += 1
+    for counted, share in ((counts, size / n), (first, 1 / n)):
+        assert np.abs(counted - tries * share).max() < 5 * (tries * share * (1 - share)) ** 0.5
 
 
 def test_a_shuffled_pool_is_chosen_from_alike(name: str) -> None:
