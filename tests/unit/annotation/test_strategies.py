@@ -113,6 +113,14 @@ def test_diverse_mini_batch_does_not_ask_the_same_thing_twice() -> None:
     assert {int(index) // 50 for index in chosen} == {0, 1}
 
 
+def test_equals_come_in_any_order_also_when_all_are_chosen() -> None:
+    even = np.full((6, 2), 0.5)
+    orders = {
+        tuple(choose("margin_sampling", even, None, 6, np.random.default_rng(seed)).tolist()) for seed in range(50)
+    }
+    assert len(orders) > 30
+
+
 def test_a_pick_cannot_tell_by_place_what_was_most_wanted() -> None:
     """So a pick that takes what stands first, as by a tie of distances, takes any of the shortlist."""
     first = Strategy(
