@@ -161,9 +161,12 @@ class ChooseOperator(BaseOperator):
             )
             for found in accuracies:
                 self.log.info(
-                    "version %(model_version)d was right about %(right)d of %(labelled)d random samples"
-                    " (95 %% interval %(low).3f to %(high).3f)",
-                    found,
+                    "version %d was right about %d of %d random samples (95 %% interval %.3f to %.3f)",
+                    found["model_version"],
+                    found["right"],
+                    found["labelled"],
+                    found["low"],
+                    found["high"],
                 )
             return {
                 "scored": run.scored,
