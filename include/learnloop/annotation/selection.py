@@ -71,13 +71,15 @@ def choose_tasks(
         NotFound: there are no predictions.
         InvalidInput: predictions that are no Parquet, name a sample twice, or do not fit the classes.
     """
-    lock(session, dataset)
-    done = session.scalars(select(ScoringRun).where(ScoringRun.run_id == run_id)).one_or_none()
-    if done is not None:
+    if (done := _done(session, run_id)) is not None:
         return done
     chance = np.random.default_rng(seed)
     method = strategies.find(strategy)
+    # Read before the lock is taken: annotators' answers need it too, and a million predictions take a while.
     shards = Shards(predictions, classes, method, chance) if batch.samples else Shards.none()
+    lock(session, dataset)
+    if (done := _done(session, run_id)) is not None:
+        return done
     _offer_gold(session, dataset, gold, classes, model_version, owner)
     _cancel_untaken(session, dataset)
     free = shards.not_among(_asked(session, dataset))
@@ -130,6 +132,10 @@ def choose_tasks(
         )
     session.flush()
     return run
+
+
+def _done(session: Session, run_id: str) -> ScoringRun | None:
+    return session.scalars(select(ScoringRun).where(ScoringRun.run_id == run_id)).one_or_none()
 
 
 def prediction(row: Any, classes: Sequence[str], model_version: int) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from learnloop.annotation.committee import members
 from learnloop.annotation.queue import claim
 from learnloop.annotation.shards import Shards
 from learnloop.annotation.strategies import STRATEGIES, choose, find, vote_entropy
-from learnloop.database import AnnotationTask, DatasetVersion, Round
+from learnloop.database import AnnotationTask, Dataset, DatasetVersion, Round, session
 from learnloop.datasets.schema import QueryConfig
 from learnloop.errors import InvalidInput
+from learnloop.loop.rounds import lock
 
 SAMPLES = 60
 
@@ -169,6 +170,28 @@ def test_the_committee_is_the_current_model_and_those_accepted_before_it(db, dat
     assert who(committee=2) == [9, 5]
     assert who(committee=10) == [9, 5, 4]  # not 2: it knows the classes of another schema
     assert who(strategy="margin_sampling") == []
+
+
+def test_predictions_are_read_before_the_lock_that_answers_need(
+    db, dataset, tmp_path, database_url, monkeypatch
+) -> None:
+    write(tmp_path / "p", rows(SAMPLES))
+    read = Shards.__init__
+
+    def read_while_somebody_locks(self: Shards, *given: object) -> None:
+        with session(database_url) as other:
+            lock(other, other.get_one(Dataset, dataset.id))  # waits for ever if choosing holds it already
+        read(self, *given)
+
+    run = chooser(db, dataset, tmp_path / "p", SAMPLES)
+    monkeypatch.setattr(Shards, "__init__", read_while_somebody_locks)
+    assert run().chosen == 5
+
+
+def test_a_run_that_is_done_needs_its_predictions_no_more(db, dataset, tmp_path) -> None:
+    write(tmp_path / "p", rows(SAMPLES))
+    run = chooser(db, dataset, tmp_path / "p", SAMPLES)
+    assert run(predictions=tmp_path / "p").id == run(predictions=tmp_path / "gone").id
 
 
 def test_choosing_in_memory_agrees_with_choosing_from_parquet(db, dataset, tmp_path) -> None:
