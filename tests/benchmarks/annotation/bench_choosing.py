@@ -6,8 +6,8 @@ The floor is what numpy cannot do without: the score of each row, in one express
 know of each), and `argpartition`. It checks nothing, breaks no ties, looks at no features, and has everything in memory.
 
 - "in memory": `strategies.choose` on an array, beside the floor on the same array.
-- "Parquet": `Shards` and `pick`, as `choose_tasks` calls them, beside pyarrow's `read_table` of the same columns and the
-  floor. Ours also checks that ids are distinct, and reads the features of a strategy's shortlist.
+- "Parquet": `Shards` and `pick`, as `choose_tasks` calls them, beside pyarrow's reading of the same columns in its
+  shortest way (`ParquetFile.read`) and the floor. Ours also checks that ids are distinct, and reads the features of a strategy's shortlist.
 
 Each measurement is a process of its own, ours and the floor in turn; imports are not timed. Memory is the process's peak,
 imports included, less what it had after them. Strategies with a committee (of 3) have a fifth of the rows.
@@ -115,7 +115,7 @@ def measure(kind: str, name: str, folder: Path, classes: int, size: int) -> dict
         chosen = [row for _, row in pick(shards, np.arange(len(shards)), method, size, 0.0, random, None)]
         chosen = shards.rows(np.asarray(chosen), ["sample_id"])["sample_id"].to_pylist()
     else:
-        table = pa.concat_tables([pq.read_table(file, columns=wanted) for file in files])
+        table = pa.concat_tables([pq.ParquetFile(file).read(wanted) for file in files])
         flat = matrix(table["probabilities"], classes, "probabilities")
         members = in_committee(table, classes) if method.needs_committee else None
         chosen = table["sample_id"].take(pa.array(smallest(floor_scores(name, flat, members), size))).to_pylist()
@@ -146,6 +146,7 @@ def main() -> None:
     parser.add_argument("--shard", type=int, default=1000, help="rows a file; 1000 is what ShardOperator makes")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--strategies", nargs="+")
+    parser.add_argument("--places", nargs="+", default=["memory", "parquet"], choices=["memory", "parquet"])
     parser.add_argument("--measure", nargs=3, metavar=("KIND", "STRATEGY", "FOLDER"), help="used by this script itself")
     asked = parser.parse_args()
     if asked.measure:
@@ -164,7 +165,7 @@ def main() -> None:
         print(f"{asked.size} of {asked.rows} x {asked.classes}, {asked.shard} rows a shard, {asked.rounds} rounds")
         print(f"{'strategy':22} {'':8} {'ours s':>7} {'floor s':>7} {'ratio':>6} (min-max)    ours MiB floor MiB")
         for name in names:
-            for place in ("memory", "parquet"):
+            for place in asked.places:
                 row = compare(place, name, folders[STRATEGIES[name].needs_committee], asked)
                 print(f"{name:22} {place:8} {row}", flush=True)
 
