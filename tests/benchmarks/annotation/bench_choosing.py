@@ -7,7 +7,8 @@ know of each), and `argpartition`. It checks nothing, breaks no ties, looks at n
 
 - "in memory": `strategies.choose` on an array, beside the floor on the same array.
 - "Parquet": `Shards` and `pick`, as `choose_tasks` calls them, beside pyarrow's reading of the same columns in its
-  shortest way (`ParquetFile.read`) and the floor. Ours also checks that ids are distinct, and reads the features of a strategy's shortlist.
+  shortest way (`ParquetFile.read`) and the floor. Ours also checks that ids are distinct, and reads the features of
+  a strategy's shortlist.
 
 Each measurement is a process of its own, ours and the floor in turn; imports are not timed. Memory is the process's peak,
 imports included, less what it had after them. Strategies with a committee (of 3) have a fifth of the rows.
