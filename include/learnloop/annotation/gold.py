@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from learnloop.database import Annotation, AnnotationTask, Dataset, GoldQuestion
+
+NEWEST = 200
+"""Among how many tasks a gold task looks for its like."""
 
 
 def is_due(session: Session, dataset_id: int, annotator: str) -> bool:
@@ -69,14 +73,16 @@ def claim_gold(session: Session, dataset_id: int, annotator: str, expires: datet
 
 
 def _disguise(session: Session, question: GoldQuestion) -> dict[str, object]:
-    """A reason like those of the newest ordinary task, fitting the gold prediction: it must look like any other."""
+    """The reason of that one among the newest ordinary tasks that the model was as unsure of as of this gold question.
+
+    So a strategy is named that would have chosen such a sample: what the model is sure of was drawn at random.
+    """
+    margin = 1 - float(question.prediction["uncertainty"])
     newest = session.scalars(
         select(AnnotationTask.reason)
         .where(AnnotationTask.dataset_id == question.dataset_id, AnnotationTask.kind == "label")
         .order_by(AnnotationTask.id.desc())
-        .limit(1)
-    ).first()
-    reason: dict[str, object] = dict(newest or {})
-    if "margin" in reason:
-        reason["margin"] = 1 - float(question.prediction["uncertainty"])
-    return reason
+        .limit(NEWEST)
+    ).all()
+    found = min(newest, key=lambda reason: abs(float(reason.get("margin", math.inf)) - margin), default={})
+    return {**found, "margin": margin} if "margin" in found else dict(found)

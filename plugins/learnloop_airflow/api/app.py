@@ -20,6 +20,7 @@ from learnloop_airflow.api.routes import (
     models,
     reviews,
     runs,
+    scoring,
     session,
     storage,
     tasks,
@@ -42,6 +43,7 @@ _GROUPS = (
     tasks,
     reviews,
     models,
+    scoring,
     audit,
     users,
 )
