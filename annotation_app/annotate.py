@@ -8,7 +8,7 @@ import streamlit as st
 
 from annotation_app import markup, quiet
 from annotation_app.desk import Desk
-from annotation_app.keys import CONTINUE_KEY, SKIP_KEYS, UNDO_KEY, keys_of
+from annotation_app.keys import AGREE_KEY, CONTINUE_KEY, SKIP_KEYS, UNDO_KEY, keys_of
 from annotation_app.samples import plain, sample
 from annotation_app.texts import text
 from learnloop.client import Task
@@ -42,7 +42,7 @@ def _task(desk: Desk, task: Task) -> None:
     with right:
         st.html(f"<h2>{text('task.question')}</h2>")
         _answers(desk, task)
-        _guess(task)
+        _guess(desk, task)
         _skips(desk, task)
         _comment(task)
         _last(desk)
@@ -65,10 +65,20 @@ def _answers(desk: Desk, task: Task) -> None:
     st.html(f'<p class="ll-muted">{text("keys.hint")}</p>')
 
 
-def _guess(task: Task) -> None:
+def _guess(desk: Desk, task: Task) -> None:
     of = escape(text("prediction.of", version=task.prediction.model_version))
     heading = f'<h3>{text("prediction.heading")} <span class="ll-muted">· {of}</span></h3>'
-    st.html(heading + markup.prediction(task.prediction))
+    with st.container(horizontal=True, gap="small", vertical_alignment="top", key="guess"):
+        st.html(heading + markup.prediction(task.prediction), width="stretch")
+        if task.prediction.label in task.classes:
+            st.button(
+                text("prediction.agree"),
+                key=f"agree_{task.id}",
+                shortcut=AGREE_KEY,
+                on_click=_say,
+                args=(desk, task.id, task.prediction.label),
+                type="tertiary",
+            )
     st.html(f'<p class="ll-why"><b>{text("chosen.heading")}</b> {markup.chosen(task.chosen_by)}</p>')
 
 

@@ -25,6 +25,7 @@ def main() -> None:
     st.set_page_config(page_title=title, page_icon=HERE / "icon.svg", layout="wide")
     st.html(HERE / "style.css")
     st.html(HERE / "keyboard.html", unsafe_allow_javascript=True)
+    st.html(HERE / "viewer.html", unsafe_allow_javascript=True)
     try:
         who = login.current()
         names = [] if who is None else datasets.names(who.client)

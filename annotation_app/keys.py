@@ -8,6 +8,7 @@ SKIP_KEYS = {"cannot_tell": "S", "damaged": "D", "none_of_these": "N"}
 """The key of each reason to skip, by the reason's name in ``texts``."""
 
 CONTINUE_KEY = "Enter"
+AGREE_KEY = "Enter"
 UNDO_KEY = "Backspace"
 
 _RESERVED = {"C", "R", *SKIP_KEYS.values()}  # C and R are Streamlit's own

@@ -12,6 +12,14 @@ from learnloop.client import Prediction, ProgressInfo
 
 GUESSES = 3
 """The model's best guess and its runners-up."""
+LOOKS = {
+    "zoom-out": ("−", "look.zoom_out", "-"),
+    "zoom-in": ("+", "look.zoom_in", "+"),
+    "contrast-down": ("◑−", "look.contrast_down", "["),
+    "contrast-up": ("◑+", "look.contrast_up", "]"),
+    "reset": ("↺", "look.reset", "."),
+}
+"""How a picture can be looked at: sign, sentence and key; ``viewer.html`` does it."""
 
 
 def sample(shown: Picture, *, alt: str, caption: str) -> str:
@@ -19,8 +27,38 @@ def sample(shown: Picture, *, alt: str, caption: str) -> str:
     size = text("task.size", width=shown.width, height=shown.height)
     return (
         f'<figure class="ll-sample"><div class="ll-frame">'
-        f'<img class="ll-image{crisp}" src="{shown.url}" alt="{escape(alt)}"></div>'
-        f"<figcaption>{escape(caption)} · {size}</figcaption></figure>"
+        f'<img class="ll-image{crisp}" src="{shown.url}" alt="{escape(alt)}" draggable="false"></div>'
+        f"<figcaption>{escape(caption)} · {size}</figcaption>{_looks()}</figure>"
+    )
+
+
+def _looks() -> str:
+    buttons = ""
+    for value, (sign, words, key) in LOOKS.items():
+        said = escape(text(words))
+        title = escape(text("look.key", what=text(words), pressed=key))
+        buttons += f'<button type="button" value="{value}" aria-label="{said}" title="{title}">{sign}</button>'
+    return f'<div class="ll-looks" role="toolbar" aria-label="{escape(text("look.heading"))}">{buttons}</div>'
+
+
+def words(given: str, *, alt: str, caption: str) -> str:
+    """A text sample, whole: its own line breaks, in the direction of its script; a long one scrolls in its frame."""
+    return (
+        f'<figure class="ll-sample"><div class="ll-words" role="document" tabindex="0" dir="auto" '
+        f'aria-label="{escape(alt)}">{escape(given)}</div><figcaption>{escape(caption)} · '
+        f"{escape(text('task.length', count=len(given)))}</figcaption></figure>"
+    )
+
+
+def row(fields: Sequence[tuple[str, str]], *, alt: str, caption: str) -> str:
+    """A tabular sample: a line a field."""
+    lines = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td dir="auto">{escape(value)}</td></tr>' for name, value in fields
+    )
+    return (
+        f'<figure class="ll-sample"><div class="ll-row" tabindex="0"><table aria-label="{escape(alt)}">'
+        f"<tbody>{lines}</tbody></table></div><figcaption>{escape(caption)} · "
+        f"{escape(text('task.fields', count=len(fields)))}</figcaption></figure>"
     )
 
 

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import codecs
+
 import streamlit as st
 
 from annotation_app import markup
 from annotation_app.images import picture
+from annotation_app.rows import is_row, row
 from annotation_app.texts import text
 from learnloop.errors import InvalidInput
 
 
 def sample(content: bytes, content_type: str, *, sample_id: str, dataset: str) -> None:
     """Show a sample's bytes, or say why they cannot be shown."""
-    if content_type.startswith("text/"):
-        with st.container(border=True):
-            st.text(content.decode(errors="replace"))
-    elif content_type.startswith("image/"):
-        try:
-            shown = picture(content)
-        except InvalidInput as error:
-            st.warning(f"{text('task.broken')}\n\n{error}")
-            return
-        st.html(markup.sample(shown, alt=text("task.alt", sample=sample_id, dataset=dataset), caption=sample_id))
-    else:
-        st.warning(text("task.unshowable", content_type=content_type))
+    alt = text("task.alt", sample=sample_id, dataset=dataset)
+    try:
+        if is_row(content_type):
+            st.html(markup.row(row(content, content_type), alt=alt, caption=sample_id))
+        elif content_type.startswith("text/"):
+            words, whole = readable(content)
+            if not whole:
+                st.warning(text("task.not_all_text"))
+            st.html(markup.words(words, alt=alt, caption=sample_id))
+        elif content_type.startswith("image/"):
+            st.html(markup.sample(picture(content), alt=alt, caption=sample_id))
+        else:
+            st.warning(text("task.unshowable", content_type=content_type))
+    except InvalidInput as error:
+        st.warning(f"{text('task.broken')}\n\n{plain(str(error))}")
+
+
+def readable(content: bytes) -> tuple[str, bool]:
+    """A text sample's words (UTF-8, or UTF-16 that says so), and whether every byte of them could be read."""
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = "utf-16" if wide else "utf-8-sig"
+    try:
+        return content.decode(encoding), True
+    except UnicodeDecodeError:
+        return content.decode(encoding, errors="replace"), False
 
 
 def plain(words: str) -> str:

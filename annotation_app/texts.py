@@ -35,6 +35,16 @@ TEXTS: dict[str, dict[str, str]] = {
         "task.unshowable": "This sample ({content_type}) cannot be shown. Skip it as damaged, "
         "so that somebody looks into it.",
         "task.broken": "This sample cannot be shown. Skip it as damaged, so that somebody looks into it.",
+        "task.length": "{count} characters",
+        "task.fields": "{count} fields",
+        "task.not_all_text": "Some bytes of this text are not UTF-8 and could not be read: they are shown as �.",
+        "look.heading": "How to look at the picture",
+        "look.zoom_in": "Zoom in",
+        "look.zoom_out": "Zoom out",
+        "look.contrast_up": "More contrast",
+        "look.contrast_down": "Less contrast",
+        "look.reset": "As it was",
+        "look.key": "{what} (key {pressed})",
         "task.load_again": "Load the sample again",
         "prediction.heading": "The model's guess",
         "prediction.of": "model version {version}",
@@ -51,7 +61,9 @@ TEXTS: dict[str, dict[str, str]] = {
         "chosen.class_balanced": "The model hesitates, and each label it guesses gets its turn.",
         "chosen.k_center": "It differs from all samples that have a label.",
         "chosen.other": "Chosen by {strategy}.",
-        "keys.hint": "Press a key or click: one answer, and the next sample comes.",
+        "keys.hint": "Press a key or click: one answer, and the next sample comes. Enter agrees with the model; "
+        "/ leads to the comment, and Enter back.",
+        "prediction.agree": "Agree",
         # Skipping
         "skip.heading": "Skip it",
         "skip.cannot_tell": "Cannot tell",
