@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Self
 
 import httpx
 from pydantic import BaseModel
 
 from learnloop import errors
-from learnloop.client_data import DataMethods, part
+from learnloop.client_data import DataMethods, Progress, part
 from learnloop.client_events import EventMethods, server_sent
 from learnloop.client_models import ModelMethods
 from learnloop.client_review import ReviewMethods
@@ -28,9 +28,6 @@ TRIES = 4
 BACKOFF_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 10
 RETRIED = {429, 502, 503, 504}
-
-Progress = Callable[[int, int], None]
-"""Told how many of how many are done."""
 
 
 class SessionInfo(BaseModel):
