@@ -162,6 +162,14 @@ class LearnloopClient(DataMethods, EventMethods, ModelMethods, ReviewMethods):
         answer = self._checked("POST", f"{API}/datasets/{part(dataset)}/tasks/claim", retry=True)
         return None if answer.status_code == 204 else Task.model_validate(answer.json())
 
+    def choose(self, task_id: int) -> Task:
+        """Lease a task that `tasks` lists, also one that was skipped; what one holds goes back to the queue.
+
+        Raises:
+            Conflict: somebody else is answering it, one has answered it, or nothing is left to do for it.
+        """
+        return Task.model_validate(self._checked("POST", f"{API}/tasks/{task_id}/claim", retry=True).json())
+
     def task(self, task_id: int) -> Task:
         return Task.model_validate(self._get(f"/tasks/{task_id}"))
 

@@ -359,6 +359,29 @@ class AsyncReviewMethods:
         """Look at all answers now; suspected labels go to review."""
         return dict((await self._write(f"/datasets/{part(dataset)}/quality/checks", {})).json())
 
+    async def tasks(
+        self,
+        dataset: str,
+        *,
+        state: str = "open",
+        label: str | None = None,
+        batch: str | None = None,
+        least: float = 0.0,
+        most: float = 1.0,
+        since: str | None = None,
+        until: str | None = None,
+        limit: int | None = None,
+    ) -> list[Json]:
+        """The newest tasks in a state: ``open`` ones to choose from, what one ``skipped``, or (a reviewer's to see) others.
+
+        Filters: the ``label`` that the model predicts, its confidence from ``least`` to ``most``, the batch, and when they
+        came (ISO times with their zones).
+        """
+        wanted = {"state": state, "label": label, "batch": batch, "since": since, "until": until}
+        given: Json = {name: value for name, value in wanted.items() if value is not None}
+        given |= {"least_confidence": least, "most_confidence": most}
+        return await self._all(f"/datasets/{part(dataset)}/tasks", limit, **given)
+
 
 class AsyncLearnloopClient(AsyncDataMethods, AsyncEventMethods, AsyncModelMethods, AsyncReviewMethods):
     """Acts as the user whose token it bears. May be shared by threads.
@@ -443,6 +466,14 @@ class AsyncLearnloopClient(AsyncDataMethods, AsyncEventMethods, AsyncModelMethod
         """Lease the next task; None when there is none. Claiming again gives the task one holds: it may be retried."""
         answer = await self._checked("POST", f"{API}/datasets/{part(dataset)}/tasks/claim", retry=True)
         return None if answer.status_code == 204 else Task.model_validate(answer.json())
+
+    async def choose(self, task_id: int) -> Task:
+        """Lease a task that `tasks` lists, also one that was skipped; what one holds goes back to the queue.
+
+        Raises:
+            Conflict: somebody else is answering it, one has answered it, or nothing is left to do for it.
+        """
+        return Task.model_validate((await self._checked("POST", f"{API}/tasks/{task_id}/claim", retry=True)).json())
 
     async def task(self, task_id: int) -> Task:
         return Task.model_validate(await self._get(f"/tasks/{task_id}"))

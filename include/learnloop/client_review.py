@@ -49,3 +49,26 @@ class ReviewMethods:
     def check_quality(self, dataset: str) -> Json:
         """Look at all answers now; suspected labels go to review."""
         return dict(self._write(f"/datasets/{part(dataset)}/quality/checks", {}).json())
+
+    def tasks(
+        self,
+        dataset: str,
+        *,
+        state: str = "open",
+        label: str | None = None,
+        batch: str | None = None,
+        least: float = 0.0,
+        most: float = 1.0,
+        since: str | None = None,
+        until: str | None = None,
+        limit: int | None = None,
+    ) -> list[Json]:
+        """The newest tasks in a state: ``open`` ones to choose from, what one ``skipped``, or (a reviewer's to see) others.
+
+        Filters: the ``label`` that the model predicts, its confidence from ``least`` to ``most``, the batch, and when they
+        came (ISO times with their zones).
+        """
+        wanted = {"state": state, "label": label, "batch": batch, "since": since, "until": until}
+        given: Json = {name: value for name, value in wanted.items() if value is not None}
+        given |= {"least_confidence": least, "most_confidence": most}
+        return self._all(f"/datasets/{part(dataset)}/tasks", limit, **given)

@@ -61,7 +61,7 @@ def claim(session: Session, dataset_id: int, annotator: str, *, lease_seconds: i
     if held is not None:
         held.lease_expires_at = in_seconds(session, lease_seconds)
         return held
-    _return_lapsed(session, dataset_id)
+    return_lapsed(session, dataset_id)
     if is_due(session, dataset_id, annotator):
         gold = claim_gold(session, dataset_id, annotator, in_seconds(session, lease_seconds))
         if gold is not None:
@@ -111,6 +111,20 @@ def skip(session: Session, task_id: int, annotator: str, reason: str) -> None:
         _review_if_nobody_will_say(session, task)
 
 
+def put_down(session: Session, task: AnnotationTask, annotator: str) -> None:
+    """Give back what the person holds of the dataset beside ``task``. A gold task waits for its person."""
+    held = select(AnnotationTask).where(
+        AnnotationTask.dataset_id == task.dataset_id,
+        AnnotationTask.state == "claimed",
+        AnnotationTask.claimed_by == annotator,
+        AnnotationTask.kind == "label",
+        AnnotationTask.id != task.id,
+    )
+    for other in session.scalars(held.with_for_update()):
+        other.state = "open"
+        other.claimed_by = other.lease_expires_at = None
+
+
 def get_task(session: Session, task_id: int) -> AnnotationTask:
     task = session.get(AnnotationTask, task_id) if 0 < task_id < 2**31 else None
     if task is None:
@@ -142,11 +156,11 @@ def state_of(task: AnnotationTask) -> str:
 
 def release_lapsed(session: Session) -> int:
     """Return all tasks with lapsed leases to the queue; returns how many."""
-    return sum(_return_lapsed(session, dataset) for dataset in session.scalars(select(Dataset.id)))
+    return sum(return_lapsed(session, dataset) for dataset in session.scalars(select(Dataset.id)))
 
 
-def _return_lapsed(session: Session, dataset_id: int) -> int:
-    """Open again what lapsed; returns how many."""
+def return_lapsed(session: Session, dataset_id: int) -> int:
+    """Open a dataset's tasks again whose lease lapsed; returns how many."""
     lapsed = (
         select(AnnotationTask.id)
         .where(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from learnloop.annotation.queue import in_seconds, take_turn
+from learnloop.annotation.queue import in_seconds, put_down, take_turn
 from learnloop.annotation.reviews import UNDECIDED
 from learnloop.database import Annotation, AnnotationTask, Dataset
 from learnloop.errors import Conflict, NotFound
@@ -45,7 +45,7 @@ def undo(session: Session, dataset: Dataset, annotator: str, *, lease_seconds: i
         _check_nothing_followed(last, task)
         last.outcome = "withdrawn"
     last.withdrawn_at = func.now()
-    _put_down_others(session, task, annotator)
+    put_down(session, task, annotator)
     if task.state == "claimed":
         session.flush()
         return None
@@ -65,17 +65,3 @@ def _check_nothing_followed(last: Annotation, task: AnnotationTask) -> None:
         followed = "somebody else has answered it since"
     if followed is not None:
         raise Conflict(f"the last answer ({task.sample_id}) can no longer be taken back: {followed}")
-
-
-def _put_down_others(session: Session, task: AnnotationTask, annotator: str) -> None:
-    """Give back the task that was claimed since. A gold task waits for its person."""
-    held = select(AnnotationTask).where(
-        AnnotationTask.dataset_id == task.dataset_id,
-        AnnotationTask.state == "claimed",
-        AnnotationTask.claimed_by == annotator,
-        AnnotationTask.kind == "label",
-        AnnotationTask.id != task.id,
-    )
-    for other in session.scalars(held.with_for_update()):
-        other.state = "open"
-        other.claimed_by = other.lease_expires_at = None

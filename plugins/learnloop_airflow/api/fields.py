@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 """Text that is shown as one line: no control characters, with which it could forge a line of a log."""
@@ -33,3 +34,15 @@ def line(*, least: int = 0, most: int, **options: Any) -> Any:
 
 Message = Annotated[str, line(most=2000)]
 """Why somebody did something."""
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ].+")
+
+
+def _not_a_number(text: Any) -> Any:
+    if isinstance(text, str) and not _TIME.fullmatch(text):
+        raise ValueError("must be an ISO time with its zone, such as 2026-05-01T00:00:00Z")
+    return text
+
+
+Moment = Annotated[AwareDatetime | None, BeforeValidator(_not_a_number)]
+"""A time in a query."""

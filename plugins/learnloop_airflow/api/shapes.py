@@ -227,6 +227,23 @@ class TaskItem(BaseModel):
     lease_expires_at: datetime | None
 
 
+class QueuedItem(BaseModel):
+    """A task in a list. ``label`` and ``confidence`` are the model's. Of what the caller skipped, ``skip_reason`` is
+    told, and ``priority``, ``batch`` and ``created_at`` are null.
+    """
+
+    id: int
+    sample_id: str
+    state: str
+    label: str | None
+    confidence: float | None
+    strategy: str | None
+    priority: int | None
+    batch: str | None
+    created_at: datetime | None
+    skip_reason: str | None
+
+
 class Undone(BaseModel):
     """``task`` is null when somebody else is answering the sample just now."""
 

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
 from fastapi import Query
-from pydantic import AwareDatetime, BeforeValidator
 
 from learnloop.audit import events
 from learnloop.database import AuditEvent, session
+from learnloop_airflow.api.fields import Moment
 from learnloop_airflow.api.paging import Cursor, Limit, page
 from learnloop_airflow.api.routing import Routes
 from learnloop_airflow.api.shapes import EventItem, Page
 
 routes = Routes()
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ].+")
-
-
-def _not_a_number(text: Any) -> Any:
-    if isinstance(text, str) and not _TIME.fullmatch(text):
-        raise ValueError("must be an ISO time with its zone, such as 2026-05-01T00:00:00Z")
-    return text
-
-
-Moment = Annotated[AwareDatetime | None, BeforeValidator(_not_a_number)]
 Text = Annotated[str | None, Query(max_length=250, pattern=r"^[^\x00]*$")]
 
 

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import mimetypes
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import Response
+from fastapi import Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from learnloop.annotation import answers, queue
+from learnloop.annotation import answers, listing, queue
 from learnloop.annotation.undo import undo
 from learnloop.database import AnnotationTask, session
 from learnloop.datasets.store import Store
 from learnloop.datasets.versions import get_dataset
-from learnloop.errors import NotFound
+from learnloop.errors import NotFound, PermissionDenied
 from learnloop.permissions import Principal
 from learnloop.settings import settings
 from learnloop_airflow.api import audited
 from learnloop_airflow.api.auth import Caller
-from learnloop_airflow.api.fields import TEXT, Body, line
+from learnloop_airflow.api.fields import TEXT, Body, Moment, line
 from learnloop_airflow.api.idempotency import Key, once
+from learnloop_airflow.api.paging import Cursor, Limit, page
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import Received, Renewed, Skipped, TaskItem, Undone
+from learnloop_airflow.api.shapes import Page, QueuedItem, Received, Renewed, Skipped, TaskItem, Undone
 
 routes = Routes()
 
@@ -30,6 +31,9 @@ SHOWN_REASON = ("strategy", "margin", "model_version")
 """What is shown of why a task was chosen. Not its rank and score: a gold task has none, and must look like any other."""
 
 Text = Annotated[str, Field(max_length=2000, pattern=TEXT)]
+State = Literal["open", "skipped", "claimed", "answered", "review", "confirmed", "rejected"]
+Name = Annotated[str | None, Query(max_length=250, pattern=TEXT)]
+Confidence = Annotated[float, Query(ge=0, le=1, allow_inf_nan=False)]
 
 
 class Answer(Body):
@@ -57,6 +61,55 @@ def claim_task(name: str, caller: Caller) -> Response:
         task = queue.claim(db, dataset.id, caller.name, lease_seconds=lease)
         audited.write_with(db, 204 if task is None else 200)
         return Response(status_code=204) if task is None else JSONResponse(_task(task))
+
+
+@routes.add("GET", "/datasets/{name}/tasks", "annotation:read", response_model=Page[QueuedItem])
+def list_tasks(
+    name: str,
+    caller: Caller,
+    state: State = "open",
+    label: Name = None,
+    batch: Name = None,
+    least_confidence: Confidence = 0,
+    most_confidence: Confidence = 1,
+    since: Moment = None,
+    until: Moment = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """Tasks to choose from, newest first: by the label that the model predicts, its confidence, batch, and when they came.
+
+    ``skipped`` are those that the caller skipped. States other than these two are a reviewer's to list (and theirs who
+    do not answer). For who answers, some open tasks are left out, so that a list does not tell what is gold.
+    """
+    complete = "annotation:review" in caller.permissions or "annotation:claim" not in caller.permissions
+    if state not in listing.ANYBODYS and not complete:
+        raise PermissionDenied(
+            f"{caller.name} may not list {state} tasks: it needs annotation:review; open and skipped ones are there"
+        )
+    wanted = listing.Wanted(state, label, batch, least_confidence, most_confidence, since, until)
+    with session() as db:
+        dataset = get_dataset(db, name)
+        found = listing.tasks(wanted, dataset.id, caller.name, complete=complete)
+        listed = page(db, found, AnnotationTask.id, limit, cursor, lambda task: _queued(task, state))
+        if state == "skipped":
+            reasons = listing.skip_reasons(db, [item["id"] for item in listed["items"]], caller.name)
+            for item in listed["items"]:
+                item["skip_reason"] = reasons[item["id"]]
+        return listed
+
+
+@routes.add("POST", "/tasks/{task_id}/claim", "annotation:claim", answers=TaskItem, errors=(409,))
+def choose_task(task_id: int, caller: Caller) -> JSONResponse:
+    """Lease a chosen task to the caller; what they held goes back to the queue, and again does no harm.
+
+    409 when somebody else is answering it, when the caller has answered it, or when nothing is left to do for it.
+    """
+    with session() as db:
+        lease = queue.get_task(db, task_id).dataset.loop.get("quality", {}).get("lease_seconds", 300)
+        task = listing.choose(db, task_id, caller.name, lease_seconds=lease)
+        audited.write_with(db, 200)
+        return JSONResponse(_task(task))
 
 
 @routes.add("POST", "/datasets/{name}/tasks/undo", "annotation:claim", answers=Undone, errors=(409,))
@@ -159,6 +212,23 @@ def _task(task: AnnotationTask) -> dict[str, Any]:
         "classes": task.dataset.loop.get("classes", []),
         "chosen_by": {name: task.reason[name] for name in SHOWN_REASON if name in task.reason},
         "lease_expires_at": _time(task.lease_expires_at),
+    }
+
+
+def _queued(task: AnnotationTask, state: str) -> dict[str, Any]:
+    """A gold task has no batch, no priority, and came when it was handed out: of what was skipped, none is told."""
+    skipped = state == "skipped"
+    return {
+        "id": task.id,
+        "sample_id": task.sample_id,
+        "state": state,
+        "label": task.prediction.get("label"),
+        "confidence": task.prediction.get("confidence"),
+        "strategy": task.reason.get("strategy"),
+        "priority": None if skipped else task.priority,
+        "batch": None if skipped or task.batch is None else task.batch.name,
+        "created_at": None if skipped else _time(task.created_at),
+        "skip_reason": None,
     }
 
 
