@@ -10,14 +10,20 @@ import streamlit as st
 # Streamlit puts this folder on the path, not the one that holds the package.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from annotation_app import annotate, datasets, login, progress, quiet, review
+from annotation_app import annotate, datasets, login, progress, queue, quiet, review
 from annotation_app.bench import Bench
+from annotation_app.browsing import Browsing
 from annotation_app.desk import Desk
 from annotation_app.texts import text
 from learnloop.errors import LearnloopError, NotAuthenticated
 
 HERE = Path(__file__).parent
-VIEWS = {"annotate": "view.annotate", "review": "view.review"}
+# What each view is called, and the right that it needs. (A string here would be shown: Streamlit shows the script's own.)
+VIEWS = {
+    "annotate": ("view.annotate", "annotation:claim"),
+    "queue": ("view.queue", "annotation:claim"),
+    "review": ("view.review", "annotation:review"),
+}
 
 
 def main() -> None:
@@ -46,11 +52,12 @@ def header(who: login.Login, names: list[str]) -> str | None:
     with st.container(horizontal=True, vertical_alignment="center", key="header"):
         st.html(f'<span class="ll-title">{text("title")}<span> {text("page")}</span></span>', width="content")
         dataset = datasets.choose(names)
-        if "annotation:review" in who.permissions:
+        views = [view for view, (_, right) in VIEWS.items() if right in who.permissions]
+        if views:
             st.segmented_control(
                 text("page"),
-                list(VIEWS),
-                format_func=lambda view: text(VIEWS[view]),
+                views,
+                format_func=lambda view: text(VIEWS[view][0]),
                 default="annotate",
                 required=True,
                 key="view",
@@ -72,6 +79,13 @@ def page(who: login.Login, dataset: str | None) -> None:
         bench = bench_of(who, dataset)
         review.show(bench)
         if bench.signed_out:
+            login.leave(text("login.ended"))
+            st.rerun()
+    elif st.session_state.get("view") == "queue":
+        desk, browsing = desk_of(who, dataset), browsing_of(who, dataset)
+        progress.show(desk)
+        queue.show(browsing, desk)
+        if desk.signed_out or browsing.signed_out:
             login.leave(text("login.ended"))
             st.rerun()
     else:
@@ -102,6 +116,14 @@ def bench_of(who: login.Login, dataset: str) -> Bench:
     if bench is None or bench.client is not who.client:
         bench = benches[dataset] = Bench(who.client, who.user, dataset)
     return bench
+
+
+def browsing_of(who: login.Login, dataset: str) -> Browsing:
+    lists: dict[str, Browsing] = st.session_state.setdefault("lists", {})
+    browsing = lists.get(dataset)
+    if browsing is None or browsing.client is not who.client:
+        browsing = lists[dataset] = Browsing(who.client, dataset)
+    return browsing
 
 
 main()

@@ -101,6 +101,21 @@ class Desk:
         """Somebody is there after all."""
         self.take()
 
+    def choose(self, task_id: int) -> bool:
+        """Take up a task of the person's choice; what is in hand goes back. False, with a notice, when it cannot be had."""
+        self.notice = None
+        try:
+            task = self.client.choose(task_id)
+        except LearnloopError as error:
+            self._note(error)
+            self.notice, self.problem = str(error), None
+            return False
+        self.offline, self.paused, self.problem = False, False, None
+        self._put_down()
+        self.task = task
+        self.load()
+        return True
+
     def look_again(self) -> bool:
         """``take``, unless the API was asked just now and there was nothing to be had."""
         if self.task is None and self.clock() - self._asked_at < AGAIN_SECONDS:

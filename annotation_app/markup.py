@@ -78,6 +78,27 @@ def _guess(label: str, probability: float) -> str:
     )
 
 
+def queued(row: Mapping[str, Any], in_hand: bool) -> str:
+    """A task in the list: its sample, the model's guess, its batch and when it came, or why it was skipped."""
+    confidence = row["confidence"]
+    percent = 0 if confidence is None else round(100 * confidence)
+    guess = "" if row["label"] is None else str(row["label"])
+    spoken = escape(text("prediction.bar", label=guess, percent=percent))
+    facts = [row["batch"], (row["created_at"] or "")[:16].replace("T", " ")]
+    if row["skip_reason"] is not None:
+        facts = [text("queue.skipped_because", reason=row["skip_reason"] or text("queue.no_reason"))]
+    if in_hand:
+        facts.append(text("queue.in_hand"))
+    said = " · ".join(escape(str(fact)) for fact in facts if fact)
+    return (
+        f'<div class="ll-queued"><span class="ll-name">{escape(row["sample_id"])}</span>'
+        f'<span class="ll-label">{escape(guess)}</span>'
+        f'<span class="ll-sure" role="img" aria-label="{spoken}"><span class="ll-track"><span class="ll-fill" '
+        f'style="width:{percent}%"></span></span><span class="ll-percent">{percent} %</span></span>'
+        f'<span class="ll-muted">{said}</span></div>'
+    )
+
+
 def chosen(by: Mapping[str, Any]) -> str:
     """HTML of a sentence for why the sample was chosen: ``{"strategy": ..., ...}``."""
     strategy = by.get("strategy")

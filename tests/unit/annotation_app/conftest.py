@@ -65,6 +65,7 @@ class Double:
     lease_seconds: float = 300
     claimed_total: int = 0
     last: dict[str, Any] = field(default_factory=dict)  # user: the task they answered last and may take back
+    known: dict[int, dict[str, Any]] = field(default_factory=dict)  # every task there ever was
     reviews: list[dict[str, Any]] = field(default_factory=list)
     decisions: list[dict[str, Any]] = field(default_factory=list)
 
@@ -94,6 +95,7 @@ class Double:
                     "chosen_by": {"strategy": "diverse_mini_batch", "rank": number, "margin": 0.16},
                 }
             )
+            self.known[number] = self.open[-1]
 
     def differ(self, *labels: str | None, confirmed: str | None = None) -> dict[str, Any]:
         """One more sample that people differ on: p0 says the first label, p1 the second, ..."""
@@ -246,6 +248,56 @@ def build(double: Double) -> FastAPI:
             double.claimed_total += 1
         double.claims[task["id"]] = (user, leased(task))
         return double.claims[task["id"]][1]
+
+    @app.get(f"{API}/datasets/{{name}}")
+    def dataset(name: str, request: Request) -> Any:
+        caller(request, "dataset:read")
+        return described(name)
+
+    @app.get(f"{API}/datasets/{{name}}/batches")
+    def batches(name: str, request: Request) -> Any:
+        caller(request, "batch:read")
+        return {"items": [{"name": "batch_7"}], "next": None}
+
+    @app.get(f"{API}/datasets/{{name}}/tasks")
+    def tasks(name: str, request: Request, state: str, limit: int) -> Any:
+        user = caller(request, "annotation:read")
+        given = request.query_params
+        skipped = {
+            answer["task"]: answer["reason"]
+            for answer in double.answers
+            if answer["user"] == user and "label" not in answer
+        }
+        found = double.open if state == "open" else [task for task in double.known.values() if task["id"] in skipped]
+        items = [
+            {
+                "id": task["id"],
+                "sample_id": task["sample_id"],
+                "label": task["prediction"]["label"],
+                "confidence": task["prediction"]["confidence"],
+                "batch": "batch_7" if state == "open" else None,
+                "created_at": "2026-05-01T08:30:00+00:00" if state == "open" else None,
+                "skip_reason": skipped.get(task["id"]),
+            }
+            for task in found
+            if task["dataset"] == name and given.get("label") in (None, task["prediction"]["label"])
+        ]
+        return {"items": items[:limit], "next": "more" if len(items) > limit else None}
+
+    @app.post(f"{API}/tasks/{{task_id}}/claim")
+    def choose(task_id: int, request: Request) -> Any:
+        user = caller(request, "annotation:claim")
+        task = double.known.get(task_id)
+        if task is None:
+            raise NotFound(f"there is no task {task_id}")
+        if double.claims.get(task_id, (user,))[0] != user:
+            raise Conflict(f"somebody else is answering task {task_id} just now: choose another")
+        for number, (who, other) in list(double.claims.items()):
+            if who == user and number != task_id:
+                double.open.insert(0, double.claims.pop(number)[1] | other)
+        double.open = [other for other in double.open if other["id"] != task_id]
+        double.claims[task_id] = (user, leased(task))
+        return double.claims[task_id][1]
 
     def leased(task: dict[str, Any]) -> dict[str, Any]:
         return task | {"lease_expires_at": (datetime.now(UTC) + timedelta(seconds=double.lease_seconds)).isoformat()}
