@@ -84,7 +84,7 @@ def page(who: login.Login, dataset: str | None) -> None:
     elif st.session_state.get("view") == "queue":
         desk, browsing = desk_of(who, dataset), browsing_of(who, dataset)
         progress.show(desk)
-        queue.show(browsing, desk)
+        queue.show(browsing, desk, reviewer="annotation:review" in who.permissions)
         if desk.signed_out or browsing.signed_out:
             login.leave(text("login.ended"))
             st.rerun()

@@ -52,7 +52,7 @@ class Browsing:
         if asked != self._asked:
             self._asked, self.shown = asked, STEP
         wanted: dict[str, Any] = {"state": state, "label": label, "least": confidence[0], "most": confidence[1]}
-        if state == "open":
+        if state != "skipped":
             since, until = AGES[age]
             now = datetime.now(UTC)
             wanted["batch"] = batch

@@ -13,10 +13,13 @@ from annotation_app.samples import plain
 from annotation_app.texts import text
 
 STATES = {"open": "queue.open", "skipped": "queue.skipped"}
+"""What may be taken."""
+REVIEWERS = {state: f"queue.{state}" for state in ("claimed", "answered", "review", "confirmed", "rejected")}
+"""What a reviewer may look through beside it."""
 
 
-def show(browsing: Browsing, desk: Desk) -> None:
-    state = _filters(browsing)
+def show(browsing: Browsing, desk: Desk, *, reviewer: bool) -> None:
+    state = _filters(browsing, STATES | REVIEWERS if reviewer else STATES)
     if desk.notice is not None:
         st.warning(plain(desk.notice))
     if browsing.problem is not None:
@@ -26,26 +29,27 @@ def show(browsing: Browsing, desk: Desk) -> None:
     for row in browsing.found:
         with st.container(horizontal=True, vertical_alignment="center", key=f"queued_{row['id']}"):
             st.html(markup.queued(row, desk.task is not None and desk.task.id == row["id"]), width="stretch")
-            st.button(
-                text("queue.take"),
-                key=f"take_{row['id']}",
-                help=text("queue.take_help", sample=plain(row["sample_id"])),
-                on_click=_take,
-                args=(desk, row["id"]),
-            )
+            if state in STATES:
+                st.button(
+                    text("queue.take"),
+                    key=f"take_{row['id']}",
+                    help=text("queue.take_help", sample=plain(row["sample_id"])),
+                    on_click=_take,
+                    args=(desk, row["id"]),
+                )
     if browsing.more:
         st.button(text("queue.more"), key="queue_more", on_click=browsing.show_more, type="tertiary")
-    if state == "open" and browsing.found:
+    if state == "open" and browsing.found and not reviewer:
         st.html(f'<p class="ll-muted">{escape(text("queue.order"))}</p>')
 
 
-def _filters(browsing: Browsing) -> str:
+def _filters(browsing: Browsing, states: dict[str, str]) -> str:
     """Draw the filters, and read the list by them."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="filters"):
         state = st.segmented_control(
             text("queue.state"),
-            list(STATES),
-            format_func=lambda name: text(STATES[name]),
+            list(states),
+            format_func=lambda name: text(states[name]),
             default="open",
             required=True,
             key="queue_state",
@@ -56,7 +60,7 @@ def _filters(browsing: Browsing) -> str:
             text("queue.label"), [None, *browsing.classes], key="queue_label", format_func=_any, width=150
         )
         batch, age = None, "any"
-        if state == "open":
+        if state != "skipped":
             batch = st.selectbox(
                 text("queue.batch"), [None, *browsing.batches], key="queue_batch", format_func=_any, width=190
             )

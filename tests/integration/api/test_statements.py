@@ -68,8 +68,10 @@ def reads(platform) -> tuple[TestClient, list[Made]]:
         one for one in requests_of(app.openapi(), known) if one.method == "GET" and not one.path.startswith(airflows)
     ]
     for one in made:
-        for name in ("cursor", "user", "action", "since"):
+        for name in ("cursor", "user", "action", "since", "until", "label", "batch", "most_confidence"):
             one.values["query"].pop(name, None)  # all there is
+        if one.path.endswith("/tasks"):
+            one.values["query"]["state"] = "open"
     assert len(made) > 15
     return client, made
 

@@ -268,7 +268,13 @@ def build(double: Double) -> FastAPI:
             for answer in double.answers
             if answer["user"] == user and "label" not in answer
         }
-        found = double.open if state == "open" else [task for task in double.known.values() if task["id"] in skipped]
+        if state not in ("open", "skipped"):
+            authorize(Principal(user, frozenset({double.users[user][1]})), "annotation:review")
+        found = {
+            "open": double.open,
+            "skipped": [task for task in double.known.values() if task["id"] in skipped],
+            "claimed": [double.known[number] for number in double.claims],
+        }.get(state, [])
         items = [
             {
                 "id": task["id"],

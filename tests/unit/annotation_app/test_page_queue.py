@@ -81,6 +81,23 @@ def test_task_that_somebody_else_took_meanwhile_stays_untaken_and_says_so(page: 
     assert double.claims[1][0] == "anna"  # what was in hand still is
 
 
+def test_a_reviewer_looks_through_other_states_too_and_takes_nothing_there(page: AppTest, double) -> None:
+    double.claims[5] = ("ben", double.known[5])
+    log_in(page, "rita", "secret-r")
+    page.session_state.view = "queue"
+    page.run()
+    page.segmented_control(key="queue_state").set_value("claimed").run()
+    assert "batch_7/0005" in words(page)
+    assert takes(page) == []
+    page.segmented_control(key="queue_state").set_value("rejected").run()
+    assert "No such task" in words(page)
+
+
+def test_who_only_answers_is_offered_no_other_state(page: AppTest) -> None:
+    queue(page)
+    assert page.segmented_control(key="queue_state").options == ["Open", "Skipped by you"]
+
+
 def test_a_long_list_comes_in_steps(page: AppTest, double) -> None:
     double.put(2 * STEP)
     queue(page)

@@ -81,7 +81,7 @@ def test_an_annotator_sees_their_own_quality_and_no_review(page: AppTest, double
     for said in ("34 given", "90 % of 30 checked ones confirmed", "4 of 5 test samples right", "3.2 s each"):
         assert said in shown
     assert "very fast" not in shown
-    assert not page.get("button_group")
+    assert page.segmented_control(key="view").options == ["Annotate", "Queue"]
     assert not [url for url in double.urls if "/reviews" in url]
 
 
