@@ -64,6 +64,7 @@ def test_a_reviewer_decides_by_keyboard(
     log_in_by_form(page, live_stack, live_stack.users["admin"], DATASET)
     page.get_by_role("radio", name="Review").click()
     page.get_by_role("heading", name="People differ").wait_for()
+    page.locator(".st-key-skips").wait_for(state="detached")  # what the other view showed is gone
     sample = str(page.locator(".ll-sample figcaption").inner_text()).split(" · ")[0]
     assert page.locator(".ll-opinion").count() == 2
     assert page.get_by_text("annotator looked twice").count() == 1
