@@ -20,6 +20,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from learnloop.errors import Corrupted, InvalidInput, LearnloopError, NotFound
+from learnloop.jobs.checksums import MANIFEST, check_manifest
 from learnloop.jobs.contract import Places, done_by, prepare, read_result
 from learnloop.jobs.spec import JobSpec
 
@@ -56,7 +57,7 @@ def stage(plan: Plan, places: Places) -> bool:
     """Make the job's places and put every input at ``DATA_DIR/{its name}``; False when the job has its result already.
 
     Raises:
-        Corrupted: an object of the store does not hold the bytes it is named by.
+        Corrupted: an object of the store, or a file of a model, does not hold the bytes it should.
         NotFound: an object or a folder is missing.
         InvalidInput: a pattern matches no file, or a path leads out of its tree.
     """
@@ -104,6 +105,8 @@ def _fetch_folder(source: Path, target: Path) -> tuple[int, int]:
     if not source.is_dir():
         raise NotFound(f"{source} is not a folder that the stager can read")
     shutil.copytree(source, target, dirs_exist_ok=True)
+    if (target / MANIFEST).exists():
+        check_manifest(target)
     files = [path for path in target.rglob("*") if path.is_file()]
     return len(files), sum(path.stat().st_size for path in files)
 

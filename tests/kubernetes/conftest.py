@@ -1,0 +1,116 @@
+"""Fixtures for tests on a real cluster, the one that KUBECONFIG names: a namespace for each test, and our image in it.
+
+They run when KUBERNETES_TESTS is set, as `make test-kubernetes` does, and not by mistake against whatever cluster
+a person's KUBECONFIG happens to name. Pods and the tests share folders by hostPath, so the node must be this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from learnloop.settings import settings
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+CLUSTER = Path(os.environ.get("KUBERNETES_CLUSTER") or ROOT.parent / "shared" / "kubernetes" / "cluster")
+IMAGE = "learnloop/training:tests"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    ours = [item for item in items if HERE in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.kubernetes)
+        if not os.environ.get("KUBERNETES_TESTS"):
+            item.add_marker(pytest.mark.skip(reason="needs a cluster: make test-kubernetes"))
+    if ours and os.environ.get("KUBERNETES_TESTS") and not os.environ.get("KUBECONFIG"):
+        pytest.exit("make test-kubernetes needs KUBECONFIG: it names the cluster to test on", returncode=4)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A namespace of a real cluster, and a Learnloop whose jobs run there. ``home`` is on the node too."""
+
+    namespace: str
+    home: Path
+    kubeconfig: str
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        done = subprocess.run(
+            ["kubectl", "--kubeconfig", self.kubeconfig, "-n", self.namespace, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done.stdout
+
+    def apply(self, manifest: dict[str, object]) -> None:
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+
+    def pods(self) -> list[dict]:
+        return json.loads(self.kubectl("get", "pods", "-o", "json"))["items"]
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """The training image as this working tree makes it; KUBERNETES_TEST_IMAGE names one that is in the cluster already."""
+    if given := os.environ.get("KUBERNETES_TEST_IMAGE"):
+        return given
+    dockerfile = ROOT / "deploy" / "images" / "training" / "Dockerfile"
+    built = subprocess.run([CLUSTER, "build", dockerfile, ROOT, IMAGE], capture_output=True, text=True, timeout=900)
+    if "base-image" in built.stderr or ("python:3.11-slim" in built.stderr and built.returncode):
+        subprocess.run([CLUSTER, "base-image"], check=True, capture_output=True, timeout=600)
+        built = subprocess.run([CLUSTER, "build", dockerfile, ROOT, IMAGE], capture_output=True, text=True, timeout=900)
+    assert built.returncode == 0, built.stderr[-4000:]
+    return built.stdout.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def cluster(image: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A new namespace, and settings that have jobs run in it; all of it is gone afterwards."""
+    kubeconfig = os.environ["KUBECONFIG"]
+    namespace = f"learnloop-{uuid.uuid4().hex[:8]}"
+    home = Path(tempfile.mkdtemp(prefix="learnloop-pods-", dir="/tmp"))
+    made = Cluster(namespace, home, kubeconfig)
+    template = home / "pod-template.yaml"
+    template.write_text(yaml.safe_dump(pod_template(home, namespace)))
+    for folder in ("namespaces", "store", "models"):
+        (home / folder).mkdir()
+    connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": kubeconfig}}
+    for name, value in {
+        "LEARNLOOP_HOME": str(home),
+        "LEARNLOOP_DATABASE_URL": database_url,
+        "LEARNLOOP_JOB_RUNNER": "kubernetes",
+        "LEARNLOOP_JOB_IMAGE": image,
+        "LEARNLOOP_POD_TEMPLATE": str(template),
+        "AIRFLOW_CONN_KUBERNETES_DEFAULT": json.dumps(connection),
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    made.kubectl("create", "namespace", namespace)
+    yield made
+    made.kubectl("delete", "namespace", namespace, "--wait=false")
+    settings.cache_clear()
+    shutil.rmtree(home)
+
+
+def pod_template(home: Path, namespace: str) -> dict[str, object]:
+    """As deploy/kubernetes/pod-template.yaml, with folders of this machine in the place of claims."""
+    template = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "pod-template.yaml").read_text())
+    template["metadata"]["namespace"] = namespace
+    for volume in template["spec"]["volumes"]:
+        del volume["persistentVolumeClaim"]
+        volume["hostPath"] = {"path": str(home / volume["name"]), "type": "Directory"}
+    return template
