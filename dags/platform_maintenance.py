@@ -1,4 +1,4 @@
-"""Finds what the fast paths missed: rounds that were not started, leases that lapsed, events that were not sent."""
+"""Finds what the fast paths missed: rounds not started, leases that lapsed, events not sent, pods left over."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from learnloop_airflow.operators.maintenance import (
     DeliverEventsOperator,
     DueRoundsOperator,
     ReleaseLapsedOperator,
+    RemoveOrphanedPodsOperator,
 )
 
 with DAG(
@@ -20,7 +21,8 @@ with DAG(
 ### The reconciler
 
 Fast paths release leases and start rounds; this DAG is the guarantee. Events for a paused DAG are dropped by Airflow,
-and a killed worker releases nothing: both are made good here. A mail server that was away is asked again.
+and a killed worker releases nothing: both are made good here. A mail server that was away is asked again, and pods whose
+task is over are removed.
 """,
     schedule=timedelta(minutes=5),
     start_date=datetime(2025, 1, 1),
@@ -30,6 +32,7 @@ and a killed worker releases nothing: both are made good here. A mail server tha
 ):
     ReleaseLapsedOperator(task_id="release_lapsed")
     DeliverEventsOperator(task_id="deliver_events")
+    RemoveOrphanedPodsOperator(task_id="remove_orphaned_pods")
     due = DueRoundsOperator(task_id="due_rounds")
     TriggerDagRunOperator.partial(
         task_id="start", trigger_dag_id="incremental_training", skip_when_already_exists=True

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from learnloop.database.engine import engine
 from learnloop.settings import settings
 
 ROOT = Path(__file__).parents[2]
@@ -99,10 +100,12 @@ def cluster(image: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> I
     }.items():
         monkeypatch.setenv(name, value)
     settings.cache_clear()
+    engine.cache_clear()
     made.kubectl("create", "namespace", namespace)
     yield made
     made.kubectl("delete", "namespace", namespace, "--wait=false")
     settings.cache_clear()
+    engine.cache_clear()
     shutil.rmtree(home)
 
 

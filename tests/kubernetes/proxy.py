@@ -30,7 +30,8 @@ class ApiProxy:
 
     def stop(self) -> None:
         """Refuse connections, and cut those that are open."""
-        self._listening.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # stopped already
+            self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         for connection in list(self._open):
             with suppress(OSError):
