@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from jobs import spec
+from job_sources import spec
+from job_tasks import Task
 from proxy import ApiProxy
-from tasks import Task
 from waits import eventually
 
 from learnloop.errors import JobFailed

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from jobs import FAIL, spec
-from tasks import Task
+from job_sources import FAIL, spec
+from job_tasks import Task
 
 from learnloop.errors import JobFailed
 

@@ -39,6 +39,8 @@ class PodStack:
     url: str
     token: str
     airflow: AirflowClient
+    data: Path
+    """Where datasets come from: not below the stack's own folder, which nobody may read from."""
 
     @contextmanager
     def open_gate(self) -> Iterator[None]:
@@ -51,9 +53,10 @@ class PodStack:
     def start(self) -> str:
         """A run of base_model_training on a dataset of its own, up to where its first pod waits to be scheduled."""
         name = f"digits-{uuid.uuid4().hex[:6]}"
-        folder = digits.write(self.cluster.home / name, name, budget=20).dataset
+        folder = digits.write(self.data / name, name, budget=20).dataset
         run_id = self.airflow.trigger("base_model_training", {"path": str(folder), "message": "pods"})
-        eventually(lambda: self.pods_of(run_id) and self.state_of(run_id) == "deferred", 120)
+        eventually(lambda: self.pods_of(run_id) or self.run_state(run_id) == "failed", 120)
+        assert self.state_of(run_id) == "deferred"
         return run_id
 
     def pods_of(self, run_id: str) -> list[dict]:
@@ -62,6 +65,9 @@ class PodStack:
 
     def state_of(self, run_id: str, task_id: str = "train") -> str | None:
         return self.get(f"/dags/base_model_training/dagRuns/{run_id}/taskInstances/{task_id}").json()["state"]
+
+    def run_state(self, run_id: str) -> str:
+        return self.get(f"/dags/base_model_training/dagRuns/{run_id}").json()["state"]
 
     def log_of(self, run_id: str, task_id: str = "train") -> str:
         return self.get(f"/dags/base_model_training/dagRuns/{run_id}/taskInstances/{task_id}/logs/1").text
@@ -93,7 +99,7 @@ class PodStack:
 
 
 @pytest.fixture(scope="module")
-def stack(image: str) -> Iterator[PodStack]:
+def stack(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodStack]:
     namespace = f"learnloop-{uuid.uuid4().hex[:8]}"
     home = Path(tempfile.mkdtemp(prefix="learnloop-pods-", dir="/tmp"))
     cluster = Cluster(namespace, home, os.environ["KUBECONFIG"])
@@ -124,7 +130,7 @@ def stack(image: str) -> Iterator[PodStack]:
             token = admin.token or ""
         airflow = AirflowClient(url, token)
         airflow.wait_for_dag("base_model_training")
-        yield PodStack(cluster, url, token, airflow)
+        yield PodStack(cluster, url, token, airflow, tmp_path_factory.mktemp("digits"))
     finally:
         run("down")
         cluster.kubectl("delete", "namespace", namespace, "--wait=false")

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from jobs import TRAIN, spec
+from job_sources import TRAIN, spec
+from job_tasks import Task
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from tasks import Task
 from waits import eventually
 
 from learnloop.database import Event, JobProgress

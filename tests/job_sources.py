@@ -23,9 +23,9 @@ FAIL = "import sys; print('reading the data'); print('out of ideas'); sys.exit(3
 SILENT = "pass"
 
 
-def spec(code: str = TRAIN, **fields: object) -> dict[str, object]:
+def spec(code: str = TRAIN, *, python: str = "python", **fields: object) -> dict[str, object]:
     return {
-        "command": ["python", "-c", code],
+        "command": [python, "-c", code],
         "outputs": ["models/model"],
         "resources": {"cpu": 0.1, "memory": "128Mi"},
         "timeout_seconds": 60,

@@ -1,7 +1,7 @@
 """A task of Airflow's that runs one job, without Airflow: its operator, its trigger, and its tries, one after the other.
 
 What Airflow does between them (storing a trigger, moving it, killing a worker) is tested with the whole stack, in
-test_stack.py.
+tests/kubernetes/test_stack.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import TaskDeferred
 
+from learnloop.errors import JobFailed
 from learnloop_airflow.operators.job import JobOperator
 from learnloop_airflow.triggers.job_pod import JobPodTrigger
 
@@ -65,6 +66,15 @@ class Task:
     def end(self, event: dict[str, Any]) -> dict[str, Any] | None:
         return self._step(lambda operator: operator.resume_job(self.context(), event))
 
+    def start(self) -> Local | Background:
+        """Begin, and go on in the background: what runs can be killed as a person ends a task."""
+        from learnloop.settings import settings
+
+        if settings().job_runner == "local":
+            return Local(self)
+        assert self.begin() is None
+        return self.in_background()
+
     def in_background(self) -> Background:
         """Wait in another thread, with the trigger in an event loop of its own."""
         return Background(self)
@@ -81,7 +91,7 @@ class Task:
         run = SimpleNamespace(
             dag_id="incremental_training", run_id=self.run_id, triggering_user_name="ann", clear_number=0, conf={}
         )
-        return {"ti": task, "dag_run": run, "run_id": self.run_id, "dag": SimpleNamespace()}
+        return {"ti": task, "dag_run": run, "run_id": self.run_id, "dag": None}
 
     def _step(self, step: Callable[[JobOperator], dict[str, Any]]) -> dict[str, Any] | None:
         self.operator = JobOperator(task_id=self.task_id, spec=self.spec)
@@ -92,6 +102,28 @@ class Task:
         assert waits.method_name == "resume_job"
         self.trigger = waits.trigger
         return None
+
+
+class Local:
+    """A task whose job runs here, in another thread."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            self._task.begin()
+        except BaseException as error:  # noqa: BLE001 - asked for by the test
+            self._error = error
+
+    def kill(self) -> None:
+        """What a worker does when a person ends the task."""
+        self._task.operator.on_kill()
+        self._thread.join(20)
+        assert isinstance(self._error, JobFailed)
 
 
 class Background:
