@@ -63,7 +63,7 @@ class AirflowServer:
 
 
 @contextmanager
-def airflow_server(manager: str, postgres: str, **settings: str) -> Iterator[AirflowServer]:
+def airflow_server(manager: str, postgres: str, *, workers: int = 1, **settings: str) -> Iterator[AirflowServer]:
     """Start it on new databases of the PostgreSQL server at ``postgres``; ``settings`` are our LEARNLOOP_*."""
     home = Path(tempfile.mkdtemp(prefix="learnloop-airflow-", dir="/tmp"))
     port = _free_port()
@@ -106,7 +106,7 @@ def airflow_server(manager: str, postgres: str, **settings: str) -> Iterator[Air
         with log.open("w") as output:
             command = [BIN / "airflow", "api-server", "--apps", "core", "--host", "127.0.0.1", "--port", str(port)]
             process = subprocess.Popen(
-                [*command, "--workers", "1", "--proxy-headers"],
+                [*command, "--workers", str(workers), "--proxy-headers"],
                 env=environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
 import pytest
+from databases import new_database, with_database
 from long_proofs import mark_long
 from s3_server import s3, s3_server  # noqa: F401 - fixtures
 from sqlalchemy import create_engine, text
@@ -47,7 +47,7 @@ def postgres() -> Iterator[str]:
     maintenance = create_engine(url, isolation_level="AUTOCOMMIT")
     with maintenance.connect() as connection:
         connection.execute(text("CREATE DATABASE learnloop_template"))
-    template = create_engine(_with_database(url, "learnloop_template"))
+    template = create_engine(with_database(url, "learnloop_template"))
     Base.metadata.create_all(template)
     template.dispose()
     maintenance.dispose()
@@ -58,17 +58,9 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture
 def database_url(postgres: str) -> Iterator[str]:
-    """URL of a new database with Learnloop's tables, dropped after the test."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    maintenance = create_engine(postgres, isolation_level="AUTOCOMMIT")
-    with maintenance.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE learnloop_template"))
-    url = _with_database(postgres, name)
-    yield url
-    engine(url).dispose()
-    with maintenance.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    maintenance.dispose()
+    """A new database, dropped after the test."""
+    with new_database(postgres) as url:
+        yield url
 
 
 @pytest.fixture
@@ -76,12 +68,6 @@ def db(database_url: str) -> Iterator[Session]:
     """A session on an empty database. Commit in the test what another connection should see."""
     with Session(engine(database_url), expire_on_commit=False) as session:
         yield session
-
-
-def _with_database(url: str, name: str) -> str:
-    from sqlalchemy import make_url
-
-    return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
 @dataclass(frozen=True)

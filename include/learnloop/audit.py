@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Select, delete, exists, func, select, update
+from sqlalchemy import CursorResult, Select, delete, event, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from learnloop.database import AuditEvent, session
@@ -29,26 +29,36 @@ class Entry:
     user: str = ""
     outcome: str | None = None  # told before the status is known to say it: by work that goes on after the answer began
     status: int = 0
+    kept: int | None = None
+    """The status with which `write_with` put it into the log, once that is committed."""
     _id: int | None = None
     _writing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def write_with(self, db: Session, status: int) -> None:
+        """Put it into the log in the transaction of what it tells of: both are kept, or neither is."""
+        db.add(self._row(outcome_of(status), status))
+        event.listen(db, "after_commit", lambda _: setattr(self, "kept", status), once=True)
 
     def write(self, *, unfinished: bool = False) -> None:
         """Put it into the log. With ``unfinished``, `finish` says the outcome, before this or later."""
         with self._writing:
             outcome = self.outcome or ("started" if unfinished else outcome_of(self.status))
-            row = AuditEvent(
-                owner=_shown(self.user, 250),
-                action=_shown(self.action, 200),
-                resource=_shown(self.resource, _LONGEST_RESOURCE),
-                outcome=outcome,
-                status=self.status,
-                address=_shown(self.address, 64),
-                request_id=self.request_id,
-            )
+            row = self._row(outcome, self.status)
             with session() as db:
                 db.add(row)
                 db.flush()
                 self._id = row.id
+
+    def _row(self, outcome: str, status: int) -> AuditEvent:
+        return AuditEvent(
+            owner=_shown(self.user, 250),
+            action=_shown(self.action, 200),
+            resource=_shown(self.resource, _LONGEST_RESOURCE),
+            outcome=outcome,
+            status=status,
+            address=_shown(self.address, 64),
+            request_id=self.request_id,
+        )
 
     def finish(self, outcome: str) -> None:
         """Say what came of work that went on after the answer began."""

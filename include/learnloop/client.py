@@ -133,6 +133,13 @@ class LearnloopClient(DataMethods, EventMethods, ModelMethods):
     def session(self) -> SessionInfo:
         return SessionInfo.model_validate(self._get("/session"))
 
+    def health(self) -> dict[str, str]:
+        """``status`` and ``version``; Unavailable when the API cannot read its database."""
+        return dict(self._get("/health"))
+
+    def dataset(self, name: str) -> DatasetInfo:
+        return DatasetInfo.model_validate(self._get(f"/datasets/{part(name)}"))
+
     def datasets(self) -> list[DatasetInfo]:
         return [DatasetInfo.model_validate(item) for item in self._all("/datasets")]
 
@@ -228,11 +235,20 @@ class LearnloopClient(DataMethods, EventMethods, ModelMethods):
         except httpx.HTTPError as error:
             raise Unavailable(f"{self.base_url} does not answer: {error or type(error).__name__}") from error
 
-    def _delete(self, path: str, **params: Any) -> dict[str, Any]:
-        return dict(self._checked("DELETE", API + path, retry=False, params=params).json())
+    def _delete(self, path: str, if_match: str | None = None, **params: Any) -> dict[str, Any]:
+        headers = {} if if_match is None else {"If-Match": if_match}
+        return dict(self._checked("DELETE", API + path, retry=False, params=params, headers=headers).json())
 
     def _get(self, path: str, **params: Any) -> Any:
         return self._checked("GET", API + path, retry=True, params=params).json()
+
+    def _show(self, path: str) -> dict[str, Any]:
+        """Something with its ``etag``."""
+        answer = self._checked("GET", API + path, retry=True)
+        return {**answer.json(), "etag": answer.headers["ETag"]}
+
+    def _text(self, path: str) -> str:
+        return self._checked("GET", API + path, retry=True).text
 
     def _all(self, path: str, most: int | None = None, **params: Any) -> list[dict[str, Any]]:
         """All items of a list, page by page, or the first ``most``."""
@@ -250,8 +266,12 @@ class LearnloopClient(DataMethods, EventMethods, ModelMethods):
     def _put(self, path: str, body: dict[str, Any]) -> Any:
         return self._checked("PUT", API + path, retry=True, json=body).json()
 
-    def _write(self, path: str, body: dict[str, Any], key: str | None = None) -> httpx.Response:
+    def _write(
+        self, path: str, body: dict[str, Any], key: str | None = None, if_match: str | None = None
+    ) -> httpx.Response:
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+        if if_match is not None:  # after an answer that got lost, the same again would be refused
+            return self._checked("POST", API + path, retry=False, json=body, headers={"If-Match": if_match})
         return self._checked("POST", API + path, retry=True, json=body, headers=headers)
 
     def _checked(self, method: str, path: str, *, retry: bool, **options: Any) -> httpx.Response:

@@ -27,9 +27,14 @@ class DataMethods:
     if TYPE_CHECKING:
 
         def _get(self, path: str, **params: Any) -> Any: ...
+        def _text(self, path: str) -> str: ...
         def _stream(self, path: str, body: Json, progress: Progress | None) -> Json: ...
-        def _write(self, path: str, body: Json, key: str | None = None) -> httpx.Response: ...
-        def _delete(self, path: str, **params: Any) -> Json: ...
+        def _all(self, path: str, most: int | None = None, **params: Any) -> list[Json]: ...
+        def _show(self, path: str) -> Json: ...
+        def _write(
+            self, path: str, body: Json, key: str | None = None, if_match: str | None = None
+        ) -> httpx.Response: ...
+        def _delete(self, path: str, if_match: str | None = None, **params: Any) -> Json: ...
 
     # --- versions ---
 
@@ -75,6 +80,14 @@ class DataMethods:
         body = {"seconds": seconds, "purpose": purpose, "wait": wait, "priority": priority, "key": key}
         return dict(self._write(f"/datasets/{part(dataset)}/lock", body).json())
 
+    def renew_lock(self, dataset: str, token: int, *, seconds: int = 3600) -> Json:
+        """Let a held lock last ``seconds`` from now; StaleToken when it is no longer held."""
+        return dict(self._write(f"/datasets/{part(dataset)}/lock/{token}/renew", {"seconds": seconds}).json())
+
+    def leave_line(self, dataset: str, request_id: int) -> bool:
+        """Give one's place in line up; ``request_id`` is what `lock` with ``wait`` gave."""
+        return bool(self._delete(f"/datasets/{part(dataset)}/line/{request_id}")["withdrawn"])
+
     def unlock(self, dataset: str, token: int) -> bool:
         return bool(self._delete(f"/datasets/{part(dataset)}/lock/{token}")["released"])
 
@@ -84,17 +97,30 @@ class DataMethods:
         return dict(self._write("/merges", {"version": version, "strategy": strategy, "message": message}).json())
 
     def merges(self, dataset: str, *, state: str = "open") -> list[Json]:
-        return list(self._get(f"/datasets/{part(dataset)}/merges", state=state)["items"])
+        return self._all(f"/datasets/{part(dataset)}/merges", state=state)
 
     def merge_request(self, merge_id: int) -> Json:
-        return dict(self._get(f"/merges/{merge_id}"))
+        """A merge with its conflicts; ``etag`` is what `answer_merge` and `cancel_merge` take as ``if_match``."""
+        return self._show(f"/merges/{merge_id}")
 
-    def answer_merge(self, merge_id: int, answers: Mapping[int, str], *, strategy: str | None = None) -> Json:
+    def answer_merge(
+        self,
+        merge_id: int,
+        answers: Mapping[int, str],
+        *,
+        strategy: str | None = None,
+        if_match: str | None = None,
+    ) -> Json:
+        """Answer conflicts. With ``if_match``, PreconditionFailed when somebody changed the merge since."""
         body = {"answers": dict(answers), "strategy": strategy}
-        return dict(self._write(f"/merges/{merge_id}/answers", body).json())
+        return dict(self._write(f"/merges/{merge_id}/answers", body, if_match=if_match).json())
 
-    def cancel_merge(self, merge_id: int) -> Json:
-        return self._delete(f"/merges/{merge_id}")
+    def cancel_merge(self, merge_id: int, *, if_match: str | None = None) -> Json:
+        return self._delete(f"/merges/{merge_id}", if_match)
+
+    def dvc_file(self, name: str) -> str:
+        """A version as a ``.dvc`` file, for the stock ``dvc pull``."""
+        return self._text(f"/versions/{part(name)}/dvc")
 
     # --- workspaces ---
 

@@ -3,6 +3,9 @@
     LearnloopError
     ├── InvalidInput            what was given is wrong             HTTP 422
     │   └── InvalidDataset      a dataset folder or batch is wrong
+    ├── UnsupportedMediaType    a body of another kind is wanted    HTTP 415
+    ├── BodyTooLarge            a request body over the limit       HTTP 413
+    ├── BodyTooSlow             a request body that does not come   HTTP 408
     ├── NotFound                it does not exist                   HTTP 404
     ├── NotAuthenticated        nobody is logged in                 HTTP 401
     ├── PermissionDenied        the caller may not do this          HTTP 403
@@ -47,6 +50,21 @@ class InvalidDataset(InvalidInput):
     """A dataset folder or batch does not hold what its ``dataset.yaml`` promises."""
 
     type = "invalid-dataset"
+
+
+class UnsupportedMediaType(LearnloopError):
+    status = 415
+    type = "unsupported-media-type"
+
+
+class BodyTooLarge(LearnloopError):
+    status = 413
+    type = "body-too-large"
+
+
+class BodyTooSlow(LearnloopError):
+    status = 408
+    type = "body-too-slow"
 
 
 class NotFound(LearnloopError):

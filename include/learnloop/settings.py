@@ -52,6 +52,10 @@ class Settings:
     """for annotation tasks: claims, answers,"""
     rate_login: int
     """and for logins that fail, of one user name from one address; from one address for all names, ten times as many."""
+    body_bytes: int
+    """How many bytes the body of a request to our API may have."""
+    body_seconds: int
+    """How long a body may take to arrive, from its first byte to its last."""
     audit_days: int
     """How many days an event stays in the audit log."""
     workspace_grace_days: int
@@ -113,6 +117,8 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "rate_write": 6_000,
         "rate_claim": 6_000,
         "rate_login": 60,
+        "body_bytes": 2**20,
+        "body_seconds": 30,
         "audit_days": 365,
         "workspace_grace_days": 7,
         "webhook_hosts": "",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from learnloop.commands import workspace
+from learnloop.commands import merges, workspace
 from learnloop.commands.arguments import Dataset, Message, Some, Version, dataset_names
 from learnloop.commands.common import JsonOption, client, moment, progress_bar, say, show, size, table
 
@@ -150,6 +150,9 @@ def answer(
     merge_id: int,
     answers: Annotated[list[str] | None, typer.Argument(help="ID=ours, ID=theirs or ID=base.")] = None,
     strategy: Annotated[str | None, typer.Option(help="For those that are left.")] = None,
+    if_match: Annotated[
+        str | None, typer.Option("--if-match", help="The etag of `conflicts --json`: refuse if it changed since.")
+    ] = None,
     json: bool = JsonOption,
 ) -> None:
     """Answer conflicts one by one, or the rest by a strategy; merges when none is left."""
@@ -160,9 +163,13 @@ def answer(
             raise typer.BadParameter(f"{text!r} is not ID=ours, ID=theirs or ID=base")
         given[int(conflict)] = choice
     with client() as api:
-        done = api.answer_merge(merge_id, given, strategy=strategy)
+        done = api.answer_merge(merge_id, given, strategy=strategy, if_match=if_match)
     text = f"merged: the head is {done['version']}" if done["version"] else f"{done['unanswered']} are left"
     show(done, json, lambda: say(text))
+
+
+app.command()(merges.merges)
+app.command()(merges.cancel)
 
 
 @app.command()

@@ -33,7 +33,7 @@ def engine(url: str | None = None) -> Engine:
 @contextmanager
 def session(url: str | None = None) -> Iterator[Session]:
     """One transaction: committed at the end of the block, rolled back when it raises."""
-    with Session(engine(url), expire_on_commit=False) as opened, opened.begin():
+    with Session(engine(url) if url else engine(), expire_on_commit=False) as opened, opened.begin():
         yield opened
 
 

@@ -49,12 +49,20 @@ def add_source(store: Store, source: Source, progress: Progress | None = None) -
         OutOfSpace: the store's disk is full; nothing but whole objects was added.
     """
     started = time.time_ns()
+    before = store.generation()
     seen = source.scan()
     file = index_file(store.root, source.name)
     index = read_index(file)
+    standing = store.standing(index.shards)
     entries = index.unchanged(seen)
-    if lost := store.absent(entries.values()):
+    if lost := store.absent(md5 for md5 in entries.values() if md5[:2] not in standing):
         entries = {path: md5 for path, md5 in entries.items() if md5 not in lost}
+    elif index.tree is not None and seen == index.stamps:
+        if progress is not None:
+            progress(len(seen), len(seen))
+        tree = Tree.known(entries, index.tree.name, index.tree.size)
+        store.is_complete(tree, before)
+        return Added(tree, index.bytes, 0)
     to_read = sorted(seen.keys() - entries.keys())
     done = len(entries)
     if progress is not None:
@@ -72,12 +80,17 @@ def add_source(store: Store, source: Source, progress: Progress | None = None) -
         refuse_changes(source, seen, source.scan())
         store.verified.add(facts)
     tree = _tree(source, entries)
+    store.is_complete(tree, before)
+    size = sum(map(size_in, seen.values()))
     if to_read or seen != index.stamps:
         settled = {path: stamp for path, stamp in seen.items() if source.is_settled(stamp, started)}
+        hashes = {path: md5 for path, md5 in tree.items() if path in settled}
+        whole = tree.object if len(hashes) == len(tree) else None
+        shards = store.shards(hashes.values()) if store.is_as_it_was(before) else {}
         with telling_of_a_full_disk(store.root):
-            write_index(file, store.new_temporary(), Index(settled, tree))
+            write_index(file, store.new_temporary(), Index(settled, hashes, whole, size, shards))
         reach("snapshot.index-written")
-    return Added(tree, sum(map(size_in, seen.values())), len(to_read))
+    return Added(tree, size, len(to_read))
 
 
 def _groups(paths: Sequence[str], seen: Seen) -> Iterator[list[str]]:

@@ -108,8 +108,12 @@ def is_settled(stamp: str, started: int) -> bool:
     One within the same tick of the filesystem's clock would not: as in git, a file that is not older than the
     reading itself is read again the next time.
     """
-    newest = max(map(int, stamp.split(" ")[2:]))
-    return newest < started - (_TICK if newest % 1_000_000_000 else _COARSE_TICK)
+    return is_at_rest(max(map(int, stamp.split(" ")[2:])), started)
+
+
+def is_at_rest(changed: int, now: int) -> bool:
+    """Whether a change after ``now`` (ns since 1970) gives another time than ``changed``, as the filesystem keeps time."""
+    return changed < now - (_TICK if changed % 1_000_000_000 else _COARSE_TICK)
 
 
 def _scan_one(prefix: str, parent: str, found: Seen) -> list[str]:
@@ -119,10 +123,12 @@ def _scan_one(prefix: str, parent: str, found: Seen) -> list[str]:
         with os.scandir(parent) as entries:
             for entry in entries:
                 name = entry.name
-                if entry.is_dir(follow_symlinks=False):
+                # Plain files first, and nothing asked of them that need not be: there may be millions.
+                plain = entry.is_file(follow_symlinks=False)
+                if not plain and entry.is_dir(follow_symlinks=False):
                     folders.append(name)
                     continue
-                if name in NEVER_TRACKED_FILES or (entry.is_symlink() and _leads_to_folder(entry)):
+                if name in NEVER_TRACKED_FILES or (not plain and entry.is_symlink() and _leads_to_folder(entry)):
                     continue
                 path = prefix + name
                 if not path.isascii() or name == REFUSED_FILE:
@@ -132,7 +138,8 @@ def _scan_one(prefix: str, parent: str, found: Seen) -> list[str]:
                     raise InvalidDataset(
                         f"{entry.path} is neither a file nor a folder (a pipe, a socket or a device); take it out"
                     )
-                found[path] = stamp_of(state)
+                # As `stamp_of` does.
+                found[path] = f"{state.st_size} {state.st_ino} {state.st_mtime_ns} {state.st_ctime_ns}"
     except FileNotFoundError as error:
         raise Conflict(f"{error.filename} went away while its folder was listed; run it again at rest") from error
     except PermissionError as error:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from learnloop.datasets import durable
+from learnloop.datasets.tree import TreeObject
 
-_MAGIC = "learnloop index 2"
+_MAGIC = "learnloop index 3"
 
 Seen = dict[str, str]
 """Path -> stamp: what a source says of its files without reading them. A stamp begins with the size in bytes."""
@@ -32,7 +32,13 @@ class Index:
     # Two plain dictionaries of text, not one of tuples: Python's garbage collector does not walk them, and
     # they compare without running Python's own code.
     stamps: Seen = field(default_factory=dict)
-    hashes: Mapping[str, str] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+    tree: TreeObject | None = None
+    """The object of the tree of just these files, in the order of ``hashes``; None: there are others besides."""
+    bytes: int = 0
+    """The sum of the sizes."""
+    shards: dict[str, int] = field(default_factory=dict)
+    """Folder of the store -> its mtime, for all that hold these hashes: as long as it is that, nothing has gone."""
 
     def unchanged(self, seen: Seen) -> dict[str, str]:
         """Path -> md5 of the files that need not be read again."""
@@ -57,17 +63,25 @@ def read_index(path: Path) -> Index:
         parts = body.decode().split("\0")
         if parts[0] != _MAGIC:
             return Index()
-        paths = parts[1::3]
-        return Index(dict(zip(paths, parts[2::3], strict=True)), dict(zip(paths, parts[3::3], strict=True)))
-    except (FileNotFoundError, ValueError):
+        tree, size, shards = parts[1].split(" "), int(parts[2]), parts[3].split()
+        paths = parts[4::3]
+        return Index(
+            dict(zip(paths, parts[5::3], strict=True)),
+            dict(zip(paths, parts[6::3], strict=True)),
+            TreeObject(tree[0], int(tree[1])) if tree[0] else None,
+            size,
+            dict(zip(shards[::2], map(int, shards[1::2]), strict=True)),
+        )
+    except (FileNotFoundError, ValueError, IndexError):
         return Index()
 
 
 def write_index(path: Path, temporary: Path, index: Index) -> None:
     """Put ``index`` in the place of the file's content, by way of a new file ``temporary`` on the same filesystem."""
-    parts = [_MAGIC]
-    for name, stamp in index.stamps.items():
-        parts += (name, stamp, index.hashes[name])
+    tree = f"{index.tree.name} {index.tree.size}" if index.tree else ""
+    parts = [_MAGIC, tree, str(index.bytes), " ".join(f"{name} {mtime}" for name, mtime in index.shards.items())]
+    for name, md5 in index.hashes.items():
+        parts += (name, index.stamps[name], md5)
     body = "\0".join(parts).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

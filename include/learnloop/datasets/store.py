@@ -23,6 +23,7 @@ from learnloop.datasets import copies, generation
 from learnloop.datasets.adding import Added, Progress, add_source
 from learnloop.datasets.checkout import checkout_files
 from learnloop.datasets.durable import telling_of_a_full_disk
+from learnloop.datasets.files import is_at_rest
 from learnloop.datasets.remote_source import RemoteSource
 from learnloop.datasets.sources import FolderSource, Source, take_file_at_rest
 from learnloop.datasets.tree import Tree, dumps, loads
@@ -44,6 +45,7 @@ class Store:
         self._temporary = root / "tmp"
         self.verified = Verified(root / "verified", self._temporary)
         self._complete: dict[str, int] = {}  # trees written, and the generation at which all they name was there
+        self._looked: tuple[Tree, int] | None = None  # a tree not yet written, of which the same is known
 
     # --- adding ---
 
@@ -116,20 +118,36 @@ class Store:
             NotFound: an object that it names is not in the store.
         """
         before = generation.read(self.root)
-        if absent := self.absent(tree.values()):
+        looked = self._looked is not None and self._looked[0] is tree and self._looked[1] == before
+        if not looked and (absent := self.absent(tree.values())):
             path, md5 = next((path, md5) for path, md5 in tree.items() if md5 in absent)
             raise NotFound(f"{path}: object {md5} is not in the store {self.root}")
-        data = dumps(tree)
-        name = md5_of_bytes(data) + ".dir"
-        self._add_object(name, data)
+        name, size = tree.object.name, tree.object.size
+        with self.adding() as group:
+            if not group.has(name, size):
+                group.put_bytes(name, dumps(tree))
         reach("snapshot.tree-written")
         self._complete[name] = before
         return name
 
+    def generation(self) -> int:
+        """A number that is another once something was collected, and odd meanwhile: `learnloop.datasets.generation`."""
+        return generation.read(self.root)
+
+    def is_as_it_was(self, since: int) -> bool:
+        """Whether nothing was collected since the generation was ``since``, nor is now."""
+        return generation.is_quiet(since) and since == generation.read(self.root)
+
+    def is_complete(self, tree: Tree, since: int) -> None:
+        """Told by who has just seen all that ``tree`` names: ``write_tree`` need not look again while the generation is
+        ``since``.
+        """
+        self._looked = (tree, since) if generation.is_quiet(since) else None
+
     def complete_since(self, name: str) -> bool:
         """Whether nothing was collected since this store wrote the tree ``name``, so that all it names is there."""
         before = self._complete.get(name)
-        return before is not None and generation.is_quiet(before) and before == generation.read(self.root)
+        return before is not None and self.is_as_it_was(before)
 
     def put_from(self, name: str, source: copies.Readable | Path) -> None:
         """Store bytes that are known by ``name``, in place of what is there. For many: ``Group.put_from``.
@@ -185,6 +203,16 @@ class Store:
             asked, listed = asked + len(wanted), listed + len(there)
             absent.update([shard + rest for rest in set(wanted).difference(there)])
         return absent
+
+    def shards(self, names: Iterable[str]) -> dict[str, int]:
+        """The mtimes of the folders that hold the objects ``names``; 0 for one in which a change might not show."""
+        now = time.time_ns()
+        mtimes = {shard: self._mtime(shard) for shard in {name[:2] for name in names}}
+        return {shard: mtime if mtime and is_at_rest(mtime, now) else 0 for shard, mtime in mtimes.items()}
+
+    def standing(self, shards: Mapping[str, int]) -> set[str]:
+        """Those of ``shards`` that nothing has come to or gone from since."""
+        return {shard for shard, mtime in shards.items() if self._mtime(shard) == mtime}
 
     def remove(self, name: str) -> int:
         """Remove an object; return its size in bytes, 0 when it is not there. Only for who knows nobody needs it."""
@@ -299,6 +327,12 @@ class Store:
         """A path for a new file on the store's filesystem, removed by ``remove_leftovers`` if its writer cannot."""
         self._temporary.mkdir(parents=True, exist_ok=True)
         return self._temporary / uuid.uuid4().hex
+
+    def _mtime(self, shard: str) -> int | None:
+        try:
+            return os.stat(self._objects / shard).st_mtime_ns  # noqa: PTH116
+        except FileNotFoundError:
+            return None
 
     def _listed(self, shard: str) -> list[str]:
         try:

@@ -6,12 +6,21 @@ import hashlib
 import json
 import re
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from dataclasses import dataclass
 
 from learnloop.errors import InvalidInput
 
 _MD5S = re.compile(r"[0-9a-f]{32}(?:\0[0-9a-f]{32})*")
 _NO_PART = re.compile(r"(?:\A|[/\0])\.{0,2}(?:[/\0]|\Z)")  # an empty, "." or ".." part of a path
 _quoted = json.encoder.encode_basestring_ascii
+
+
+@dataclass(frozen=True)
+class TreeObject:
+    """What a tree is in a store: the object's name (``<md5>.dir``) and its size in bytes."""
+
+    name: str
+    size: int
 
 
 class Tree(Mapping[str, str]):
@@ -22,13 +31,30 @@ class Tree(Mapping[str, str]):
             hash is no md5. A tree may come from elsewhere, and its paths are written to disk.
     """
 
-    __slots__ = ("_entries",)
+    __slots__ = ("_entries", "_object")
 
     def __init__(self, entries: Mapping[str, str]) -> None:
         if entries:
             _check(entries)
         # DVC sorts by the path's text, not by its parts.
         self._entries = {path: entries[path] for path in sorted(entries)}
+        self._object: TreeObject | None = None
+
+    @classmethod
+    def known(cls, entries: dict[str, str], name: str, size: int) -> Tree:
+        """A tree that was one before: ``entries`` in its order, its hash, and how many bytes its object has."""
+        tree = cls({})
+        tree._entries = entries
+        tree._object = TreeObject(name, size)
+        return tree
+
+    @property
+    def object(self) -> TreeObject:
+        """The tree's object, made once."""
+        if self._object is None:
+            data = dumps(self)
+            self._object = TreeObject(hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir", len(data))
+        return self._object
 
     def __getitem__(self, path: str) -> str:
         return self._entries[path]
@@ -88,7 +114,7 @@ def _entry(path: str, md5: str) -> str:
 
 def tree_hash(tree: Tree) -> str:
     """The name of the tree's object: the md5 of its bytes and ``.dir``."""
-    return hashlib.md5(dumps(tree), usedforsecurity=False).hexdigest() + ".dir"
+    return tree.object.name
 
 
 def loads(data: bytes) -> Tree:

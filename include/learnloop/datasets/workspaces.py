@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.base import ExecutableOption
 
 from learnloop.database import DatasetVersion, Workspace
 from learnloop.datasets import copies, durable
@@ -129,9 +130,10 @@ def get(session: Session, name: str, *, owner: str) -> Workspace:
     return found
 
 
-def list_workspaces(session: Session, *, owner: str) -> list[Workspace]:
-    """``owner``'s workspaces, oldest first."""
-    return list(session.scalars(select(Workspace).where(Workspace.owner == owner).order_by(Workspace.id)))
+def list_workspaces(session: Session, *options: ExecutableOption, owner: str) -> list[Workspace]:
+    """``owner``'s workspaces, oldest first. ``options``: SQLAlchemy's, such as what to load with them."""
+    mine = select(Workspace).where(Workspace.owner == owner).order_by(Workspace.id)
+    return list(session.scalars(mine.options(*options)))
 
 
 def changes(session: Session, store: Store, workspace: Workspace) -> Changes:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import delete, exists, func, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from learnloop.database import (
     ConfirmedAnnotation,
@@ -218,11 +218,20 @@ def lock(session: Session, dataset: Dataset) -> None:
 
 
 def _unused(dataset: Dataset) -> Any:
-    newer = select(ConfirmedAnnotation.supersedes_id).where(ConfirmedAnnotation.supersedes_id.is_not(None))
+    newer, used = aliased(ConfirmedAnnotation), aliased(ConfirmedAnnotation)
+    # A round takes all there is, and labels are confirmed and rounds opened under one lock: what was confirmed before
+    # the newest label that a round has used is used or superseded, and need not be looked at (there may be many).
+    newest_used = (
+        select(used.id)
+        .where(used.dataset_id == dataset.id, exists().where(RoundAnnotation.confirmed_id == used.id))
+        .order_by(used.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
     return select(ConfirmedAnnotation.id).where(
         ConfirmedAnnotation.dataset_id == dataset.id,
-        ~exists().where(RoundAnnotation.confirmed_id == ConfirmedAnnotation.id),
-        ConfirmedAnnotation.id.not_in(newer),
+        ConfirmedAnnotation.id > func.coalesce(newest_used, 0),
+        ~exists().where(newer.supersedes_id == ConfirmedAnnotation.id),
     )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
 
 from learnloop import __version__
-from learnloop_airflow.api import problems
+from learnloop_airflow.api import contract, problems
 from learnloop_airflow.api.audited import Audited
+from learnloop_airflow.api.bodies import LimitBody
+from learnloop_airflow.api.etags import Conditional
 from learnloop_airflow.api.routes import (
     audit,
     datasets,
@@ -52,18 +56,26 @@ def create_app() -> FastAPI:
         redirect_slashes=False,  # a redirect is an answer, and nobody has asked yet who is calling
     )
     problems.install(app)
-    app.add_middleware(problems.LimitBody)
+    app.add_middleware(Conditional)
+    app.add_middleware(LimitBody)
     app.add_middleware(Audited)
     for group in _GROUPS:
         app.include_router(group.routes.router)
 
-    contract = Routes()
+    about = Routes()
 
-    @contract.add("GET", "/openapi.json", "session:read", include_in_schema=False)
+    def openapi_document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = contract.document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi_document  # type: ignore[method-assign]
+
+    @about.add("GET", "/openapi.json", "session:read", include_in_schema=False)
     def openapi() -> dict[str, object]:
         return app.openapi()
 
-    app.include_router(contract.router)
+    app.include_router(about.router)
     if open_to_all := unguarded(app):
         raise RuntimeError(f"these routes ask for no permission (add them with Routes.add): {', '.join(open_to_all)}")
     return app

@@ -9,11 +9,12 @@ from contextvars import ContextVar
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from learnloop.audit import Entry, outcome_of
+from learnloop.audit import Entry
 from learnloop.errors import TooManyRequests
 from learnloop.limits import take
 from learnloop.settings import settings
@@ -28,11 +29,26 @@ _log = logging.getLogger(__name__)
 _current: ContextVar[Entry | None] = ContextVar("learnloop_audit_entry", default=None)
 
 
-def name_caller(scope: Any, name: str) -> None:
-    """Say who this request is by: as soon as that is known, so that a refusal has a name too."""
+def action_of(method: str, path: str) -> str:
+    """What the log calls requests to a route."""
+    action = f"{method} {path}"
+    return NAMED.get(action, action)
+
+
+def name_caller(scope: Any, name: str, action: str = "") -> None:
+    """Say who this request is by: as soon as that is known, so that a refusal has a name too. And what it is, if known."""
     entry = scope.get(_KEY)
     if entry is not None:
-        entry.user = name
+        entry.user, entry.action = name, action
+
+
+def write_with(db: Session, status: int) -> None:
+    """Put the row of the request that is being answered into the transaction of what it does, for it costs a commit
+    less so; ``status`` is what the answer will have. Refusals and failures, and all else, are written by `Audited`.
+    """
+    entry = current()
+    if entry is not None and entry.action:
+        entry.write_with(db, status)
 
 
 def current() -> Entry | None:
@@ -51,10 +67,10 @@ def entry_of(scope: Scope, path: str) -> Entry:
 async def write(entry: Entry, *, unfinished: bool = False) -> None:
     """Put ``entry`` into the log; into the server's log file when the database does not take it.
 
-    Refusals of nobody knows whom are limited by address: strangers cannot fill the disk.
+    What nobody knows whom did is limited by address: strangers cannot fill the disk.
     """
     try:
-        if not entry.user and outcome_of(entry.status) == "refused":
+        if not entry.user:
             await run_in_threadpool(take, f"unknown {entry.address}", 10 * settings().rate_login)
         await run_in_threadpool(entry.write, unfinished=unfinished)
     except TooManyRequests:
@@ -92,8 +108,9 @@ class Audited:
             if method in SAFE and status not in (401, 403):
                 return
             route = getattr(scope.get("route"), "path", "(no such route)")
-            action = f"{method} {route}"
-            entry.action, entry.status = NAMED.get(action, action), status
+            if entry.kept == status:
+                return  # it went with what it tells of
+            entry.action, entry.status = action_of(method, route), status
             await write(entry, unfinished=unfinished)
 
         try:

@@ -30,8 +30,8 @@ _SCRIPT = """
 const said = document.getElementById("said");
 async function send(body) {
   said.textContent = "sending ...";
-  const answer = await fetch("answers", {method: "POST", headers: {"Content-Type": "application/json"},
-    body: JSON.stringify(body)});
+  const headers = {"Content-Type": "application/json", "If-Match": document.body.dataset.etag};
+  const answer = await fetch("answers", {method: "POST", headers, body: JSON.stringify(body)});
   const told = await answer.json();
   if (!answer.ok) { said.textContent = told.detail + " " + (told.problems || []).join(" "); return; }
   location.reload();
@@ -50,8 +50,8 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 """Nothing from elsewhere is loaded; what conflicts hold is escaped."""
 
 
-def page(merge: dict[str, Any], conflicts: list[dict[str, Any]]) -> str:
-    """The HTML page of a merge with its conflicts."""
+def page(merge: dict[str, Any], conflicts: list[dict[str, Any]], etag: str) -> str:
+    """The HTML page of a merge with its conflicts, as it was at ``etag``: answers to what changed since are refused."""
     left = sum(one["answer"] is None for one in conflicts)
     title = f"Merge {merge['id']}: {merge['theirs']} into {merge['dataset']}"
     parts = [
@@ -70,7 +70,8 @@ def page(merge: dict[str, Any], conflicts: list[dict[str, Any]]) -> str:
     parts.append('<p id="said" role="status"></p>')
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style><body>{''.join(parts)}<script>{_SCRIPT}</script></body></html>"
+        f'<style>{_STYLE}</style><body data-etag="{escape(etag)}">'
+        f"{''.join(parts)}<script>{_SCRIPT}</script></body></html>"
     )
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from learnloop.database import IdempotentRequest
 from learnloop.errors import InvalidInput
 from learnloop.permissions import Principal
+from learnloop_airflow.api import audited
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 
@@ -34,7 +35,7 @@ def once(
         InvalidInput: the key was used for a different request.
     """
     if key is None:
-        return JSONResponse(do(), status_code=status)
+        return _audited(session, do(), status)
     fingerprint = f"{request} {hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()}"
     # Two copies of one request that arrive together take turns; the second finds the first one's answer.
     session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"{caller.name} {key}"})
@@ -44,7 +45,12 @@ def once(
     if found is not None:
         if found.request != fingerprint:
             raise InvalidInput("this Idempotency-Key was used for a different request; use a new one for each")
-        return JSONResponse(found.response, status_code=found.status)
+        return _audited(session, found.response, found.status)
     answer = do()
     session.add(IdempotentRequest(owner=caller.name, key=key, request=fingerprint, status=status, response=answer))
+    return _audited(session, answer, status)
+
+
+def _audited(session: Session, answer: Any, status: int) -> JSONResponse:
+    audited.write_with(session, status)
     return JSONResponse(answer, status_code=status)

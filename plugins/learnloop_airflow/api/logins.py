@@ -25,6 +25,7 @@ _TOKEN_ROUTES = ("/auth/token", "/auth/token/cli")
 _FORMS = ("/auth/login", "/auth/login/")
 _INDEX = "/auth/"
 _LOGOUT = "/api/v2/auth/logout"
+_LARGEST_LOGIN = 64 * 1024
 
 
 class LoginAudit:
@@ -46,24 +47,29 @@ class LoginAudit:
     async def _auth(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
         from starlette.concurrency import run_in_threadpool
 
+        from learnloop.errors import BodyTooLarge, BodyTooSlow
+        from learnloop.settings import settings
         from learnloop_airflow.api.audited import entry_of, write
-        from learnloop_airflow.api.problems import answer_of, read_body, replay, too_large
+        from learnloop_airflow.api.bodies import read_body, replay
+        from learnloop_airflow.api.problems import answer_of
 
         tries = scope["method"] == "POST" and path in (*_TOKEN_ROUTES, *_FORMS)
         entry = entry_of(scope, path)
         if tries:
-            body = await read_body(scope, receive)
-            if isinstance(body, bytes):
-                receive = replay(body, receive)
-                keys = _limits(entry.address, _name_in(scope, body))
-                refusal = await run_in_threadpool(_take, keys)
-                if refusal is not None:
-                    entry.action, entry.status, entry.outcome = "login", 429, "refused"
-                    await write(entry)
-                    await answer_of(refusal)(scope, receive, send)
-                    return
-            else:
-                await (too_large if body else _nothing)(scope, receive, send)
+            try:
+                body = await read_body(scope, receive, most=_LARGEST_LOGIN, seconds=settings().body_seconds)
+            except (BodyTooLarge, BodyTooSlow) as error:
+                await answer_of(error)(scope, receive, send)
+                return
+            if body is None:
+                return  # the client went away
+            receive = replay(body, receive)
+            keys = _limits(entry.address, _name_in(scope, body))
+            refusal = await run_in_threadpool(_take, keys)
+            if refusal is not None:
+                entry.action, entry.status, entry.outcome = "login", 429, "refused"
+                await write(entry)
+                await answer_of(refusal)(scope, receive, send)
                 return
         start: Message = {}
         content = b""
@@ -175,10 +181,6 @@ def _note(user: str, token: str) -> None:
         note(user, token)
     except OperationalError:
         _log.exception("a token of %s is not noted: Learnloop's database does not answer", user)
-
-
-async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    """The client went away."""
 
 
 def _token_of(body: bytes) -> str | None:

@@ -12,12 +12,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import Match
 
-from learnloop.errors import LearnloopError, TooManyRequests
+from learnloop.errors import BodyTooLarge, BodyTooSlow, LearnloopError, TooManyRequests
 
 MEDIA_TYPE = "application/problem+json"
-MAX_BODY_BYTES = 64 * 1024
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +48,11 @@ def problem(status: int, type_: str, detail: str, problems: tuple[str, ...] | li
 
 def answer_of(error: LearnloopError) -> JSONResponse:
     """An error of ours as the answer to a request."""
-    headers = {"Retry-After": str(math.ceil(error.retry_after) or 1)} if isinstance(error, TooManyRequests) else None
+    headers = {}
+    if isinstance(error, TooManyRequests):
+        headers["Retry-After"] = str(math.ceil(error.retry_after) or 1)
+    if isinstance(error, (BodyTooLarge, BodyTooSlow)):
+        headers["Connection"] = "close"  # what is left of the body is not read
     return JSONResponse(of_error(error), status_code=error.status, headers=headers, media_type=MEDIA_TYPE)
 
 
@@ -70,6 +73,8 @@ def install(app: FastAPI) -> None:
         kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
         answer = problem(error.status_code, kind, str(error.detail))
         answer.headers.update(error.headers or {})
+        if error.status_code == 405:
+            answer.headers["Allow"] = ", ".join(_allowed(request))
         return answer
 
     @app.exception_handler(OperationalError)
@@ -83,59 +88,8 @@ def install(app: FastAPI) -> None:
         return problem(500, "internal", "something went wrong here; the API server's log says what")
 
 
-class LimitBody:
-    """Refuse bodies over ``MAX_BODY_BYTES``, also those that do not say their length."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        body = await read_body(scope, receive)
-        if isinstance(body, bytes):
-            await self.app(scope, replay(body, receive), send)
-        elif body is TooLarge:
-            await too_large(scope, receive, send)
-
-
-class TooLarge:
-    """What `read_body` gives in place of a body that is too large."""
-
-
-async def read_body(scope: Scope, receive: Receive) -> bytes | type[TooLarge] | None:
-    """A request's body; `TooLarge` when it is over ``MAX_BODY_BYTES``; None when the client went away."""
-    length = dict(scope["headers"]).get(b"content-length", b"0")
-    if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-        return TooLarge
-    body = b""
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            return TooLarge
-        more = message.get("more_body", False)
-    return body
-
-
-def replay(body: bytes, receive: Receive) -> Receive:
-    """A ``receive`` that gives ``body`` once, and then what comes after it."""
-    replayed = False
-
-    async def again() -> Message:
-        nonlocal replayed
-        if replayed:
-            return await receive()
-        replayed = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
-
-
-async def too_large(scope: Scope, receive: Receive, send: Send) -> None:
-    answer = problem(413, "body-too-large", f"a request body may have at most {MAX_BODY_BYTES} bytes")
-    await answer(scope, receive, send)
+def _allowed(request: Request) -> list[str]:
+    """The methods that a path has: Starlette names only those of the first route that fits."""
+    scope = {name: request.scope[name] for name in ("type", "method", "path", "root_path")}
+    fitting = (route for route in request.app.routes if route.matches(scope)[0] is not Match.NONE)
+    return sorted({method for route in fitting for method in route.methods})

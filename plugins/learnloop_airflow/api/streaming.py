@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastapi.encoders import jsonable_encoder
-from fastapi.responses import StreamingResponse
 
 from learnloop.audit import outcome_of
 from learnloop.errors import LearnloopError
 from learnloop_airflow.api import audited
 from learnloop_airflow.api.problems import of_error
+from learnloop_airflow.api.routing import Lines
 
 Progress = Callable[[int, int], None]
 
@@ -28,7 +28,7 @@ EVERY_SECONDS = 0.2
 _pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="long-work")
 
 
-def stream(work: Callable[[Progress], Any]) -> StreamingResponse:
+def stream(work: Callable[[Progress], Any]) -> Lines:
     """Answer with the progress and then the result of ``work``."""
     lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     last = 0.0
@@ -67,4 +67,4 @@ def stream(work: Callable[[Progress], Any]) -> StreamingResponse:
             yield json.dumps(line) + "\n"
         waiting.result()  # what nobody foresaw reaches the server's log
 
-    return StreamingResponse(told(), media_type="application/x-ndjson")
+    return Lines(told())

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from route_places import PLACES
-from sqlalchemy import select, text
+from sqlalchemy import event, func, select, text
 from starlette.testclient import TestClient
 
 from learnloop.audit import Entry, events, forget
-from learnloop.database import AuditEvent, Dataset
+from learnloop.database import Annotation, AnnotationTask, AuditEvent, Batch, Dataset, engine
 from learnloop.loop.upkeep import release_lapsed
 
 
@@ -151,9 +151,9 @@ def test_what_a_caller_chose_does_not_break_the_log_or_a_terminal(as_user, db) -
     client = as_user("eng", "engineer")
     for path in ("/nothing/%00%1b[31m", "/nothing/" + "x" * 2000, "/nothing/%ff%fe"):
         assert client.post(path).status_code == 404
-    for event in log(db):
-        assert len(event.resource) <= 500
-        assert event.resource.isprintable() or "\ufffd" in event.resource
+    for row in log(db):
+        assert len(row.resource) <= 500
+        assert row.resource.isprintable() or "\ufffd" in row.resource
 
 
 def test_old_events_are_forgotten(app, as_user, pets, db) -> None:
@@ -179,3 +179,72 @@ def test_without_our_database_the_servers_log_says_what_happened(app, as_user, m
     assert client.post("/datasets/pets/lock", json={}).status_code == 503
     assert "the audit log did not take" in caplog.text
     assert "eng" in caplog.text
+
+
+@pytest.fixture
+def one_task(db) -> int:
+    made = Dataset(name="pets", task_type="image_classification", loop={"classes": ["cat"]}, owner="ada")
+    db.add(made)
+    db.flush()
+    batch = Batch(dataset_id=made.id, name="b", tree="0" * 32 + ".dir", samples=1, owner="ada")
+    db.add(batch)
+    db.flush()
+    task = AnnotationTask(dataset_id=made.id, batch_id=batch.id, sample_id="s", path="x", object="0" * 32, owner="ada")
+    db.add(task)
+    db.commit()
+    return task.id
+
+
+def told(db) -> list[tuple[str, str, int]]:
+    return [(row.action, row.outcome, row.status) for row in log(db)]
+
+
+def test_a_change_and_its_row_are_one_transaction(as_user, db, one_task) -> None:
+    """The row of a claim and of an answer costs no commit of its own, and is there once."""
+    client = as_user("ben", "annotator")
+    commits = []
+
+    def note(connection) -> None:
+        commits.append(connection)
+
+    event.listen(engine(), "commit", note)
+    client.post("/datasets/pets/tasks/claim")
+    assert len(commits) == 1
+    for _ in range(2):
+        client.post(f"/tasks/{one_task}/annotation", json={"label": "cat"}, headers={"Idempotency-Key": "k"})
+    assert client.post("/datasets/pets/tasks/claim").status_code == 204
+    assert client.post(f"/tasks/{one_task}/annotation", json={"label": "dog"}).status_code == 422
+    event.remove(engine(), "commit", note)
+    answer = "POST /tasks/{task_id}/annotation"
+    claim = "POST /datasets/{name}/tasks/claim"
+    assert told(db) == [
+        (claim, "ok", 200),
+        (answer, "ok", 201),
+        (answer, "ok", 201),
+        (claim, "ok", 204),
+        (answer, "failed", 422),
+    ]
+
+
+def test_a_change_that_cannot_be_committed_is_told_as_failed_and_not_as_done(as_user, db, one_task) -> None:
+    client = as_user("ben", "annotator")
+    client.post("/datasets/pets/tasks/claim")
+    db.execute(
+        text(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;"
+            "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON annotations DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+    )
+    db.commit()
+    assert client.post(f"/tasks/{one_task}/annotation", json={"label": "cat"}).status_code == 500
+    assert told(db)[1:] == [("POST /tasks/{task_id}/annotation", "failed", 500)]
+    assert db.scalar(select(func.count()).select_from(Annotation)) == 0
+
+
+def test_no_change_is_made_that_the_log_cannot_tell_of(as_user, db, one_task) -> None:
+    db.execute(text("ALTER TABLE audit_events ADD CONSTRAINT refusing CHECK (status <> 200) NOT VALID"))
+    db.commit()
+    assert as_user("ben", "annotator").post("/datasets/pets/tasks/claim").status_code == 500
+    db.rollback()
+    assert db.get_one(AnnotationTask, one_task).state == "open"

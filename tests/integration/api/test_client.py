@@ -31,6 +31,7 @@ ROLES = {"ben": "annotator", "eva": "annotator", "vic": "viewer", "sam": "scient
 def serving(app: Any) -> Iterator[str]:
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
+    listening.listen()  # who comes before the server has started waits for it
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -53,16 +52,6 @@ def test_a_refused_request_may_be_put_right_under_its_key(as_user, db, task_id) 
     assert db.scalar(select(func.count()).select_from(IdempotentRequest)) == 0
     assert client.post(path, json={"label": "cat"}, headers=key).status_code == 201
     assert as_user("eva", "annotator").post(path, json={"label": "cat"}, headers=key).status_code == 409  # her own key
-
-
-def test_a_body_that_hides_its_length_is_limited_too(as_user, task_id) -> None:
-    def pieces() -> Iterator[bytes]:
-        for _ in range(70):
-            yield b"x" * 1000
-
-    answer = as_user("ben", "annotator").post(f"/tasks/{task_id}/annotation", content=pieces())
-    assert answer.status_code == 413
-    assert answer.headers["content-type"] == "application/problem+json"
 
 
 def test_a_database_that_is_down_is_said_so(as_user, monkeypatch) -> None:

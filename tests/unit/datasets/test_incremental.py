@@ -7,12 +7,13 @@ from datetime import timedelta
 
 import pytest
 
+from learnloop.datasets import generation
 from learnloop.datasets.files import is_settled, scan_folder
 from learnloop.datasets.index import Index, index_file, read_index
 from learnloop.datasets.sources import FolderSource
 from learnloop.datasets.store import Store
 from learnloop.datasets.tree import Tree
-from learnloop.errors import Corrupted, OutOfSpace
+from learnloop.errors import Corrupted, NotFound, OutOfSpace
 
 
 @pytest.fixture
@@ -130,6 +131,55 @@ def test_what_the_store_has_lost_is_read_again(store, folder):
     assert not store.has(tree["deep/0 ü"])
     assert add(store, folder).read == 1
     assert store.has(tree["deep/0 ü"])
+
+
+def until_standing(store, folder):
+    """Wait until an index written now would take every folder of the store for at rest, and write it."""
+    while True:
+        index = read_index(index_file(store.root, str(folder)))
+        if index.shards and 0 not in index.shards.values():
+            return index
+        index_file(store.root, str(folder)).unlink()
+        add(store, folder)
+
+
+def test_an_unchanged_folder_costs_no_look_at_objects(store, folder, monkeypatch):
+    store.write_tree(add(store, folder).tree)
+    until_standing(store, folder)
+    listed = []
+    monkeypatch.setattr(Store, "_listed", lambda self, shard: listed.append(shard) or [])
+    again = add(store, folder)
+    name = store.write_tree(again.tree)
+    assert listed == []
+    assert (again.read, name) == (0, again.tree.object.name)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_what_has_gone_from_a_folder_that_was_at_rest_is_read_again(store, folder, replaced):
+    tree = add(store, folder).tree
+    until_standing(store, folder)
+    lost = tree["deep/0 ü"]
+    store.path_of(lost).unlink()
+    if replaced:  # something else came in its place
+        (store.path_of(lost).parent / ("f" * 30)).touch()
+    assert add(store, folder).read == 1
+    assert store.has(lost)
+
+
+def test_a_tree_is_looked_at_again_when_something_was_collected_since(store, folder):
+    tree = add(store, folder).tree
+    generation.begin(store.root)
+    store.remove(tree["deep/0 ü"])
+    generation.end(store.root)
+    with pytest.raises(NotFound, match="deep/0 ü"):
+        store.write_tree(tree)
+
+
+def test_an_index_written_while_something_is_collected_trusts_no_folder(store, folder):
+    generation.begin(store.root)
+    add(store, folder)
+    assert read_index(index_file(store.root, str(folder))).shards == {}
+    generation.end(store.root)
 
 
 def test_progress_is_told(store, folder):

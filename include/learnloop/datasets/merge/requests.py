@@ -151,10 +151,15 @@ def cancel_merge(session: Session, merge: MergeRequest, *, by: str) -> None:
 
 def get_merge(session: Session, merge_id: int) -> MergeRequest:
     """Raises NotFound."""
-    found = session.get(MergeRequest, merge_id)
+    found = session.get(MergeRequest, merge_id) if 0 < merge_id < 2**31 else None
     if found is None:
         raise NotFound(f"there is no merge {merge_id}")
     return found
+
+
+def hold_merge(session: Session, merge: MergeRequest) -> None:
+    """Keep others from changing it until the transaction ends, and bring ``merge`` up to date. Raises NotFound."""
+    _hold(session, merge)
 
 
 def list_merges(session: Session, dataset: Dataset, *, state: State | None = "open") -> list[MergeRequest]:

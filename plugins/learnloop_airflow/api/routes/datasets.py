@@ -5,79 +5,73 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
 from sqlalchemy import select
+from sqlalchemy.orm import joinedload, selectinload
 
 from learnloop.database import Batch, Dataset, DatasetVersion, Round, session
 from learnloop.datasets.versions import get_dataset
-from learnloop.loop.progress import progress
+from learnloop.loop.progress import Progress, progress
 from learnloop.loop.rounds import request_round
 from learnloop_airflow.api.auth import Caller
+from learnloop_airflow.api.fields import Body, Message
 from learnloop_airflow.api.idempotency import Key, once
-from learnloop_airflow.api.paging import Cursor, Limit, Page, page
+from learnloop_airflow.api.paging import Cursor, Limit, page
 from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.shapes import BatchItem, DatasetItem, Page, RoundItem, RoundOpened, VersionItem
 
 routes = Routes()
 
 
-class StartRound(BaseModel):
-    reason: str = Field(default="", max_length=2000)
+_HEAD = joinedload(Dataset.head).load_only(DatasetVersion.name)
+_PARENTS = selectinload(DatasetVersion.parents).load_only(DatasetVersion.name, DatasetVersion.personal_to)
+_VERSIONS_OF_ROUND = (
+    joinedload(Round.base_version).load_only(DatasetVersion.name),
+    joinedload(Round.version).load_only(DatasetVersion.name),
+)
 
 
-@routes.add("GET", "/datasets", "dataset:read")
-def list_datasets(limit: Limit = 50, cursor: Cursor = None) -> Page:
+class StartRound(Body):
+    reason: Message = ""
+
+
+@routes.add("GET", "/datasets", "dataset:read", response_model=Page[DatasetItem])
+def list_datasets(limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     with session() as db:
-        rows, following = page(db, select(Dataset), Dataset.id, limit, cursor)
-        return Page(items=[_dataset(row) for row in rows], next=following)
+        return page(db, select(Dataset).options(_HEAD), Dataset.id, limit, cursor, _dataset)
 
 
-@routes.add("GET", "/datasets/{name}", "dataset:read")
+@routes.add("GET", "/datasets/{name}", "dataset:read", response_model=DatasetItem)
 def show_dataset(name: str) -> dict[str, Any]:
     with session() as db:
         return _dataset(get_dataset(db, name))
 
 
-@routes.add("GET", "/datasets/{name}/versions", "dataset:read")
-def list_versions(name: str, caller: Caller, limit: Limit = 50, cursor: Cursor = None) -> Page:
+@routes.add("GET", "/datasets/{name}/versions", "dataset:read", response_model=Page[VersionItem])
+def list_versions(name: str, caller: Caller, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     """Shared versions, and the caller's own personal ones; newest first."""
     with session() as db:
         dataset = get_dataset(db, name)
-        wanted = select(DatasetVersion).where(
-            DatasetVersion.dataset_id == dataset.id,
-            DatasetVersion.personal_to.is_(None) | (DatasetVersion.personal_to == caller.name),
-        )
-        rows, following = page(db, wanted, DatasetVersion.id, limit, cursor)
-        return Page(items=[_version(row) for row in rows], next=following)
+        visible = DatasetVersion.personal_to.is_(None) | (DatasetVersion.personal_to == caller.name)
+        wanted = select(DatasetVersion).where(DatasetVersion.dataset_id == dataset.id, visible).options(_PARENTS)
+        return page(db, wanted, DatasetVersion.id, limit, cursor, lambda row: _version(row, caller.name))
 
 
-@routes.add("GET", "/datasets/{name}/batches", "batch:read")
-def list_batches(name: str, limit: Limit = 50, cursor: Cursor = None) -> Page:
+@routes.add("GET", "/datasets/{name}/batches", "batch:read", response_model=Page[BatchItem])
+def list_batches(name: str, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     with session() as db:
         wanted = select(Batch).where(Batch.dataset_id == get_dataset(db, name).id)
-        rows, following = page(db, wanted, Batch.id, limit, cursor)
-        items = [
-            {
-                "name": row.name,
-                "samples": row.samples,
-                "tree": row.tree,
-                "owner": row.owner,
-                "created_at": row.created_at,
-            }
-            for row in rows
-        ]
-        return Page(items=items, next=following)
+        return page(db, wanted, Batch.id, limit, cursor, _batch)
 
 
-@routes.add("GET", "/datasets/{name}/rounds", "round:read")
-def list_rounds(name: str, limit: Limit = 50, cursor: Cursor = None) -> Page:
+@routes.add("GET", "/datasets/{name}/rounds", "round:read", response_model=Page[RoundItem])
+def list_rounds(name: str, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     """The dataset's rounds with their figures, newest first."""
     with session() as db:
-        wanted = select(Round).where(Round.dataset_id == get_dataset(db, name).id)
-        rows, following = page(db, wanted, Round.id, limit, cursor)
-        return Page(items=[_round(row) for row in rows], next=following)
+        wanted = select(Round).where(Round.dataset_id == get_dataset(db, name).id).options(*_VERSIONS_OF_ROUND)
+        return page(db, wanted, Round.id, limit, cursor, _round)
 
 
-@routes.add("POST", "/datasets/{name}/rounds", "round:start", status_code=202)
+@routes.add("POST", "/datasets/{name}/rounds", "round:start", status_code=202, answers=RoundOpened, errors=(409,))
 def start_round(name: str, wanted: StartRound, caller: Caller, key: Key = None) -> JSONResponse:
     """Start a round by hand with what is confirmed so far; 409 while another is open."""
     with session() as db:
@@ -89,7 +83,7 @@ def start_round(name: str, wanted: StartRound, caller: Caller, key: Key = None) 
         return once(db, caller, key, f"POST /datasets/{name}/rounds", wanted.model_dump(), do, 202)
 
 
-@routes.add("GET", "/datasets/{name}/progress", "round:read")
+@routes.add("GET", "/datasets/{name}/progress", "round:read", response_model=Progress)
 def show_progress(name: str, caller: Caller) -> dict[str, Any]:
     """Labels against the training policy's threshold, with its reason, and the caller's own count."""
     with session() as db:
@@ -108,7 +102,17 @@ def _dataset(row: Dataset) -> dict[str, Any]:
     }
 
 
-def _version(row: DatasetVersion) -> dict[str, Any]:
+def _batch(row: Batch) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "samples": row.samples,
+        "tree": row.tree,
+        "owner": row.owner,
+        "created_at": row.created_at,
+    }
+
+
+def _version(row: DatasetVersion, user: str) -> dict[str, Any]:
     return {
         "name": row.name,
         "tree": row.tree,
@@ -116,7 +120,7 @@ def _version(row: DatasetVersion) -> dict[str, Any]:
         "bytes": row.bytes,
         "message": row.message,
         "provenance": row.provenance,
-        "parents": [parent.name for parent in row.parents],
+        "parents": [parent.name for parent in row.parents if parent.personal_to in (None, user)],
         "owner": row.owner,
         "created_at": row.created_at,
     }

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import BaseModel, Field
+from pydantic import Field
 from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 
 from learnloop.database import Event, EventDelivery, session
-from learnloop.errors import PreconditionFailed
 from learnloop.events.log import after, events_of, newest, topic_of_user
 from learnloop.events.preferences import choose, chosen
 from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
+from learnloop_airflow.api.etags import IfMatch, etag_of, require
+from learnloop_airflow.api.fields import Body
 from learnloop_airflow.api.live import For, told
-from learnloop_airflow.api.paging import Cursor, Limit, Page, page
+from learnloop_airflow.api.paging import Cursor, Limit, page
 from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.shapes import NotificationsItem, Page, ToldItem
 
 routes = Routes()
 
 EventId = Annotated[int | None, Query(ge=0, lt=2**63)]
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^[0-9]{1,18}$")]
-IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=200)]
 
 
-class Notifications(BaseModel):
+class Notifications(Body):
     """Where you are told of events, beside the stream; of which kinds."""
 
     mail: str | None = Field(default=None, max_length=320)
@@ -38,16 +37,15 @@ class Notifications(BaseModel):
     kinds: list[str] = Field(default=["admitted", "needs_answer", "finished", "failed"], max_length=10)
 
 
-@routes.add("GET", "/events", "session:read")
-def list_events(caller: Caller, limit: Limit = 50, cursor: Cursor = None) -> Page:
+@routes.add("GET", "/events", "session:read", response_model=Page[ToldItem])
+def list_events(caller: Caller, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     """What you were told, newest first, and where it was sent."""
     with session() as db:
-        rows, following = page(db, events_of(caller.name), Event.id, limit, cursor)
-        sent: dict[int, list[EventDelivery]] = {}
-        for delivery in db.scalars(select(EventDelivery).where(EventDelivery.event_id.in_([row.id for row in rows]))):
-            sent.setdefault(delivery.event_id, []).append(delivery)
-        items = [{**_event(row), "sent": [_delivery(one) for one in sent.get(row.id, ())]} for row in rows]
-        return Page(items=items, next=following)
+        found = page(db, events_of(caller.name), Event.id, limit, cursor, _event)
+        sent: dict[int, list[dict[str, Any]]] = {item["id"]: [] for item in found["items"]}
+        for delivery in db.scalars(select(EventDelivery).where(EventDelivery.event_id.in_(sent))):
+            sent[delivery.event_id].append(_delivery(delivery))
+        return {**found, "items": [{**item, "sent": sent[item["id"]]} for item in found["items"]]}
 
 
 @routes.add("GET", "/events/stream", "session:read", response_class=EventSourceResponse)
@@ -70,22 +68,21 @@ async def stream_events(
         yield event
 
 
-@routes.add("GET", "/session/notifications", "session:read")
+@routes.add("GET", "/session/notifications", "session:read", response_model=NotificationsItem)
 def get_notifications(caller: Caller, response: Response) -> dict[str, Any]:
     with session() as db:
         found = _chosen(db, caller.name)
-    response.headers["ETag"] = _etag(found)
+    response.headers["ETag"] = etag_of(found)
     return found
 
 
-@routes.add("PUT", "/session/notifications", "session:write")
+@routes.add("PUT", "/session/notifications", "session:write", response_model=NotificationsItem, errors=(412,))
 def put_notifications(
     wanted: Notifications, caller: Caller, response: Response, if_match: IfMatch = None
 ) -> dict[str, Any]:
     """Choose; with ``If-Match`` only if they are still what you saw."""
     with session() as db:
-        if if_match not in (None, "*") and if_match != _etag(_chosen(db, caller.name)):
-            raise PreconditionFailed("your notifications were changed meanwhile: look at them again, then change them")
+        require(if_match, etag_of(_chosen(db, caller.name)), "what you chose")
         choose(
             db,
             caller.name,
@@ -95,7 +92,7 @@ def put_notifications(
             webhook_hosts=settings().webhook_hosts,
         )
         found = _chosen(db, caller.name)
-    response.headers["ETag"] = _etag(found)
+    response.headers["ETag"] = etag_of(found)
     return found
 
 
@@ -107,10 +104,6 @@ def _newest(name: str) -> int:
 def _chosen(db: Any, name: str) -> dict[str, Any]:
     found = chosen(db, name)
     return {"mail": found.mail, "webhook": found.webhook, "kinds": list(found.kinds)}
-
-
-def _etag(shown: dict[str, Any]) -> str:
-    return f'"{hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()[:32]}"'
 
 
 def _event(row: Event) -> dict[str, Any]:

@@ -4,38 +4,44 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import Field
 from sqlalchemy import func, select
 
 from learnloop.database import Dataset, Lock, session
 from learnloop.datasets import locks
 from learnloop.datasets.branches import open_branches
 from learnloop.datasets.versions import get_dataset
-from learnloop.datasets.waiting import line_of, request_write, withdraw
+from learnloop.datasets.waiting import Place, line_of, request_write, withdraw
 from learnloop.errors import NotFound, PermissionDenied
 from learnloop.permissions import Principal
 from learnloop_airflow.api.auth import Caller
+from learnloop_airflow.api.fields import WHOLE, Body, line
 from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.shapes import Leases, LockItem, Released, Withdrawn
 
 routes = Routes()
 
 
-class WantedLock(BaseModel):
-    seconds: int = Field(default=3600, ge=1, le=30 * 86400)
-    purpose: str = Field(default="", max_length=200)
-    priority: int = Field(default=0, ge=-100, le=100)
+Seconds = Annotated[int, Field(ge=1, le=30 * 86400), WHOLE]
+Line = Annotated[str, line(most=200)]
+
+
+class WantedLock(Body):
+    seconds: Seconds = 3600
+    purpose: Line = ""
+    priority: Annotated[int, Field(ge=-100, le=100), WHOLE] = 0
     wait: bool = False
-    key: str = Field(default="", max_length=200)
+    key: Line = ""
 
 
-class Renewal(BaseModel):
-    seconds: int = Field(default=3600, ge=1, le=30 * 86400)
+class Renewal(Body):
+    seconds: Seconds = 3600
 
 
-@routes.add("GET", "/datasets/{name}/locks", "dataset:read")
+@routes.add("GET", "/datasets/{name}/locks", "dataset:read", response_model=Leases)
 def show_locks(name: str) -> dict[str, Any]:
     """The live leases of a dataset, the line for its write lock, and its open branches."""
     with session() as db:
@@ -51,7 +57,14 @@ def show_locks(name: str) -> dict[str, Any]:
         }
 
 
-@routes.add("POST", "/datasets/{name}/lock", "dataset:write")
+@routes.add(
+    "POST",
+    "/datasets/{name}/lock",
+    "dataset:write",
+    answers=LockItem,
+    responses={202: {"model": Place, "description": "A place in line"}},
+    errors=(409, 423),
+)
 def take_lock(name: str, wanted: WantedLock, caller: Caller) -> JSONResponse:
     """Take the write lock: 200 with its token, 423 saying who holds it; with ``wait``, 202 with a place in line.
 
@@ -76,7 +89,7 @@ def take_lock(name: str, wanted: WantedLock, caller: Caller) -> JSONResponse:
         return _answer(asdict(got), 202)
 
 
-@routes.add("POST", "/datasets/{name}/lock/{token}/renew", "dataset:write")
+@routes.add("POST", "/datasets/{name}/lock/{token}/renew", "dataset:write", answers=LockItem, errors=(409,))
 def renew_lock(name: str, token: int, wanted: Renewal, caller: Caller) -> JSONResponse:
     with session() as db:
         dataset = get_dataset(db, name)
@@ -84,7 +97,7 @@ def renew_lock(name: str, token: int, wanted: Renewal, caller: Caller) -> JSONRe
         return _answer(_lock(locks.renew(db, dataset, token, timedelta(seconds=wanted.seconds))), 200)
 
 
-@routes.add("DELETE", "/datasets/{name}/lock/{token}", "dataset:write")
+@routes.add("DELETE", "/datasets/{name}/lock/{token}", "dataset:write", response_model=Released)
 def release_lock(name: str, token: int, caller: Caller) -> dict[str, Any]:
     """Give one's write lock back; an admin may give back anybody's."""
     with session() as db:
@@ -96,7 +109,7 @@ def release_lock(name: str, token: int, caller: Caller) -> dict[str, Any]:
         return {"released": locks.release(db, dataset, token)}
 
 
-@routes.add("DELETE", "/datasets/{name}/line/{request_id}", "dataset:write")
+@routes.add("DELETE", "/datasets/{name}/line/{request_id}", "dataset:write", response_model=Withdrawn)
 def leave_line(name: str, request_id: int, caller: Caller) -> dict[str, Any]:
     """Give one's place in line up."""
     with session() as db:
@@ -108,6 +121,7 @@ def leave_line(name: str, request_id: int, caller: Caller) -> dict[str, Any]:
 
 
 def _held(dataset: Dataset, token: int) -> Any:
+    token = token if 0 < token < 2**63 else 0  # no write lock has 0
     return select(Lock).where(Lock.dataset_id == dataset.id, Lock.mode == "write", Lock.token == token)
 
 

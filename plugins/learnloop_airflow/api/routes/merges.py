@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import Field
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
 
 from learnloop.database import MergeConflict, MergeRequest, session
 from learnloop.datasets.history import visible_version
@@ -16,7 +18,7 @@ from learnloop.datasets.merge.requests import (
     cancel_merge,
     complete_merge,
     get_merge,
-    list_merges,
+    hold_merge,
     open_merge,
     resolve_all,
 )
@@ -25,36 +27,58 @@ from learnloop.datasets.merge.words import in_words
 from learnloop.datasets.store import Store
 from learnloop.datasets.versions import get_dataset
 from learnloop.settings import settings
+from learnloop_airflow.api import conflict_view
 from learnloop_airflow.api.auth import Caller
-from learnloop_airflow.api.conflict_view import POLICY, page
+from learnloop_airflow.api.etags import IfMatch, etag_of, require
+from learnloop_airflow.api.fields import Body, Message, line
+from learnloop_airflow.api.paging import Cursor, Limit, page
 from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.shapes import MergeAnswer, MergeDetails, MergeItem, Page
 
 routes = Routes()
 
 Strategy = Literal["ours", "theirs", "newest", "most_agreed"]
 
 
-class NewMerge(BaseModel):
-    version: str = Field(min_length=1, max_length=400)
+_UNANSWERED: dict[int | str, Any] = {202: {"model": MergeAnswer, "description": "Conflicts wait for an answer"}}
+_TOLD = (MergeRequest.dataset, MergeRequest.ours, MergeRequest.theirs, MergeRequest.base, MergeRequest.version)
+_LOADED = [joinedload(told) for told in _TOLD]
+
+
+class NewMerge(Body):
+    version: Annotated[str, line(least=1, most=400)]
     strategy: Strategy | None = None
-    message: str = Field(default="", max_length=2000)
+    message: Message = ""
 
 
-class Answers(BaseModel):
+ConflictId = Annotated[str, Field(pattern="^[1-9][0-9]{0,8}$")]
+
+
+class Answers(Body):
     """Answers by conflict id; ``strategy`` for those that are left."""
 
-    answers: dict[int, Literal["ours", "theirs", "base"]] = Field(default={}, max_length=10_000)
+    answers: dict[ConflictId, Literal["ours", "theirs", "base"]] = Field(
+        default={}, max_length=10_000, json_schema_extra={"additionalProperties": False}
+    )
     strategy: Strategy | None = None
 
 
-@routes.add("GET", "/datasets/{name}/merges", "dataset:read")
-def show_merges(name: str, state: Literal["open", "merged", "cancelled", "all"] = "open") -> dict[str, Any]:
+@routes.add("GET", "/datasets/{name}/merges", "dataset:read", response_model=Page[MergeItem])
+def show_merges(
+    name: str,
+    state: Literal["open", "merged", "cancelled", "all"] = "open",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """The dataset's merge requests in one state, newest first."""
     with session() as db:
-        found = list_merges(db, get_dataset(db, name), state=None if state == "all" else state)
-        return {"items": [_merge(row) for row in found], "next": None}
+        wanted = select(MergeRequest).where(MergeRequest.dataset_id == get_dataset(db, name).id).options(*_LOADED)
+        if state != "all":
+            wanted = wanted.where(MergeRequest.state == state)
+        return page(db, wanted, MergeRequest.id, limit, cursor, _merge)
 
 
-@routes.add("POST", "/merges", "dataset:merge")
+@routes.add("POST", "/merges", "dataset:merge", answers=MergeAnswer, responses=_UNANSWERED, errors=(404, 409, 423))
 def ask_for_merge(wanted: NewMerge, caller: Caller) -> JSONResponse:
     """Merge a version into its dataset's head; what conflicts stays in an open request unless a strategy answers it."""
     with session() as db:
@@ -66,39 +90,52 @@ def ask_for_merge(wanted: NewMerge, caller: Caller) -> JSONResponse:
         return _completed(db, store, merge, caller.name)
 
 
-@routes.add("GET", "/merges/{merge_id}", "dataset:read")
-def show_merge(merge_id: int) -> dict[str, Any]:
-    """A merge with its conflicts: the three values of each, advice with its reason, the answer if there is one."""
+@routes.add("GET", "/merges/{merge_id}", "dataset:read", response_model=MergeDetails)
+def show_merge(merge_id: int, response: Response) -> dict[str, Any]:
+    """A merge with its conflicts: the three values of each, advice with its reason, the answer if there is one.
+
+    Its ``ETag`` is what ``If-Match`` of an answer or a cancellation is compared with.
+    """
     with session() as db:
-        merge = get_merge(db, merge_id)
-        return {**_merge(merge), "conflicts": [_conflict(row) for row in conflicts_of(db, merge)]}
+        shown = _details(db, get_merge(db, merge_id))
+        response.headers["ETag"] = etag_of(shown)
+        return shown
 
 
-@routes.add("GET", "/merges/{merge_id}/view", "dataset:read")
+@routes.add("GET", "/merges/{merge_id}/view", "dataset:read", response_class=HTMLResponse)
 def view_merge(merge_id: int) -> Response:
     """The conflict view: a page on which a person answers."""
     with session() as db:
-        merge = get_merge(db, merge_id)
-        made = page(_merge(merge), [_conflict(row) for row in conflicts_of(db, merge)])
-        return HTMLResponse(made, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-store"})
+        shown = _details(db, get_merge(db, merge_id))
+        made = conflict_view.page(shown, shown["conflicts"], etag_of(shown))
+        headers = {"Content-Security-Policy": conflict_view.POLICY, "Cache-Control": "no-store"}
+        return HTMLResponse(made, headers=headers)
 
 
-@routes.add("POST", "/merges/{merge_id}/answers", "dataset:merge")
-def answer(merge_id: int, wanted: Answers, caller: Caller) -> JSONResponse:
+@routes.add(
+    "POST",
+    "/merges/{merge_id}/answers",
+    "dataset:merge",
+    answers=MergeAnswer,
+    responses=_UNANSWERED,
+    errors=(409, 412, 423),
+)
+def answer(merge_id: int, wanted: Answers, caller: Caller, if_match: IfMatch = None) -> JSONResponse:
     """Answer conflicts, one by one or by strategy; merges when none is left."""
     with session() as db:
-        store, merge = Store(settings().store), get_merge(db, merge_id)
+        store, merge = Store(settings().store), _as_seen(db, merge_id, if_match)
         for conflict_id, choice in wanted.answers.items():
-            answer_conflict(db, merge, conflict_id, choice, by=caller.name)
+            answer_conflict(db, merge, int(conflict_id), choice, by=caller.name)
         if wanted.strategy is not None:
             resolve_all(db, merge, wanted.strategy, by=caller.name)
         return _completed(db, store, merge, caller.name)
 
 
-@routes.add("DELETE", "/merges/{merge_id}", "dataset:merge")
-def cancel(merge_id: int, caller: Caller) -> dict[str, Any]:
+@routes.add("DELETE", "/merges/{merge_id}", "dataset:merge", response_model=MergeItem, errors=(409, 412))
+def cancel(merge_id: int, caller: Caller, if_match: IfMatch = None) -> dict[str, Any]:
+    """Give a merge up; again does no harm."""
     with session() as db:
-        merge = get_merge(db, merge_id)
+        merge = _as_seen(db, merge_id, if_match)
         cancel_merge(db, merge, by=caller.name)
         return _merge(merge)
 
@@ -111,7 +148,21 @@ def _completed(db: Any, store: Store, merge: MergeRequest, by: str) -> JSONRespo
         "unanswered": result.unanswered,
         "notes": list(result.notes),
     }
-    return JSONResponse(jsonable_encoder(body), status_code=200 if result.version is not None else 202)
+    headers = {"ETag": etag_of(_details(db, merge))}
+    return JSONResponse(jsonable_encoder(body), 200 if result.version is not None else 202, headers)
+
+
+def _as_seen(db: Any, merge_id: int, if_match: str | None) -> MergeRequest:
+    """The merge, if it is as ``if_match`` says; nobody else changes it until the transaction ends."""
+    merge = get_merge(db, merge_id)
+    if if_match is not None:
+        hold_merge(db, merge)
+        require(if_match, etag_of(_details(db, merge)), f"merge {merge_id}")
+    return merge
+
+
+def _details(db: Any, merge: MergeRequest) -> dict[str, Any]:
+    return {**_merge(merge), "conflicts": [_conflict(row) for row in conflicts_of(db, merge)]}
 
 
 def _merge(row: MergeRequest) -> dict[str, Any]:

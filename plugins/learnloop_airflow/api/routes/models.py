@@ -6,8 +6,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import Path
-from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import Field
 from sqlalchemy import select
 
 from learnloop.database import Decision, Deployment, PolicyEvaluation, session
@@ -17,37 +16,50 @@ from learnloop.models import registry
 from learnloop.models.comparison import scores_of, side_by_side
 from learnloop.models.promotion import promote, roll_back
 from learnloop_airflow.api.auth import Caller
-from learnloop_airflow.api.paging import Cursor, Limit, Page, page
-from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.fields import TEXT, WHOLE, Body
+from learnloop_airflow.api.paging import Cursor, Limit, page
+from learnloop_airflow.api.routing import Lines, Routes
+from learnloop_airflow.api.shapes import (
+    DecisionItem,
+    DeploymentItem,
+    EvaluationItem,
+    Models,
+    ModelVersionDetails,
+    ModelVersions,
+    MovedAliases,
+    Page,
+    SideBySide,
+)
 from learnloop_airflow.api.streaming import Progress, stream
 
 routes = Routes()
 
 Version = Annotated[int, Path(ge=1, lt=2**31)]
-Reason = Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")]
+Number = Annotated[int, Field(ge=1, lt=2**31), WHOLE]
+Reason = Annotated[str, Field(max_length=2000, pattern=TEXT)]
 
 
-class Promotion(BaseModel):
+class Promotion(Body):
     """``version`` is what the alias, and ``current``, shall serve."""
 
-    version: int = Field(ge=1, lt=2**31)
+    version: Number
     reason: Reason = ""
 
 
-class Rollback(BaseModel):
+class Rollback(Body):
     """``seen``: the version that is served now and shall be no longer; a call that comes twice then rolls back once."""
 
-    seen: int | None = Field(default=None, ge=1, lt=2**31)
+    seen: Number | None = None
     reason: Reason = ""
 
 
-@routes.add("GET", "/models", "model:read")
+@routes.add("GET", "/models", "model:read", response_model=Models)
 def list_models() -> dict[str, Any]:
     """The models that have a version, by name: a dataset's models bear its name."""
     return {"items": [{"name": name} for name in registry.names()]}
 
 
-@routes.add("GET", "/models/{name}/versions", "model:read")
+@routes.add("GET", "/models/{name}/versions", "model:read", response_model=ModelVersions)
 def list_versions(name: str) -> dict[str, Any]:
     """All versions of a model, the newest first: aliases, metrics, what each was trained from."""
     found = registry.list_versions(name)
@@ -56,7 +68,7 @@ def list_versions(name: str) -> dict[str, Any]:
     return {"items": [_version(version) for version in found]}
 
 
-@routes.add("GET", "/models/{name}/versions/{version}", "model:read")
+@routes.add("GET", "/models/{name}/versions/{version}", "model:read", response_model=ModelVersionDetails)
 def show_version(name: str, version: Version) -> dict[str, Any]:
     """One version, with all that its evaluation measured."""
     found = registry.get_version(name, version)
@@ -64,7 +76,7 @@ def show_version(name: str, version: Version) -> dict[str, Any]:
         return {**_version(found), "scores": scores_of(db, found)}
 
 
-@routes.add("GET", "/models/{name}/compare/{before}/{after}", "model:read")
+@routes.add("GET", "/models/{name}/compare/{before}/{after}", "model:read", response_model=SideBySide)
 def compare_versions(name: str, before: Version, after: Version) -> dict[str, Any]:
     """Two versions side by side: figures, accuracy by class, confusion, and what the second changes."""
     old, new = registry.get_version(name, before), registry.get_version(name, after)
@@ -72,48 +84,30 @@ def compare_versions(name: str, before: Version, after: Version) -> dict[str, An
         return {"model": name, **side_by_side(db, old, new)}
 
 
-@routes.add("GET", "/models/{name}/decisions", "model:read")
-def list_decisions(name: str, limit: Limit = 50, cursor: Cursor = None) -> Page:
+@routes.add("GET", "/models/{name}/decisions", "model:read", response_model=Page[DecisionItem])
+def list_decisions(name: str, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     """What the gate, structure optimisation and people decided about a dataset's models, with their reasons."""
     with session() as db:
         wanted = select(Decision).where(Decision.dataset_id == get_dataset(db, name).id)
-        rows, following = page(db, wanted, Decision.id, limit, cursor)
-        items = [
-            {
-                "kind": row.kind,
-                "run_id": row.run_id,
-                "accepted": row.accepted,
-                "reason": row.reason,
-                "comparison": row.comparison,
-                "owner": row.owner,
-                "created_at": row.created_at,
-            }
-            for row in rows
-        ]
-        return Page(items=items, next=following)
+        return page(db, wanted, Decision.id, limit, cursor, _decision)
 
 
-@routes.add("GET", "/datasets/{name}/policy/evaluations", "round:read")
-def list_evaluations(name: str, limit: Limit = 50, cursor: Cursor = None) -> Page:
+@routes.add("GET", "/datasets/{name}/policy/evaluations", "round:read", response_model=Page[EvaluationItem])
+def list_evaluations(name: str, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     """Each time the training policy was asked whether a round is due: what it said, and why. Newest first."""
     with session() as db:
         wanted = select(PolicyEvaluation).where(PolicyEvaluation.dataset_id == get_dataset(db, name).id)
-        rows, following = page(db, wanted, PolicyEvaluation.id, limit, cursor)
-        items = [
-            {"due": row.due, "reason": row.reason, "facts": row.facts, "created_at": row.created_at} for row in rows
-        ]
-        return Page(items=items, next=following)
+        return page(db, wanted, PolicyEvaluation.id, limit, cursor, _evaluation)
 
 
-@routes.add("GET", "/deployments", "deployment:read")
-def list_deployments(limit: Limit = 50, cursor: Cursor = None) -> Page:
+@routes.add("GET", "/deployments", "deployment:read", response_model=Page[DeploymentItem])
+def list_deployments(limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     with session() as db:
-        rows, following = page(db, select(Deployment), Deployment.id, limit, cursor)
-        return Page(items=[_deployment(row) for row in rows], next=following)
+        return page(db, select(Deployment), Deployment.id, limit, cursor, _deployment)
 
 
-@routes.add("PUT", "/deployments/{name}/{alias}", "model:deploy")
-def put_deployment(name: str, alias: str, wanted: Promotion, caller: Caller) -> StreamingResponse:
+@routes.add("PUT", "/deployments/{name}/{alias}", "model:deploy", result=MovedAliases)
+def put_deployment(name: str, alias: str, wanted: Promotion, caller: Caller) -> Lines:
     """Promote: serve a version under an alias, and as ``current``; answers when every server has it. Again does no harm."""
 
     def work(progress: Progress) -> dict[str, Any]:
@@ -123,8 +117,8 @@ def put_deployment(name: str, alias: str, wanted: Promotion, caller: Caller) -> 
     return stream(work)
 
 
-@routes.add("POST", "/deployments/{name}/{alias}/rollback", "model:deploy")
-def post_rollback(name: str, alias: str, wanted: Rollback, caller: Caller) -> StreamingResponse:
+@routes.add("POST", "/deployments/{name}/{alias}/rollback", "model:deploy", result=MovedAliases)
+def post_rollback(name: str, alias: str, wanted: Rollback, caller: Caller) -> Lines:
     """Serve again what was served before under an alias; answers when every server does."""
 
     def work(progress: Progress) -> dict[str, Any]:
@@ -132,6 +126,22 @@ def post_rollback(name: str, alias: str, wanted: Rollback, caller: Caller) -> St
         return {"moved": [asdict(one) for one in moved]}
 
     return stream(work)
+
+
+def _decision(row: Decision) -> dict[str, Any]:
+    return {
+        "kind": row.kind,
+        "run_id": row.run_id,
+        "accepted": row.accepted,
+        "reason": row.reason,
+        "comparison": row.comparison,
+        "owner": row.owner,
+        "created_at": row.created_at,
+    }
+
+
+def _evaluation(row: PolicyEvaluation) -> dict[str, Any]:
+    return {"due": row.due, "reason": row.reason, "facts": row.facts, "created_at": row.created_at}
 
 
 def _version(found: registry.RegisteredVersion) -> dict[str, Any]:

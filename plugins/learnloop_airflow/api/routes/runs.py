@@ -15,6 +15,7 @@ from learnloop.events.progress import of_run
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.live import For, told
 from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.shapes import RunProgress
 
 routes = Routes()
 
@@ -29,7 +30,7 @@ def existing(dag_id: Id, run_id: Id) -> None:
     _progress(dag_id, run_id)
 
 
-@routes.add("GET", "/runs/{dag_id}/{run_id}/progress", "pipeline:read")
+@routes.add("GET", "/runs/{dag_id}/{run_id}/progress", "pipeline:read", response_model=RunProgress)
 def get_progress(dag_id: Id, run_id: Id) -> dict[str, Any]:
     """The run's state; each task's state, times, and what its job last said of its progress."""
     return _progress(dag_id, run_id)

@@ -16,17 +16,18 @@ from learnloop.errors import NotAuthenticated
 from learnloop_airflow.api import tokens
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.shapes import Health, LoggedOut, Refreshed, SessionItem
 
 routes = Routes()
 
 
-@routes.add("GET", "/session", "session:read")
+@routes.add("GET", "/session", "session:read", response_model=SessionItem)
 def who_am_i(caller: Caller) -> dict[str, Any]:
     """The caller's name, roles, and what they may do."""
     return {"name": caller.name, "roles": sorted(caller.roles), "permissions": sorted(caller.permissions)}
 
 
-@routes.add("POST", "/session/refresh", "session:write")
+@routes.add("POST", "/session/refresh", "session:write", answers=Refreshed)
 async def refresh(request: Request, caller: Caller) -> JSONResponse:
     """A new token for one that is still valid, which ends. A browser gets it as its login cookie, and never sees it."""
     borne = tokens.presented(request)
@@ -42,7 +43,7 @@ async def refresh(request: Request, caller: Caller) -> JSONResponse:
     return answer
 
 
-@routes.add("POST", "/session/logout", "session:write")
+@routes.add("POST", "/session/logout", "session:write", answers=LoggedOut)
 async def logout(request: Request) -> JSONResponse:
     """Revoke every token that this request bears: header and cookie."""
     await run_in_threadpool(tokens.end_all, request)
@@ -51,7 +52,7 @@ async def logout(request: Request) -> JSONResponse:
     return answer
 
 
-@routes.add("GET", "/health", "session:read")
+@routes.add("GET", "/health", "session:read", response_model=Health)
 def health() -> dict[str, str]:
     """Answers when the API can read its database."""
     with session() as db:

@@ -4,51 +4,52 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from learnloop.database import session
-from learnloop.datasets.gc import GRACE, collect
+from learnloop.datasets.gc import GRACE, Collection, collect
 from learnloop.datasets.history import visible_version
 from learnloop.datasets.remotes import fetch, open_remote, push, repair, verify
-from learnloop.datasets.remotes.verify import trees_of
-from learnloop.datasets.space import space
+from learnloop.datasets.remotes.transfer import Transferred
+from learnloop.datasets.remotes.verify import Report, trees_of
+from learnloop.datasets.space import Space, space
 from learnloop.datasets.store import Store
 from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
-from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.fields import WHOLE, Body, line
+from learnloop_airflow.api.routing import Lines, Routes
 from learnloop_airflow.api.streaming import Progress, stream
 
 routes = Routes()
 
 
-class Collect(BaseModel):
+class Collect(Body):
     dry_run: bool = False
     grace_hours: float = Field(default=GRACE.total_seconds() / 3600, ge=1, le=24 * 3650, allow_inf_nan=False)
 
 
-class Versions(BaseModel):
+class Versions(Body):
     """Versions by name; empty: all, and all batches."""
 
-    versions: list[str] = Field(default=[], max_length=1000)
+    versions: list[Annotated[str, line(least=1, most=400)]] = Field(default=[], max_length=1000)
 
 
 class Verify(Versions):
-    sample: int | None = Field(default=None, ge=1)
+    sample: Annotated[int, Field(ge=1, le=2**53), WHOLE] | None = None
     repair: bool = False
 
 
-@routes.add("GET", "/storage/space", "storage:read")
+@routes.add("GET", "/storage/space", "storage:read", response_model=Space)
 def show_space() -> dict[str, Any]:
     """Bytes by tier, dataset and user."""
     with session() as db:
         return asdict(space(db, Store(settings().store)))
 
 
-@routes.add("POST", "/storage/gc", "storage:write")
-def collect_garbage(wanted: Collect) -> StreamingResponse:
+@routes.add("POST", "/storage/gc", "storage:write", result=Collection)
+def collect_garbage(wanted: Collect) -> Lines:
     """Delete objects that nothing needs and nobody touched for the grace period; progress as lines of JSON."""
 
     def work(progress: Progress) -> dict[str, Any]:
@@ -58,8 +59,8 @@ def collect_garbage(wanted: Collect) -> StreamingResponse:
     return stream(work)
 
 
-@routes.add("POST", "/storage/verify", "storage:write")
-def verify_objects(wanted: Verify, caller: Caller) -> StreamingResponse:
+@routes.add("POST", "/storage/verify", "storage:write", result=Report)
+def verify_objects(wanted: Verify, caller: Caller) -> Lines:
     """Read objects, all or a sample, and name what is damaged or missing; ``repair`` fetches it from the remote."""
 
     def work(progress: Progress) -> dict[str, Any]:
@@ -73,8 +74,8 @@ def verify_objects(wanted: Verify, caller: Caller) -> StreamingResponse:
     return stream(work)
 
 
-@routes.add("POST", "/storage/push", "storage:write")
-def push_versions(wanted: Versions, caller: Caller) -> StreamingResponse:
+@routes.add("POST", "/storage/push", "storage:write", result=Transferred)
+def push_versions(wanted: Versions, caller: Caller) -> Lines:
     """Copy what the remote lacks to it; progress as lines of JSON."""
 
     def work(progress: Progress) -> dict[str, Any]:
@@ -84,8 +85,8 @@ def push_versions(wanted: Versions, caller: Caller) -> StreamingResponse:
     return stream(work)
 
 
-@routes.add("POST", "/storage/fetch", "storage:write")
-def fetch_versions(wanted: Versions, caller: Caller) -> StreamingResponse:
+@routes.add("POST", "/storage/fetch", "storage:write", result=Transferred)
+def fetch_versions(wanted: Versions, caller: Caller) -> Lines:
     """Copy what the store lacks from the remote; progress as lines of JSON."""
 
     def work(progress: Progress) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import mimetypes
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from learnloop.annotation import answers, queue
 from learnloop.database import AnnotationTask, session
@@ -16,42 +16,58 @@ from learnloop.datasets.versions import get_dataset
 from learnloop.errors import NotFound
 from learnloop.permissions import Principal
 from learnloop.settings import settings
+from learnloop_airflow.api import audited
 from learnloop_airflow.api.auth import Caller
+from learnloop_airflow.api.fields import TEXT, Body, line
 from learnloop_airflow.api.idempotency import Key, once
 from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.shapes import Received, Renewed, Skipped, TaskItem
 
 routes = Routes()
 
-Text = Field(default="", max_length=2000)
+Text = Annotated[str, Field(max_length=2000, pattern=TEXT)]
 
 
-class Answer(BaseModel):
-    label: str = Field(min_length=1, max_length=200)
+class Answer(Body):
+    label: Annotated[str, line(least=1, most=200)]
     seconds: float | None = Field(default=None, ge=0, le=86_400, allow_inf_nan=False)
-    comment: str = Text
+    comment: Text = ""
 
 
-class Skip(BaseModel):
-    reason: str = Text
+class Skip(Body):
+    reason: Text = ""
 
 
-@routes.add("POST", "/datasets/{name}/tasks/claim", "annotation:claim")
+@routes.add(
+    "POST",
+    "/datasets/{name}/tasks/claim",
+    "annotation:claim",
+    answers=TaskItem,
+    responses={204: {"description": "There is no task for the caller"}},
+)
 def claim_task(name: str, caller: Caller) -> Response:
     """Lease the next task to the caller; 204 when there is none for them."""
     with session() as db:
         dataset = get_dataset(db, name)
         lease = dataset.loop.get("quality", {}).get("lease_seconds", 300)
         task = queue.claim(db, dataset.id, caller.name, lease_seconds=lease)
+        audited.write_with(db, 204 if task is None else 200)
         return Response(status_code=204) if task is None else JSONResponse(_task(task))
 
 
-@routes.add("GET", "/tasks/{task_id}", "annotation:read")
+@routes.add("GET", "/tasks/{task_id}", "annotation:read", response_model=TaskItem)
 def show_task(task_id: int, caller: Caller) -> dict[str, Any]:
     with session() as db:
         return _task(_visible(queue.get_task(db, task_id), caller))
 
 
-@routes.add("GET", "/tasks/{task_id}/content", "annotation:read")
+@routes.add(
+    "GET",
+    "/tasks/{task_id}/content",
+    "annotation:read",
+    response_class=Response,
+    responses={200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}},
+)
 def show_content(task_id: int, caller: Caller) -> Response:
     """The sample's bytes, checked against their checksum."""
     with session() as db:
@@ -67,7 +83,7 @@ def show_content(task_id: int, caller: Caller) -> Response:
     return Response(Store(settings().store).read(name), media_type=_type_of(path), headers=headers)
 
 
-@routes.add("POST", "/tasks/{task_id}/annotation", "annotation:claim", status_code=201)
+@routes.add("POST", "/tasks/{task_id}/annotation", "annotation:claim", status_code=201, answers=Received, errors=(409,))
 def submit_answer(task_id: int, answer: Answer, caller: Caller, key: Key = None) -> JSONResponse:
     """Answer a task. What becomes of the answer is not said here: a gold task must look like any other."""
     with session() as db:
@@ -81,7 +97,7 @@ def submit_answer(task_id: int, answer: Answer, caller: Caller, key: Key = None)
         return once(db, caller, key, f"POST /tasks/{task_id}/annotation", answer.model_dump(), do, 201)
 
 
-@routes.add("POST", "/tasks/{task_id}/skip", "annotation:claim")
+@routes.add("POST", "/tasks/{task_id}/skip", "annotation:claim", answers=Skipped, errors=(409, 410))
 def skip_task(task_id: int, wanted: Skip, caller: Caller, key: Key = None) -> JSONResponse:
     """Give a task back, with a reason; the caller is not asked about it again."""
     with session() as db:
@@ -93,11 +109,12 @@ def skip_task(task_id: int, wanted: Skip, caller: Caller, key: Key = None) -> JS
         return once(db, caller, key, f"POST /tasks/{task_id}/skip", wanted.model_dump(), do, 200)
 
 
-@routes.add("POST", "/tasks/{task_id}/renew", "annotation:claim")
+@routes.add("POST", "/tasks/{task_id}/renew", "annotation:claim", response_model=Renewed, errors=(409, 410))
 def renew_lease(task_id: int, caller: Caller) -> dict[str, Any]:
     """Keep a claimed task for another lease."""
     with session() as db:
         task = queue.renew(db, task_id, caller.name)
+        audited.write_with(db, 200)
         return {"task_id": task_id, "lease_expires_at": _time(task.lease_expires_at)}
 
 

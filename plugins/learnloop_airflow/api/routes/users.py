@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
-
-from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from typing import Annotated, Any
 
 from learnloop.database import IssuedToken, session
-from learnloop.people.offboarding import find, offboard, successor
+from learnloop.people.offboarding import Report, find, offboard, successor
 from learnloop.settings import settings
 from learnloop_airflow.api import audited, tokens
 from learnloop_airflow.api.auth import Caller
-from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.fields import Body, line
+from learnloop_airflow.api.routing import Lines, Routes
 from learnloop_airflow.api.streaming import Progress, stream
 
 routes = Routes()
 
 
-class Leaving(BaseModel):
+Person = Annotated[str, line(least=1, most=250)]
+
+
+class Leaving(Body):
     """``to`` gets what is theirs, or ``archive``."""
 
-    name: str = Field(min_length=1, max_length=250)
-    to: str | None = Field(default=None, min_length=1, max_length=250)
+    name: Person
+    to: Person | None = None
     archive: bool = False
     dry_run: bool = False
 
 
-@routes.add("POST", "/users/offboard", "user:write")
-def offboard_user(leaving: Leaving, caller: Caller) -> StreamingResponse:
+@routes.add("POST", "/users/offboard", "user:write", result=Report, errors=(409,))
+def offboard_user(leaving: Leaving, caller: Caller) -> Lines:
     """Revoke somebody's tokens, give back what they hold, hand over what is theirs; again does no harm."""
     namespaces = settings().namespaces
     with session() as db:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Response
-from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from pydantic import BaseModel, Field
+from fastapi import Query
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from learnloop.database import DatasetVersion, session
 from learnloop.datasets.allowed import allowed_folder, refuse_links_out
-from learnloop.datasets.deletion import delete_version
-from learnloop.datasets.diff import diff
-from learnloop.datasets.history import lineage, show, visible_version
+from learnloop.datasets.deletion import Deletion, delete_version
+from learnloop.datasets.diff import VersionChanges, diff
+from learnloop.datasets.history import Lineage, VersionDetails, lineage, show, visible_version
 from learnloop.datasets.interop import dvc_file
 from learnloop.datasets.remote_source import is_url
 from learnloop.datasets.restore import restore
@@ -25,32 +24,37 @@ from learnloop.errors import InvalidInput
 from learnloop.permissions import authorize
 from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
+from learnloop_airflow.api.fields import Body, Message, line
 from learnloop_airflow.api.idempotency import Key, once
-from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.routing import Lines, Routes
+from learnloop_airflow.api.shapes import Restored, VersionMade
 from learnloop_airflow.api.streaming import Progress, stream
 
 routes = Routes()
 
-Message = Field(default="", max_length=2000)
-Path_ = Field(min_length=1, max_length=4000)
+Folder = Annotated[str, line(least=1, most=4000)]
 
 
-class NewSnapshot(BaseModel):
-    path: str = Path_
-    message: str = Message
+class NewSnapshot(Body):
+    path: Folder
+    message: Message = ""
 
 
-class Target(BaseModel):
-    target: str = Path_
+class Target(Body):
+    target: Folder
     writable: bool = True
 
 
-class Note(BaseModel):
-    message: str = Message
+class Note(Body):
+    message: Message = ""
 
 
-@routes.add("POST", "/snapshots", "dataset:write")
-def make_snapshot(wanted: NewSnapshot, caller: Caller) -> StreamingResponse:
+class Yaml(PlainTextResponse):
+    media_type = "application/yaml"
+
+
+@routes.add("POST", "/snapshots", "dataset:write", result=VersionMade)
+def make_snapshot(wanted: NewSnapshot, caller: Caller) -> Lines:
     """Make a version of a folder that the server can read; progress as lines of JSON. The same content is one version."""
     configured = settings()
     if is_url(wanted.path):
@@ -75,41 +79,41 @@ def make_snapshot(wanted: NewSnapshot, caller: Caller) -> StreamingResponse:
     return stream(work)
 
 
-@routes.add("GET", "/versions/{name}", "dataset:read")
+@routes.add("GET", "/versions/{name}", "dataset:read", response_model=VersionDetails)
 def show_version(name: str, caller: Caller) -> dict[str, Any]:
     """One version: content, who made it when and why, parents, children, rounds, who reads it."""
     with session() as db:
         return asdict(show(db, name, user=caller.name))
 
 
-@routes.add("GET", "/versions/{name}/lineage", "dataset:read")
+@routes.add("GET", "/versions/{name}/lineage", "dataset:read", response_model=Lineage)
 def show_lineage(name: str, caller: Caller) -> dict[str, Any]:
     """A version and what it came from, newest first."""
     with session() as db:
         return asdict(lineage(db, name, user=caller.name))
 
 
-@routes.add("GET", "/versions/{before}/diff/{after}", "dataset:read")
-def show_diff(before: str, after: str, caller: Caller, limit: int = 100) -> dict[str, Any]:
+@routes.add("GET", "/versions/{before}/diff/{after}", "dataset:read", response_model=VersionChanges)
+def show_diff(
+    before: str, after: str, caller: Caller, limit: Annotated[int, Query(ge=0, le=10_000)] = 100
+) -> dict[str, Any]:
     """Files and records that were added, removed or changed; counts are complete, lists have at most ``limit``."""
-    if not 0 <= limit <= 10_000:
-        raise InvalidInput(f"limit is {limit}; it must be from 0 to 10000")
     with session() as db:
         first, second = (visible_version(db, name, caller.name) for name in (before, after))
         return asdict(diff(Store(settings().store), first, second, limit=limit))
 
 
-@routes.add("GET", "/versions/{name}/dvc", "dataset:read")
-def show_dvc_file(name: str, caller: Caller) -> Response:
+@routes.add("GET", "/versions/{name}/dvc", "dataset:read", response_class=Yaml, errors=(409,))
+def show_dvc_file(name: str, caller: Caller) -> Yaml:
     """The version as a ``.dvc`` file, for the stock ``dvc pull``."""
     with session() as db:
         version = visible_version(db, name, caller.name)
         refuse_cold(db, version)
-        return PlainTextResponse(dvc_file(version), media_type="application/yaml")
+        return Yaml(dvc_file(version))
 
 
-@routes.add("POST", "/versions/{name}/restore", "workspace:write")
-def restore_version(name: str, wanted: Target, caller: Caller) -> StreamingResponse:
+@routes.add("POST", "/versions/{name}/restore", "workspace:write", result=Restored)
+def restore_version(name: str, wanted: Target, caller: Caller) -> Lines:
     """Put a version's files into a folder of the server's machine, whole or not at all; progress as lines of JSON."""
     configured = settings()
     target = allowed_folder(wanted.target, **configured.whose(caller.name))
@@ -131,7 +135,7 @@ def restore_version(name: str, wanted: Target, caller: Caller) -> StreamingRespo
     return stream(work)
 
 
-@routes.add("POST", "/versions/{name}/revert", "dataset:write", status_code=201)
+@routes.add("POST", "/versions/{name}/revert", "dataset:write", status_code=201, answers=VersionMade, errors=(409, 423))
 def revert_to(name: str, wanted: Note, caller: Caller, key: Key = None) -> JSONResponse:
     """Make an earlier version's content the newest; what came between stays in the history."""
     with session() as db:
@@ -142,7 +146,7 @@ def revert_to(name: str, wanted: Note, caller: Caller, key: Key = None) -> JSONR
         return once(db, caller, key, f"POST /versions/{name}/revert", wanted.model_dump(), do, 201)
 
 
-@routes.add("DELETE", "/versions/{name}", "workspace:write")
+@routes.add("DELETE", "/versions/{name}", "workspace:write", response_model=Deletion, errors=(409,))
 def delete(name: str, caller: Caller, dry_run: bool = False) -> dict[str, Any]:
     """Delete a version: one's own personal ones, or with ``dataset:delete`` any. Refused while anything refers to it."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Annotated, Any
 
-from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import Field
+from sqlalchemy.orm import joinedload
 
 from learnloop.database import DatasetVersion, Workspace, session
 from learnloop.datasets import workspaces
@@ -16,33 +16,38 @@ from learnloop.datasets.store import Store
 from learnloop.datasets.workspace_removal import discard, removed_at
 from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
-from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.fields import WHOLE, Body, Message, line
+from learnloop_airflow.api.routing import Lines, Routes
+from learnloop_airflow.api.shapes import Committed, Discarded, Page, WorkspaceItem
 from learnloop_airflow.api.streaming import Progress, stream
 
 routes = Routes()
 
 
-class NewWorkspace(BaseModel):
-    version: str = Field(min_length=1, max_length=400)
-    name: str = Field(min_length=1, max_length=63)
+class NewWorkspace(Body):
+    version: Annotated[str, line(least=1, most=400)]
+    name: Annotated[str, line(least=1, most=63)]
     writable: bool = True
     days: float | None = Field(default=None, gt=0, le=3650, allow_inf_nan=False)
 
 
-class Commit(BaseModel):
-    message: str = Field(default="", max_length=2000)
-    token: int | None = Field(default=None, ge=1)
+class Commit(Body):
+    message: Message = ""
+    token: Annotated[int, Field(ge=1, le=2**53), WHOLE] | None = None
 
 
-@routes.add("GET", "/workspaces", "workspace:write")
+@routes.add("GET", "/workspaces", "workspace:write", response_model=Page[WorkspaceItem])
 def list_mine(caller: Caller) -> dict[str, Any]:
     with session() as db:
-        items = [_workspace(db, row) for row in workspaces.list_workspaces(db, owner=caller.name)]
-        return {"items": items, "next": None}
+        now = clock(db)
+        rows = workspaces.list_workspaces(
+            db, joinedload(Workspace.dataset), joinedload(Workspace.base), owner=caller.name
+        )
+        return {"items": [_workspace(row, now) for row in rows], "next": None}
 
 
-@routes.add("POST", "/workspaces", "workspace:write")
-def create(wanted: NewWorkspace, caller: Caller) -> StreamingResponse:
+@routes.add("POST", "/workspaces", "workspace:write", result=WorkspaceItem)
+def create(wanted: NewWorkspace, caller: Caller) -> Lines:
     """A private checkout of a version in the caller's namespace; progress as lines of JSON."""
     configured = settings()
 
@@ -59,20 +64,20 @@ def create(wanted: NewWorkspace, caller: Caller) -> StreamingResponse:
             lasts=None if wanted.days is None else timedelta(days=wanted.days),
         )
         with session() as db:
-            return _workspace(db, db.get_one(Workspace, made.id))
+            return _workspace(db.get_one(Workspace, made.id), clock(db))
 
     return stream(work)
 
 
-@routes.add("GET", "/workspaces/{name}/changes", "workspace:write")
+@routes.add("GET", "/workspaces/{name}/changes", "workspace:write", response_model=workspaces.Changes)
 def show_changes(name: str, caller: Caller) -> dict[str, Any]:
     """What differs from the version it was made of."""
     with session() as db:
         return asdict(workspaces.changes(db, Store(settings().store), workspaces.get(db, name, owner=caller.name)))
 
 
-@routes.add("POST", "/workspaces/{name}/commit", "workspace:write")
-def commit(name: str, wanted: Commit, caller: Caller) -> StreamingResponse:
+@routes.add("POST", "/workspaces/{name}/commit", "workspace:write", result=Committed)
+def commit(name: str, wanted: Commit, caller: Caller) -> Lines:
     """Make a version of it: personal to the caller, or with a write lock's token shared; progress as lines of JSON."""
 
     def work(progress: Progress) -> dict[str, Any]:
@@ -86,14 +91,14 @@ def commit(name: str, wanted: Commit, caller: Caller) -> StreamingResponse:
     return stream(work)
 
 
-@routes.add("DELETE", "/workspaces/{name}", "workspace:write")
+@routes.add("DELETE", "/workspaces/{name}", "workspace:write", response_model=Discarded)
 def remove(name: str, caller: Caller) -> dict[str, Any]:
     return {"discarded": discard(session, name, owner=caller.name)}
 
 
-def _workspace(db: Any, row: Workspace) -> dict[str, Any]:
+def _workspace(row: Workspace, now: datetime) -> dict[str, Any]:
     """``state`` is ``expired`` for one that can still be used, until ``removed_at``."""
-    expired = row.state == "ready" and row.expires_at is not None and row.expires_at <= clock(db)
+    expired = row.state == "ready" and row.expires_at is not None and row.expires_at <= now
     return {
         "name": row.name,
         "dataset": row.dataset.name,

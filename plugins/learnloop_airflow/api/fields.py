@@ -1,0 +1,35 @@
+"""What bodies of requests are made of: checked to the letter, and the OpenAPI document says how."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+"""Text that is shown as one line: no control characters, with which it could forge a line of a log."""
+TEXT = r"^[^\x00]*$"
+"""Any text that PostgreSQL takes."""
+
+
+class Body(BaseModel):
+    """The base of all bodies. A field that is not known is refused: a misspelt ``dry_run`` must not be taken for none."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""Goes after the bounds of an ``int``: JSON does not tell 4.0 from 4."""
+
+
+def line(*, least: int = 0, most: int, **options: Any) -> Any:
+    """A field of one line of text."""
+    return Field(min_length=least, max_length=most, pattern=LINE, **options)
+
+
+Message = Annotated[str, line(most=2000)]
+"""Why somebody did something."""

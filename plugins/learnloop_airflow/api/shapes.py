@@ -1,0 +1,374 @@
+"""What routes answer with, where no dataclass of the domain says it already. Times are UTC."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel
+
+from learnloop.datasets.waiting import Place
+from learnloop.models.promotion import Moved
+
+Item = TypeVar("Item")
+
+
+class Page(BaseModel, Generic[Item]):
+    """``next`` is the cursor of the following page, or null."""
+
+    items: list[Item]
+    next: str | None
+
+
+class SessionItem(BaseModel):
+    name: str
+    roles: list[str]
+    permissions: list[str]
+
+
+class Refreshed(BaseModel):
+    """``access_token`` only for who sent one as Bearer; a browser gets a cookie."""
+
+    expires_at: datetime
+    access_token: str | None = None
+
+
+class LoggedOut(BaseModel):
+    logged_out: bool
+
+
+class Health(BaseModel):
+    status: Literal["healthy"]
+    version: str
+
+
+class DatasetItem(BaseModel):
+    """``head`` is the newest shared version."""
+
+    name: str
+    task_type: str
+    description: str
+    classes: list[str]
+    head: str | None
+    owner: str
+    created_at: datetime
+
+
+class VersionItem(BaseModel):
+    name: str
+    tree: str
+    files: int
+    bytes: int
+    message: str
+    provenance: dict[str, Any]
+    parents: list[str]
+    owner: str
+    created_at: datetime
+
+
+class VersionMade(BaseModel):
+    name: str
+    dataset: str
+    tree: str
+    files: int
+    bytes: int
+
+
+class Restored(BaseModel):
+    version: str
+    target: str
+    files: int
+
+
+class BatchItem(BaseModel):
+    name: str
+    samples: int
+    tree: str
+    owner: str
+    created_at: datetime
+
+
+class RoundItem(BaseModel):
+    number: int
+    state: str
+    reason: str
+    labels: int | None
+    base_version: str | None
+    version: str | None
+    model_name: str | None
+    parent_model_version: int | None
+    model_version: int | None
+    metrics: dict[str, Any]
+    owner: str
+    created_at: datetime
+    started_at: datetime | None
+    served_at: datetime | None
+    finished_at: datetime | None
+
+
+class RoundOpened(BaseModel):
+    number: int
+    state: str
+    run_id: str
+
+
+class LockItem(BaseModel):
+    """A lease on a dataset. ``token`` is its fencing token; 0 for a read lease, which writes nothing."""
+
+    mode: Literal["read", "write"]
+    token: int
+    owner: str
+    purpose: str
+    expires_at: datetime
+
+
+class BranchItem(BaseModel):
+    name: str
+    owner: str
+    purpose: str
+    expires_at: datetime
+
+
+class Leases(BaseModel):
+    locks: list[LockItem]
+    waiting: list[Place]
+    branches: list[BranchItem]
+
+
+class Released(BaseModel):
+    released: bool
+
+
+class Withdrawn(BaseModel):
+    withdrawn: bool
+
+
+class MergeItem(BaseModel):
+    """``ours`` is the head, ``theirs`` is merged into it; ``version`` is what came of it."""
+
+    id: int
+    dataset: str
+    state: Literal["open", "merged", "cancelled"]
+    ours: str
+    theirs: str
+    base: str | None
+    version: str | None
+    message: str
+    owner: str
+    created_at: datetime
+
+
+class ConflictItem(BaseModel):
+    """``values`` are the three sides'; ``shown`` are the same in words."""
+
+    id: int
+    kind: Literal["file", "record", "setting"]
+    path: str
+    key: str
+    field: str
+    values: dict[str, Any]
+    shown: dict[str, str]
+    advice: dict[str, Any]
+    answer: Literal["ours", "theirs", "base"] | None
+    answer_reason: str
+    answered_by: str | None
+
+
+class MergeDetails(MergeItem):
+    conflicts: list[ConflictItem]
+
+
+class MergeAnswer(MergeItem):
+    """How a merge stands: the number of its conflicts, and of those without an answer."""
+
+    conflicts: int
+    unanswered: int
+    notes: list[str]
+
+
+class WorkspaceItem(BaseModel):
+    """``state`` is ``expired`` for one that can still be used, until ``removed_at``."""
+
+    name: str
+    dataset: str
+    base: str
+    path: str
+    state: str
+    writable: bool
+    bytes: int
+    created_at: datetime
+    expires_at: datetime | None
+    removed_at: datetime | None
+
+
+class Committed(BaseModel):
+    name: str
+    files: int
+    bytes: int
+
+
+class Discarded(BaseModel):
+    discarded: bool
+
+
+class TaskItem(BaseModel):
+    """``chosen_by``: the query strategy and its figures. ``prediction``: what the model guesses."""
+
+    id: int
+    dataset: str
+    sample_id: str
+    task_type: str
+    path: str
+    content_type: str
+    content_url: str
+    prediction: dict[str, Any]
+    classes: list[str]
+    chosen_by: dict[str, Any]
+    lease_expires_at: datetime | None
+
+
+class Received(BaseModel):
+    id: int
+    task_id: int
+    received: Literal[True]
+
+
+class Skipped(BaseModel):
+    task_id: int
+    skipped: Literal[True]
+
+
+class Renewed(BaseModel):
+    task_id: int
+    lease_expires_at: datetime | None
+
+
+class DeploymentItem(BaseModel):
+    model_name: str
+    alias: str
+    model_version: int
+    previous_version: int | None
+    generation: int
+    owner: str
+    updated_at: datetime
+
+
+class DecisionItem(BaseModel):
+    kind: str
+    run_id: str
+    accepted: bool
+    reason: str
+    comparison: dict[str, Any]
+    owner: str
+    created_at: datetime
+
+
+class EvaluationItem(BaseModel):
+    """What the training policy said when it was asked whether a round is due."""
+
+    due: bool
+    reason: str
+    facts: dict[str, Any]
+    created_at: datetime
+
+
+class ModelName(BaseModel):
+    name: str
+
+
+class Models(BaseModel):
+    items: list[ModelName]
+
+
+class ModelVersionItem(BaseModel):
+    name: str
+    version: int
+    aliases: list[str]
+    metrics: dict[str, float | None]
+    tags: dict[str, str]
+    created_at: datetime
+
+
+class ModelVersions(BaseModel):
+    items: list[ModelVersionItem]
+
+
+class ModelVersionDetails(ModelVersionItem):
+    """``scores`` is what its evaluation measured; null when it was never decided about."""
+
+    scores: dict[str, Any] | None
+
+
+class SideBySide(BaseModel):
+    """``figures`` and ``per_class`` are each ``before``, ``after`` and ``change``."""
+
+    model: str
+    before: int
+    after: int
+    same_data: bool
+    figures: dict[str, Any]
+    per_class: dict[str, Any]
+    confusion: dict[str, Any]
+
+
+class MovedAliases(BaseModel):
+    moved: list[Moved]
+
+
+class DeliveryItem(BaseModel):
+    channel: str
+    address: str
+    sent_at: datetime | None
+    tries: int
+    error: str | None
+    given_up: bool
+
+
+class ToldItem(BaseModel):
+    """An event that somebody was told of, and where else it was sent."""
+
+    id: int
+    at: datetime
+    kind: str
+    text: str
+    link: str | None
+    dag_id: str | None
+    run_id: str | None
+    sent: list[DeliveryItem]
+
+
+class NotificationsItem(BaseModel):
+    mail: str | None
+    webhook: str | None
+    kinds: list[str]
+
+
+class TaskProgress(BaseModel):
+    task_id: str
+    map_index: int
+    state: str | None
+    try_number: int
+    started_at: datetime | None
+    ended_at: datetime | None
+    progress: Any
+
+
+class RunProgress(BaseModel):
+    dag_id: str
+    run_id: str
+    state: str
+    tasks: list[TaskProgress]
+
+
+class EventItem(BaseModel):
+    """``user`` is null for who is not known, ``status`` the HTTP status."""
+
+    id: int
+    at: datetime
+    user: str | None
+    action: str
+    resource: str
+    outcome: str
+    status: int
+    address: str
+    request_id: str
