@@ -70,10 +70,9 @@ def image() -> str:
     if given := os.environ.get("KUBERNETES_TEST_IMAGE"):
         return given
     dockerfile = ROOT / "deploy" / "images" / "training" / "Dockerfile"
-    built = subprocess.run([CLUSTER, "build", dockerfile, ROOT, IMAGE], capture_output=True, text=True, timeout=900)
-    if "base-image" in built.stderr or ("python:3.11-slim" in built.stderr and built.returncode):
-        subprocess.run([CLUSTER, "base-image"], check=True, capture_output=True, timeout=600)
-        built = subprocess.run([CLUSTER, "build", dockerfile, ROOT, IMAGE], capture_output=True, text=True, timeout=900)
+    build = [CLUSTER, "build", dockerfile, ROOT, IMAGE]
+    subprocess.run([CLUSTER, "base-image"], check=True, capture_output=True, timeout=600)
+    built = subprocess.run(build, capture_output=True, text=True, timeout=900)
     assert built.returncode == 0, built.stderr[-4000:]
     return built.stdout.strip().splitlines()[-1]
 

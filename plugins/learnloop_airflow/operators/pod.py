@@ -48,6 +48,11 @@ class JobPod(KubernetesPodOperator):
         from learnloop.jobs.contract import Places
         from learnloop.settings import settings
 
+        if spec.mounts:
+            raise InvalidInput(
+                f"the job asks for mounts ({', '.join(mount.name for mount in spec.mounts)}), which pods do not get yet;"
+                " add a volume to the pod template"
+            )
         template = load_template(settings().pod_template)
         inside = Places.of(Path("/"), spec)
         user = user_of(template)
