@@ -86,7 +86,7 @@ class JobContract:
 
     def test_a_crash_is_told_and_the_next_try_resumes(self, runner: str) -> None:
         task = Task(spec(TRAIN, python=runner, params={"crash": True}))
-        with pytest.raises(JobFailed, match="ended by signal 9"):
+        with pytest.raises(JobFailed, match="ended with exit code 9"):
             task.run()
         assert task.run()["result"]["resumed"] is True
 

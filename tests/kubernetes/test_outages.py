@@ -66,7 +66,7 @@ def test_a_node_that_is_restarted(cluster, killed) -> None:
     assert task.begin() is None
     waiting = task.in_background()
     results = cluster.home / "namespaces" / "results"
-    eventually(lambda: any(results.glob("*/*/checkpoint/epoch")))
+    eventually(lambda: any(results.glob("*/*/checkpoint/epoch")), 120)
     subprocess.run([CLUSTER, "down"], check=True, capture_output=True, timeout=100)
     up()
     found = task.end(waiting.join(200))

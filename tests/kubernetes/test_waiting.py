@@ -111,6 +111,21 @@ def test_a_job_out_of_memory_gets_more_at_its_next_try_up_to_the_cap(cluster, mo
     assert cluster.pods() == []
 
 
+def test_a_job_that_nears_its_limit_is_warned_of(cluster, db) -> None:
+    code = "import time; x = bytearray(230 << 20); print('filled', flush=True); time.sleep(600)"
+    task = Task(spec(code, outputs=[], resources={"cpu": 0.1, "memory": "256Mi"}))
+    assert task.begin() is None
+    waiting = task.in_background()
+
+    def warned() -> bool:
+        db.rollback()
+        found = db.scalar(select(JobProgress.line))
+        return bool(found) and "of the 256Mi of memory it may have" in found.get("warning", "")
+
+    eventually(warned, 60)
+    waiting.kill()
+
+
 def test_a_pod_that_kubernetes_does_not_take_fails_with_what_it_says(cluster) -> None:
     with pytest.raises(JobFailed, match=r"does not take the job\'s pod: .*no PriorityClass with name learnloop-high"):
         Task(spec(priority=5)).run()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from learnloop_airflow.pods import state
 from learnloop_airflow.pods.names import JOB, STAGE
+from learnloop_airflow.pods.usage import MemoryWatch
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -40,6 +41,7 @@ class Follower:
         self.has_seen_pod = False
         self._said = ""
         self._told = b""
+        self._memory = MemoryWatch(log)
 
     async def follow(self, api: CoreV1Api, pod: Any) -> None:
         """Pass on what is new of ``pod``."""
@@ -50,6 +52,12 @@ class Follower:
         if state.has_begun(pod, JOB):
             await asyncio.to_thread(self._begun)
             await asyncio.to_thread(self._progress)
+        if state.running(pod, JOB):
+            warning = await self._memory.warning(api, pod)
+            if warning is not None:
+                self.log.warning("%s", warning)
+                line = {"at": datetime.now(UTC).isoformat(), "state": "runs", "warning": warning}
+                await asyncio.to_thread(self._report, json.dumps(line).encode())
 
     async def say(self, reason: str) -> None:
         """Show what the job waits for, in the log and as its progress; once, however often it is said."""

@@ -187,6 +187,8 @@ class JobPodTrigger(BaseTrigger):
             said = refusal(error.body)
             if error.status == 403 and "exceeded quota" in said:
                 await follower.say(f"waiting for room in the namespace's quota: {said}")
+            elif error.status == 403 and 'serviceaccount "default" not found' in said:
+                await follower.say(f"the namespace is not ready yet: {said}")  # Kubernetes makes it, a moment later
             elif error.status in (400, 403, 404, 422):
                 return {"status": "refused", "reason": f"Kubernetes does not take the job's pod: {said}"}
             elif error.status != 409:  # 409: somebody else has just made it, or a quota was being counted
