@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,11 +99,16 @@ def pass_on(task: TaskName, owner: str, line: bytes) -> None:
 def last_line(path: Path) -> bytes:
     """The last whole line, read from the end; empty while there is none (or it is too long to be of use)."""
     try:
-        with path.open("rb") as file:
+        # A job may write there: a link could lead to what is not the job's.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - _LONGEST_LINE))
             whole, newline, _ = file.read().rpartition(b"\n")
     except FileNotFoundError:
+        return b""
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
         return b""
     line = whole.rpartition(b"\n")[2] if newline else b""
     return line if line.startswith(b"{") else b""

@@ -190,6 +190,8 @@ def read_result(places: Places) -> JobResult | None:
         Corrupted: the marker cannot be read, or an output is missing or does not match its checksum.
     """
     path = places.results / RESULT
+    if path.is_symlink():
+        raise Corrupted(f"{path} is a link; a job's result is a file of its own")
     try:
         marker = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from learnloop.jobs.checksums import write_json
+from learnloop.jobs.checksums import write_beside
 from learnloop.jobs.contract import MEMORY
 
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -39,13 +39,14 @@ def more(given: str, cap: str) -> str | None:
 
 def remember(results: Path, memory: str) -> None:
     """Leave for the next attempt how much memory it is to ask for."""
-    write_json(results / MEMORY, {"memory": memory})
+    write_beside(results / MEMORY, json.dumps({"memory": memory}))
 
 
-def needed(results: Path, asked: str) -> str:
-    """What an attempt asks for: what the spec says, or more when an earlier attempt ran out of that."""
+def needed(results: Path, asked: str, cap: str) -> str:
+    """What an attempt asks for: what the spec says, or more (up to ``cap``) when an earlier attempt ran out of that."""
     try:
         found = str(json.loads((results / MEMORY).read_text(encoding="utf-8"))["memory"])
-    except FileNotFoundError:
-        return asked
-    return max(asked, found, key=bytes_of)
+        wanted = min(bytes_of(found), bytes_of(cap))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return asked  # there is none, or the job has written there
+    return quantity_of(wanted) if wanted > bytes_of(asked) else asked

@@ -42,9 +42,9 @@ def resolve(spec: JobSpec) -> tuple[dict[str, Source], list[InputMount]]:
             mounts["store"] = InputMount("store", "", f"{ROOT}/store")
             sources[name] = Source(kind="tree", path=mounts["store"].path, tree=wanted.source, include=wanted.include)
         else:
-            volume, sub_path = _place_of(name, wanted, spec.user)
+            volume, sub_path, rest = _place_of(name, wanted, spec.user)
             mounts[name] = InputMount(volume, sub_path, f"{ROOT}/inputs/{name}")
-            sources[name] = Source(kind="folder", path=mounts[name].path)
+            sources[name] = Source(kind="folder", path="/".join([mounts[name].path, *rest]))
     return sources, list(mounts.values())
 
 
@@ -63,7 +63,12 @@ def _make_hot(tree: str, user: str) -> None:
             record_use(db, version, "job", user)
 
 
-def _place_of(name: str, wanted: Input, user: str) -> tuple[str, str]:
+def _place_of(name: str, wanted: Input, user: str) -> tuple[str, str, tuple[str, ...]]:
+    """The volume, the folder of it to mount, and the way from there.
+
+    Of a person's own, the folder of a whole job is mounted. What is in it the job may have made a link, which a node would
+    follow to anywhere in the volume, and a container only to what is mounted in it.
+    """
     from learnloop.jobs.namespace import KINDS, user_folder
     from learnloop.models import registry
     from learnloop.settings import settings
@@ -72,14 +77,15 @@ def _place_of(name: str, wanted: Input, user: str) -> tuple[str, str]:
         model, _, version = wanted.source.rpartition("/")
         path = registry.source_of(model, int(version))
         if path.is_relative_to(settings().models):
-            return "models", path.relative_to(settings().models).as_posix()
+            return "models", path.relative_to(settings().models).as_posix(), ()
         raise InvalidInput(f"input {name!r}: the files of {wanted.source} are not below {settings().models}")
     address = urlsplit(wanted.source)
     path = Path(unquote(address.path))
     for kind in KINDS:
         own = settings().namespaces / kind / user_folder(user)
         if address.scheme == "file" and ".." not in path.parts and path.is_relative_to(own) and path != own:
-            return "namespaces", path.relative_to(settings().namespaces).as_posix()
+            job, *rest = path.relative_to(own).parts
+            return "namespaces", f"{kind}/{user_folder(user)}/{job}", tuple(rest)
     raise InvalidInput(
         f"input {name!r}: {wanted.source!r} cannot be staged for a pod of {user}; it must be a file:// address"
         f" of a folder in what is theirs below {settings().namespaces}"

@@ -141,7 +141,8 @@ class PodRunner:
         reject(self.places)
         said = with_log(state.failure(pod, self.spec.timeout_seconds), last)
         if state.out_of_memory(pod):
-            had, cap = needed(self.places.results, self.spec.resources.memory), settings().job_memory_cap
+            cap = settings().job_memory_cap
+            had = needed(self.places.results, self.spec.resources.memory, cap)
             wanted = more(had, cap)
             if wanted is None:
                 raise AirflowFailException(
@@ -158,6 +159,7 @@ class PodRunner:
         They are the stager's when that failed.
         """
         from learnloop.jobs.attempt import LAST_LINES
+        from learnloop.jobs.checksums import write_beside
         from learnloop_airflow.pods.follow import lines_after
 
         last: deque[str] = deque(maxlen=LAST_LINES)
@@ -171,7 +173,7 @@ class PodRunner:
             if lines:
                 last = deque((line for _, line in lines), maxlen=LAST_LINES)
             if container == JOB:
-                (self.places.results / "job.log").write_text("".join(f"{line}\n" for _, line in lines))
+                write_beside(self.places.results / "job.log", "".join(f"{line}\n" for _, line in lines))
                 last = deque((line for _, line in lines), maxlen=LAST_LINES)
         return last
 
@@ -220,10 +222,11 @@ class PodRunner:
 
     def _operator(self) -> JobPod:
         from learnloop.jobs.memory import needed
+        from learnloop.settings import settings
         from learnloop_airflow.operators.pod import JobPod
 
         if self._pod is None:
-            memory = needed(self.places.results, self.spec.resources.memory)
+            memory = needed(self.places.results, self.spec.resources.memory, settings().job_memory_cap)
             if memory != self.spec.resources.memory:
                 self.log.info("an earlier try ran out of memory: this one asks for %s", memory)
             self._pod = JobPod(spec=self.spec, owner=self.owner, memory=memory, namespace=self._namespace)

@@ -8,6 +8,7 @@ import yaml
 
 from learnloop.errors import InvalidInput
 from learnloop.jobs.spec import parse_spec
+from learnloop.jobs.stager import Source
 from learnloop.settings import settings
 from learnloop_airflow.operators.pod import literal, user_of
 from learnloop_airflow.pods.inputs import InputMount, resolve
@@ -52,12 +53,14 @@ def test_jobs_do_not_run_as_root() -> None:
 
 
 def test_inputs_come_from_ones_own_namespace_only(home: Path) -> None:
-    def mounts_of(path: Path) -> list[InputMount]:
+    def resolved(path: Path) -> tuple[dict[str, Source], list[InputMount]]:
         fields = {"module": "m", "user": "ann", "inputs": {"model": {"kind": "url", "source": path.as_uri()}}}
-        return resolve(parse_spec(fields))[1]
+        return resolve(parse_spec(fields))
 
-    own = home / "namespaces" / "models" / "ann" / "k" / "model"
-    assert mounts_of(own) == [InputMount("namespaces", "models/ann/k/model", "/stage/inputs/model")]
+    sources, mounts = resolved(home / "namespaces" / "models" / "ann" / "k" / "model")
+    # The whole job's folder: "model" in it may be a link of the job's making.
+    assert mounts == [InputMount("namespaces", "models/ann/k", "/stage/inputs/model")]
+    assert sources["model"].path == "/stage/inputs/model/model"
     for other in (
         home / "namespaces" / "models" / "bob" / "k",
         home / "namespaces" / "models" / "ann" / ".." / "bob",
@@ -65,7 +68,7 @@ def test_inputs_come_from_ones_own_namespace_only(home: Path) -> None:
         Path("/etc"),
     ):
         with pytest.raises(InvalidInput, match="cannot be staged for a pod of ann"):
-            mounts_of(other)
+            resolved(other)
 
 
 def test_a_dollar_is_a_dollar() -> None:
