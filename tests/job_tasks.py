@@ -1,7 +1,7 @@
 """A task of Airflow's that runs one job, without Airflow: its operator, its trigger, and its tries, one after the other.
 
 What Airflow does between them (storing a trigger, moving it, killing a worker) is tested with the whole stack, in
-tests/kubernetes/test_stack.py.
+tests/kubernetes/test_pods_in_airflow.py.
 """
 
 from __future__ import annotations

@@ -13,18 +13,16 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+from cluster_tools import CLUSTER, ROOT, Cluster, pod_template
 
 from learnloop.database.engine import engine
 from learnloop.settings import settings
 
-ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-CLUSTER = Path(os.environ.get("KUBERNETES_CLUSTER") or ROOT.parent / "shared" / "kubernetes" / "cluster")
 IMAGE = "learnloop/training:tests"
 
 
@@ -36,32 +34,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="needs a cluster: make test-kubernetes"))
     if ours and os.environ.get("KUBERNETES_TESTS") and not os.environ.get("KUBECONFIG"):
         pytest.exit("make test-kubernetes needs KUBECONFIG: it names the cluster to test on", returncode=4)
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A namespace of a real cluster, and a Learnloop whose jobs run there. ``home`` is on the node too."""
-
-    namespace: str
-    home: Path
-    kubeconfig: str
-
-    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
-        done = subprocess.run(
-            ["kubectl", "--kubeconfig", self.kubeconfig, "-n", self.namespace, *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert not check or done.returncode == 0, done.stderr
-        return done.stdout
-
-    def apply(self, manifest: dict[str, object]) -> None:
-        self.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
-
-    def pods(self) -> list[dict]:
-        return json.loads(self.kubectl("get", "pods", "-o", "json"))["items"]
 
 
 @pytest.fixture(scope="session")
@@ -106,13 +78,3 @@ def cluster(image: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> I
     settings.cache_clear()
     engine.cache_clear()
     shutil.rmtree(home)
-
-
-def pod_template(home: Path, namespace: str) -> dict[str, object]:
-    """As deploy/kubernetes/pod-template.yaml, with folders of this machine in the place of claims."""
-    template = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "pod-template.yaml").read_text())
-    template["metadata"]["namespace"] = namespace
-    for volume in template["spec"]["volumes"]:
-        del volume["persistentVolumeClaim"]
-        volume["hostPath"] = {"path": str(home / volume["name"]), "type": "Directory"}
-    return template

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import Cluster
+from cluster_tools import Cluster
 from job_contract import JobContract
 
 

@@ -216,6 +216,8 @@ class PodRunner:
                 return None
             if error.status == 429 or (error.status or 500) >= 500:
                 raise ApiAway(f"the API server says {error.status}: {state.refusal(error.body)}") from error
+            if error.status in (401, 403):
+                raise JobFailed(f"the API server says {error.status}: {state.refusal(error.body)}") from error
             raise
         except HTTPError as error:
             raise ApiAway(f"the Kubernetes API server does not answer: {error}") from error

@@ -22,7 +22,7 @@ import httpx
 import psutil
 import pytest
 import yaml
-from conftest import Cluster, pod_template
+from cluster_tools import Cluster, pod_template
 from waits import eventually
 
 from learnloop.client import LearnloopClient

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import CLUSTER
+from cluster_tools import CLUSTER
 from job_sources import spec
 from job_tasks import Task
 from waits import eventually
