@@ -25,7 +25,10 @@ from learnloop_airflow.triggers.job_pod import JobPodTrigger
 class Task:
     """One task of a run, tried by :meth:`run`, or step by step: :meth:`begin`, :meth:`wait`, :meth:`end`."""
 
-    def __init__(self, spec: dict[str, Any], *, run_id: str = "round-digits-7", task_id: str = "train") -> None:
+    def __init__(
+        self, spec: dict[str, Any], *, run_id: str = "round-digits-7", task_id: str = "train", **arguments: Any
+    ) -> None:
+        self.arguments = arguments
         self.spec = {"user": "ann", **spec}
         self.run_id, self.task_id = run_id, task_id
         self.try_number = 0
@@ -94,7 +97,7 @@ class Task:
         return {"ti": task, "dag_run": run, "run_id": self.run_id, "dag": None}
 
     def _step(self, step: Callable[[JobOperator], dict[str, Any]]) -> dict[str, Any] | None:
-        self.operator = JobOperator(task_id=self.task_id, spec=self.spec)
+        self.operator = JobOperator(task_id=self.task_id, spec=self.spec, **self.arguments)
         try:
             return step(self.operator)
         except TaskDeferred as deferred:

@@ -1,5 +1,6 @@
 """What a job waits for, shown, and what it does not wait for."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,14 @@ def test_no_more_jobs_of_one_person_than_are_allowed(cluster, db, monkeypatch) -
 def test_a_job_over_its_timeout_is_killed(cluster) -> None:
     with pytest.raises(JobFailed, match="ran longer than its timeout of 8 s and was killed"):
         Task(spec(params={"seconds": 600}, timeout_seconds=8)).run()
+    eventually(lambda: cluster.pods() == [])
+
+
+def test_a_task_over_its_execution_timeout_leaves_no_pod(cluster) -> None:
+    """Also while its pod waits: that is no part of the job's own timeout."""
+    task = Task(spec(node_pool="none"), execution_timeout=timedelta(seconds=5))
+    with pytest.raises(JobFailed, match="the task's execution_timeout is over"):
+        task.run()
     eventually(lambda: cluster.pods() == [])
 
 
