@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from learnloop_airflow.pods import state
 from learnloop_airflow.pods.names import JOB, STAGE
+from learnloop_airflow.pods.raw import body
 from learnloop_airflow.pods.usage import MemoryWatch
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Follower:
             arguments["since_seconds"] = seconds_since(last)
         try:
             answer = await api.read_namespaced_pod_log(pod.metadata.name, pod.metadata.namespace, **arguments)
-            text = (await answer.read()).decode(errors="replace")
+            text = (await body(answer)).decode(errors="replace")
         except ApiException as error:
             if error.status not in (
                 400,

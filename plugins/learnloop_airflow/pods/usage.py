@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from learnloop_airflow.pods.names import JOB
+from learnloop_airflow.pods.raw import body
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -71,7 +72,7 @@ async def _used(api: CoreV1Api, pod: Any) -> int | None:
         if error.status not in (404, 503):  # no metrics server, or one that has not seen the pod
             raise
     answer = await api.connect_get_node_proxy_with_path(pod.spec.node_name, "stats/summary", _preload_content=False)
-    for counted_pod in json.loads(await answer.read())["pods"]:
+    for counted_pod in json.loads(await body(answer))["pods"]:
         if counted_pod["podRef"]["uid"] == pod.metadata.uid:
             for container in counted_pod.get("containers", []):
                 if container["name"] == JOB and "workingSetBytes" in container.get("memory", {}):
