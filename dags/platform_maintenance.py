@@ -1,4 +1,4 @@
-"""Finds what the fast paths missed: rounds not started, leases that lapsed, events not sent, pods left over."""
+"""Finds what the fast paths missed: rounds, lapsed leases, events not sent, pods left over; looks at answers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import DAG
 
 from learnloop_airflow.operators.maintenance import (
+    CheckQualityOperator,
     DeliverEventsOperator,
     DueRoundsOperator,
     ReleaseLapsedOperator,
@@ -23,6 +24,7 @@ with DAG(
 Fast paths release leases and start rounds; this DAG is the guarantee. Events for a paused DAG are dropped by Airflow,
 and a killed worker releases nothing: both are made good here. A mail server that was away is asked again, and pods whose
 task is over are removed.
+Datasets with new answers are looked at, too: labels that the model's predictions speak against go to a reviewer.
 """,
     schedule=timedelta(minutes=5),
     start_date=datetime(2025, 1, 1),
@@ -31,6 +33,7 @@ task is over are removed.
     tags=["learnloop"],
 ):
     ReleaseLapsedOperator(task_id="release_lapsed")
+    CheckQualityOperator(task_id="check_quality")
     DeliverEventsOperator(task_id="deliver_events")
     RemoveOrphanedPodsOperator(task_id="remove_orphaned_pods")
     due = DueRoundsOperator(task_id="due_rounds")
