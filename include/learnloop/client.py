@@ -11,6 +11,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import httpx
@@ -19,6 +20,7 @@ from pydantic import BaseModel
 from learnloop import errors
 from learnloop.client_data import DataMethods, part
 from learnloop.client_events import EventMethods, server_sent
+from learnloop.client_exchange import ExchangeMethods
 from learnloop.client_models import ModelMethods
 from learnloop.errors import InvalidInput, LearnloopError, NotAuthenticated, PermissionDenied, Unavailable
 
@@ -79,7 +81,7 @@ class ProgressInfo(BaseModel):
     round: dict[str, Any] | None
 
 
-class LearnloopClient(DataMethods, EventMethods, ModelMethods):
+class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods):
     """Acts as the user whose token it bears. May be shared by threads.
 
     Every method raises what the API says: ``NotAuthenticated``, ``PermissionDenied``, ``NotFound``, ``InvalidInput``,
@@ -232,6 +234,19 @@ class LearnloopClient(DataMethods, EventMethods, ModelMethods):
                     if event["event"] == "problem":
                         raise _of_problem(event["data"])
                     yield event
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{self.base_url} does not answer: {error or type(error).__name__}") from error
+
+    @contextmanager
+    def _download(self, path: str, params: dict[str, Any]) -> Iterator[httpx.Response]:
+        """An answer that is read as it comes, for it may be large."""
+        try:
+            timeout = httpx.Timeout(30, read=None)  # a large one takes long to make
+            with self._http.stream("GET", API + path, params=params, timeout=timeout) as answer:
+                if answer.status_code >= 400:
+                    answer.read()
+                    raise _error(answer)
+                yield answer
         except httpx.HTTPError as error:
             raise Unavailable(f"{self.base_url} does not answer: {error or type(error).__name__}") from error
 
