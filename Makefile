@@ -73,6 +73,7 @@ bench: setup-test $(LEARNLOOP_HOME)/bench-venv/stamp $(LEARNLOOP_HOME)/bench-ven
 	$(PYTHON) tests/benchmarks/datasets/bench_snapshots.py --files 5000 50000
 	$(PYTHON) tests/benchmarks/datasets/bench_merge.py --polars $(LEARNLOOP_HOME)/bench-venv/bin/python
 	$(PYTHON) tests/benchmarks/serving/bench_serving.py
+	$(PYTHON) tests/benchmarks/annotation/bench_claim_growth.py
 	$(PYTHON) tests/benchmarks/annotation/bench_choosing.py
 	OMP_NUM_THREADS=1 PYTHONPATH=include $(LEARNLOOP_HOME)/bench-venv/bin/python tests/benchmarks/annotation/bench_labels.py \
 		--out $(LEARNLOOP_HOME)/labels.json

@@ -9,7 +9,7 @@ import typer
 
 from learnloop import __version__
 from learnloop.client import LearnloopClient
-from learnloop.commands import audit, dataset, events, exchange, model, run, user
+from learnloop.commands import audit, dataset, events, exchange, model, review, run, user
 from learnloop.commands.common import client, errors, keep_token, say, server
 from learnloop.errors import LearnloopError, NotAuthenticated
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(exchange.app, name="annotations")
+app.add_typer(review.app, name="review")
 app.add_typer(model.app, name="model")
 app.add_typer(user.app, name="user")
 app.add_typer(run.app, name="run")
@@ -74,6 +75,7 @@ def whoami() -> None:
 
 
 app.command(name="audit")(audit.show_events)
+app.command(name="quality")(review.show_quality)
 app.command(name="events")(events.show_events)
 app.command(name="notifications")(events.notifications)
 

@@ -22,6 +22,7 @@ from learnloop.client_data import DataMethods, part
 from learnloop.client_events import EventMethods, server_sent
 from learnloop.client_exchange import ExchangeMethods
 from learnloop.client_models import ModelMethods
+from learnloop.client_review import ReviewMethods
 from learnloop.errors import InvalidInput, LearnloopError, NotAuthenticated, PermissionDenied, Unavailable
 
 API = "/learnloop/api/v1"
@@ -79,9 +80,10 @@ class ProgressInfo(BaseModel):
     pending: int
     answered_by_me: int
     round: dict[str, Any] | None
+    in_review: int = 0
 
 
-class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods):
+class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods, ReviewMethods):
     """Acts as the user whose token it bears. May be shared by threads.
 
     Every method raises what the API says: ``NotAuthenticated``, ``PermissionDenied``, ``NotFound``, ``InvalidInput``,
@@ -182,6 +184,15 @@ class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods):
     def skip(self, task_id: int, reason: str = "", *, key: str | None = None) -> None:
         """Give a task back; the same ``key`` again (or a retry) counts once."""
         self._write(f"/tasks/{task_id}/skip", {"reason": reason}, key)
+
+    def undo(self, dataset: str, *, key: str | None = None) -> Task | None:
+        """Take the last answer or skip back and get its task again; None when somebody else is answering it just now.
+
+        Raises:
+            Conflict: something followed from the answer already.
+        """
+        task = self._write(f"/datasets/{part(dataset)}/tasks/undo", {}, key).json()["task"]
+        return None if task is None else Task.model_validate(task)
 
     def renew(self, task_id: int) -> None:
         """Keep a task for another lease."""
