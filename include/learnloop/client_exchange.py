@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from learnloop.client_data import Json, Progress, part
 
-if TYPE_CHECKING:
-    import httpx
+
+class WholeFile:
+    """A file that is written beside its place, and takes it when it is kept; its size is what `keep` returns."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+        self._file = self._temporary.open("wb")
+
+    def add(self, chunk: bytes) -> None:
+        self._file.write(chunk)
+
+    def keep(self) -> int:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._temporary.replace(self._target)
+        return self._file.tell()
+
+    def drop(self) -> None:
+        """End it. What was not kept is gone."""
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
 
 
 class ExchangeMethods:
     """Mixed into ``LearnloopClient``, which sends."""
 
     if TYPE_CHECKING:
-        _download: Callable[..., AbstractContextManager[httpx.Response]]
 
+        def _download(self, path: str, params: Json) -> Iterator[bytes]: ...
         def _stream(self, path: str, body: Json, progress: Progress | None) -> Json: ...
 
     def import_tasks(
@@ -49,18 +68,12 @@ class ExchangeMethods:
         Args:
             format: ``label-studio``, ``label-studio-config``, ``csv`` or ``parquet``.
         """
-        wanted = {"format": format, "superseded": superseded}
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+        file = WholeFile(target)
         try:
-            with (
-                self._download(f"/datasets/{part(dataset)}/annotations/export", wanted) as answer,
-                temporary.open("wb") as file,
+            for chunk in self._download(
+                f"/datasets/{part(dataset)}/annotations/export", {"format": format, "superseded": superseded}
             ):
-                for chunk in answer.iter_bytes():
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
+                file.add(chunk)
+            return file.keep()
         finally:
-            temporary.unlink(missing_ok=True)
-        return target.stat().st_size
+            file.drop()

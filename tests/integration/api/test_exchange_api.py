@@ -151,3 +151,19 @@ def test_an_export_that_fails_leaves_the_file_that_was_there(url: str, home: Pat
         api.export_annotations("pets", target)
     assert target.read_text() == "before"
     assert not list(home.glob(".*"))
+
+
+def test_an_answer_can_bring_the_next_task(url: str, home: Path) -> None:
+    (home / "t.csv").write_text("sample_id,priority\ns0,2\ns1,1\n")
+    with LearnloopClient(url, "sam") as scientist:
+        scientist.import_tasks("pets", str(home / "t.csv"), "arrived")
+    with LearnloopClient(url, "ann") as ann:
+        first = ann.claim("pets")
+        second = ann.submit_and_claim(first.id, "cat", key="once")
+        assert (first.sample_id, second.sample_id) == ("s0", "s1")
+        assert ann.submit_and_claim(first.id, "cat", key="once") == ann.claim("pets")
+        assert ann.claim("pets").id == second.id
+        with pytest.raises(InvalidInput, match="not a class"):
+            ann.submit_and_claim(second.id, "cow")
+        assert ann.submit_and_claim(second.id, "dog") is None
+        assert ann.progress("pets").answered_by_me == 2
