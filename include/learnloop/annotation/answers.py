@@ -34,9 +34,8 @@ def submit(
         Conflict: this person answered differently before, or the task needs no answer any more.
         NotFound: there is no such task.
     """
-    dataset = lock_by_id(
-        session, dataset_of(session, task_id)
-    )  # always the dataset first, then the task: one order, no deadlock
+    # Always the dataset first, then the task: one order, no deadlock.
+    dataset = lock_by_id(session, dataset_of(session, task_id))
     task = locked(session, task_id)
     if label not in classes_of(dataset):
         raise InvalidInput(
