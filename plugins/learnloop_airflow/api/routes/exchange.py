@@ -86,7 +86,12 @@ def import_tasks(name: str, wanted: NewTasks, caller: Caller) -> Lines:
     responses={
         200: {
             "description": "The file",
-            "content": {kind.partition(";")[0]: {"schema": {"type": "string"}} for kind, _ in TYPES.values()},
+            "content": {
+                "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
+                "application/xml": {},
+                "text/csv": {},
+                "application/vnd.apache.parquet": {},
+            },
         }
     },
 )
