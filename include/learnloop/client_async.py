@@ -512,7 +512,7 @@ class AsyncLearnloopClient(
     async def submit_and_claim(
         self, task_id: int, label: str, *, seconds: float | None = None, comment: str = "", key: str | None = None
     ) -> Task | None:
-        """`submit` and then `claim` in one request, which costs two thirds of both; None when there is no next task.
+        """`submit` and then `claim` in one request; None when there is no next task.
 
         With an error nothing was answered. The same ``key`` again (or a retry) counts once.
         """
