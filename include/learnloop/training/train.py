@@ -12,13 +12,13 @@ import numpy as np
 
 from learnloop.jobs.contract import Job, run
 from learnloop.training import data, models
-from learnloop.training.trainers import trainer
+from learnloop.training.trainers import trainer_for
 
 
 def train(job: Job) -> None:
     started = time.monotonic()
-    chosen = trainer(job.params)
     dataset = data.read(job.places.data / "dataset")
+    chosen = trainer_for(job.params, dataset)
     X, y = dataset.training()
     folder = job.places.data / "parent"
     from_scratch = bool(job.params.get("from_scratch"))
