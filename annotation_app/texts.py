@@ -46,6 +46,10 @@ TEXTS: dict[str, dict[str, str]] = {
         "chosen.margin_sampling": "The model can hardly tell its two best guesses apart.",
         "chosen.entropy_sampling": "The model spreads its guess over many labels.",
         "chosen.diverse_mini_batch": "The model hesitates, and the sample differs from the others it asks about.",
+        "chosen.vote_entropy": "The latest models call it by different names.",
+        "chosen.committee_divergence": "The latest models differ about it.",
+        "chosen.class_balanced": "The model hesitates, and each label it guesses gets its turn.",
+        "chosen.k_center": "It differs from all samples that have a label.",
         "chosen.other": "Chosen by {strategy}.",
         "keys.hint": "Press a key or click: one answer, and the next sample comes.",
         # Skipping

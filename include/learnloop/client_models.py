@@ -49,3 +49,11 @@ class ModelMethods:
     def policy_evaluations(self, dataset: str, limit: int = 50) -> list[Json]:
         """The newest answers of the training policy to whether a round is due."""
         return self._all(f"/datasets/{part(dataset)}/policy/evaluations", limit)
+
+    def scoring_runs(self, dataset: str, limit: int = 50) -> list[Json]:
+        """The newest passes of models over batches, with what was chosen of them."""
+        return self._all(f"/datasets/{part(dataset)}/scoring-runs", limit)
+
+    def accuracy(self, model: str) -> list[Json]:
+        """How often each version was right about samples that were drawn at random for it, the newest first."""
+        return list(self._get(f"/models/{part(model)}/accuracy")["items"])

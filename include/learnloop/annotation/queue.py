@@ -7,6 +7,7 @@ counts. A gold task is one person's and never lapses: it waits for them.
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, text, update
@@ -14,6 +15,9 @@ from sqlalchemy.orm import Session
 
 from learnloop.database import Annotation, AnnotationTask, Dataset, GoldQuestion
 from learnloop.errors import Conflict, Gone, NotFound, PermissionDenied
+
+NEWEST = 200
+"""Among how many tasks a gold task looks for its like."""
 
 # One statement: the first open task by priority, then age, that nobody else is claiming at this moment and that
 # this person has not answered before. SKIP LOCKED lets annotators pass each other instead of queueing.
@@ -203,17 +207,19 @@ def _claim_gold(session: Session, dataset_id: int, annotator: str, lease_seconds
 
 
 def _disguise(session: Session, question: GoldQuestion) -> dict[str, object]:
-    """A reason like those of the newest ordinary task, fitting the gold prediction: it must look like any other."""
+    """The reason of that one among the newest ordinary tasks that the model was as unsure of as of this gold question.
+
+    So a strategy is named that would have chosen such a sample: what the model is sure of was drawn at random.
+    """
+    margin = 1 - float(question.prediction["uncertainty"])
     newest = session.scalars(
         select(AnnotationTask.reason)
         .where(AnnotationTask.dataset_id == question.dataset_id, AnnotationTask.kind == "label")
         .order_by(AnnotationTask.id.desc())
-        .limit(1)
-    ).first()
-    reason: dict[str, object] = dict(newest or {})
-    if "margin" in reason:
-        reason["margin"] = 1 - float(question.prediction["uncertainty"])
-    return reason
+        .limit(NEWEST)
+    ).all()
+    found = min(newest, key=lambda reason: abs(float(reason.get("margin", math.inf)) - margin), default={})
+    return {**found, "margin": margin} if "margin" in found else dict(found)
 
 
 def _in(session: Session, seconds: int) -> datetime:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
 
 from learnloop.annotation.selection import GoldCandidate, choose_tasks
-from learnloop.database import Batch, ScoringRun
+from learnloop.annotation.shards import matrix
+from learnloop.annotation.strategies import find
+from learnloop.database import Batch, Dataset, ScoringRun
 from learnloop.datasets.batch import sample_files
 from learnloop.datasets.schema import loop_config
 from learnloop.datasets.store import Store
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from learnloop.serving.client import ModelClient
 
 ROWS_A_REQUEST = 500
+WAIT_SECONDS = 60.0
+"""How long a model server may take to load a version that was leased for a committee."""
 GOLD_FILE = "gold.parquet"
 
 SCHEMA = pa.schema(
@@ -33,14 +39,19 @@ SCHEMA = pa.schema(
         ("features", pa.list_(pa.float32())),
     ]
 )
+COMMITTEE = pa.field("committee", pa.list_(pa.float32()))  # one model's probabilities after the other's
+NUMBERS = {
+    "use_dictionary": ["path", "label"]
+}  # hardly a number comes twice: a dictionary of them is larger and slower
 
 
 def predict_shard(session: Session, store: Store, client: ModelClient, shard: dict[str, Any], folder: Path) -> Path:
     """Predict one shard with exactly the pinned model version; the file appears whole or not at all.
 
     Args:
-        shard: ``{dataset, tree, model_name, model_version, kind, start, stop}``; kind ``batch`` is rows ``start`` to
-            ``stop`` of the batch's features, kind ``gold`` the labelled training samples of the dataset's head.
+        shard: ``{dataset, tree, model_name, model_version, committee, kind, start, stop}``; kind ``batch`` is rows
+            ``start`` to ``stop`` of the batch's features, kind ``gold`` the labelled training samples of the dataset's
+            head. ``committee`` are the model versions that vote, perhaps none.
     """
     gold = shard["kind"] == "gold"
     if gold:
@@ -52,6 +63,7 @@ def predict_shard(session: Session, store: Store, client: ModelClient, shard: di
         rows = rows.append_column("label", pa.nulls(len(rows), pa.string()))
     objects = sample_files(store, tree)
     probabilities = _predict(client, shard["model_name"], shard["model_version"], rows)
+    voters = [] if gold else shard.get("committee", [])
     ids = rows["sample_id"].to_pylist()
     table = pa.table(
         {
@@ -63,21 +75,23 @@ def predict_shard(session: Session, store: Store, client: ModelClient, shard: di
             "features": rows["features"],
         }
     ).cast(SCHEMA)
+    if voters:
+        table = table.append_column(COMMITTEE, _votes(client, shard, voters, rows, probabilities))
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / (GOLD_FILE if gold else f"batch-{shard['start']:09d}.parquet")
     temporary = target.with_suffix(".part")
-    pq.write_table(table, temporary)
+    pq.write_table(table, temporary, **NUMBERS)
     temporary.rename(target)
     return target
 
 
 def choose_from_predictions(
-    session: Session, pin: dict[str, Any], folder: Path, *, run_id: str, owner: str
+    session: Session, store: Store, pin: dict[str, Any], folder: Path, *, run_id: str, owner: str
 ) -> ScoringRun:
     """Choose what people are asked about from a scoring run's Parquet files; once a run.
 
     Args:
-        pin: ``{batch_id, model_name, model_version, ...}`` as the run fixed it at its start.
+        pin: ``{batch_id, model_name, model_version, committee, ...}`` as the run fixed it at its start.
         folder: what the shards' :func:`predict_shard` wrote to.
     """
     batch = session.get_one(Batch, pin["batch_id"])
@@ -97,6 +111,9 @@ def choose_from_predictions(
         budget=loop.query.budget,
         seed=batch.id * 1_000_003 + pin["model_version"],
         owner=owner,
+        random_share=loop.query.random_share,
+        committee=pin.get("committee", []),
+        known=_labelled_features(store, dataset) if find(loop.query.strategy).needs_known else None,
         gold=_gold(folder / GOLD_FILE, loop.quality.gold_questions),
     )
 
@@ -118,6 +135,32 @@ def _gold_candidates(session: Session, store: Store, name: str) -> tuple[pa.Tabl
     rows = features.filter(keep)
     labels = [str(known.at[sample, "label"]) for sample in rows["sample_id"].to_pylist()]
     return rows.append_column("label", pa.array(labels, pa.string())), head.tree
+
+
+def _labelled_features(store: Store, dataset: Dataset) -> np.ndarray[Any, np.dtype[np.float32]] | None:
+    """Features ``[l, d]`` of the training samples in the dataset's head that have a label; None when none has."""
+    if dataset.head is None:
+        return None
+    tree = store.read_tree(dataset.head.tree)
+    annotations = read_table(store.read(tree["annotations.parquet"]))
+    trained = annotations.filter(pc.and_(pc.is_valid(annotations["label"]), pc.equal(annotations["split"], "train")))
+    features = read_table(store.read(tree["features.parquet"]))
+    wanted = features.filter(pc.is_in(features["sample_id"], value_set=trained["sample_id"].combine_chunks()))
+    return matrix(wanted["features"], None, f"{dataset.head.name}: features") if len(wanted) else None
+
+
+def _votes(
+    client: ModelClient, shard: dict[str, Any], voters: Sequence[int], rows: pa.Table, current: np.ndarray[Any, Any]
+) -> pa.Array:
+    """Each row's probabilities by every voter, one after the other; the scoring model has been asked already."""
+    votes = []
+    for version in voters:
+        if version == shard["model_version"]:
+            votes.append(current)
+            continue
+        client.wait_ready(shard["model_name"], version, timeout=WAIT_SECONDS)
+        votes.append(_predict(client, shard["model_name"], version, rows))
+    return pa.array(list(np.concatenate(votes, axis=1)), COMMITTEE.type)
 
 
 def _predict(client: ModelClient, name: str, version: int, rows: pa.Table) -> np.ndarray[Any, np.dtype[np.float32]]:

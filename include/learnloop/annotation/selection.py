@@ -13,7 +13,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from learnloop.annotation import strategies
-from learnloop.annotation.shards import Shards, matrix
+from learnloop.annotation.choosing import RANDOM, pick
+from learnloop.annotation.honest import accuracy_by_model
+from learnloop.annotation.shards import Shards
 from learnloop.database import Annotation, AnnotationTask, Batch, ConfirmedAnnotation, Dataset, GoldQuestion, ScoringRun
 from learnloop.errors import InvalidInput
 from learnloop.loop.rounds import lock
@@ -45,34 +47,51 @@ def choose_tasks(
     budget: int,
     seed: int,
     owner: str,
+    random_share: float = 0.0,
+    committee: Sequence[int] = (),
+    known: strategies.Floats | None = None,
     gold: Sequence[GoldCandidate] = (),
 ) -> ScoringRun:
-    """Make tasks of the ``budget`` samples that ``strategy`` chooses among the predicted ones; once a ``run_id``.
+    """Make tasks of ``budget`` samples, chosen among the predicted ones; once a ``run_id``.
 
-    Samples that have a task which somebody works on, or a confirmed label, are left out. Tasks of earlier scoring runs
-    that nobody has taken are cancelled: an older model chose them. That nothing is left to ask is no error.
+    ``random_share`` of them are any, for an honest evaluation of the model (``learnloop.annotation.honest``), and
+    ``strategy`` chooses the rest; a task's ``reason`` says which. Samples that have a task which somebody works on, or a
+    confirmed label, are left out. Tasks of earlier scoring runs that nobody has taken are cancelled: an older model chose
+    them. That nothing is left to ask is no error.
 
-    Of a batch of ``n`` samples, ids and probabilities are in memory (``n x k`` float32), and no more: paths, objects and
-    features are read for those that may be chosen.
+    Of a batch only ids and scores are in memory (:class:`Shards`): the rest is read for those that may be chosen.
 
     Args:
         predictions: a folder of ``batch-*.parquet`` with the columns ``sample_id``, ``path``, ``object``,
-            ``probabilities`` and ``features``.
+            ``probabilities`` and ``features``, and perhaps ``committee``.
+        committee: the model versions that the column ``committee`` is of, for the record.
+        known: features ``[l, d]`` of samples that have a label, for strategies that keep away from them.
 
     Raises:
         NotFound: there are no predictions.
         InvalidInput: predictions that are no Parquet, name a sample twice, or do not fit the classes.
     """
-    lock(session, dataset)
-    done = session.scalars(select(ScoringRun).where(ScoringRun.run_id == run_id)).one_or_none()
-    if done is not None:
+    if (done := _done(session, run_id)) is not None:
         return done
-    shards = Shards(predictions, classes) if batch.samples else Shards.none(classes)
+    chance = np.random.default_rng(seed)
+    method = strategies.find(strategy)
+    # Read before the lock is taken: annotators' answers need it too, and a million predictions take a while.
+    shards = Shards(predictions, classes, method, chance) if batch.samples else Shards.none()
+    lock(session, dataset)
+    if (done := _done(session, run_id)) is not None:
+        return done
     _offer_gold(session, dataset, gold, classes, model_version, owner)
     _cancel_untaken(session, dataset)
     free = shards.not_among(_asked(session, dataset))
-    picked = _pick(shards, free, strategy, budget, np.random.default_rng(seed))
-    confidence = strategies.confidence(shards.probabilities)
+    picked = pick(shards, free, method, budget, random_share, chance, known)
+    summary: dict[str, Any] = {
+        "mean_confidence": shards.mean_confidence,
+        "already_asked": len(shards) - len(free),
+        "random": sum(name == RANDOM for name, _ in picked),
+        "accuracy_on_random": [vars(found) for found in accuracy_by_model(session, dataset)],
+    }
+    if method.needs_committee:
+        summary["committee"] = list(committee) or [model_version]
     run = ScoringRun(
         dataset_id=dataset.id,
         batch_id=batch.id,
@@ -83,29 +102,31 @@ def choose_tasks(
         strategy=strategy,
         scored=len(shards),
         chosen=len(picked),
-        summary={
-            "mean_confidence": float(confidence.mean()) if len(shards) else None,
-            "already_asked": len(shards) - len(free),
-        },
+        summary=summary,
         owner=owner,
     )
     session.add(run)
     session.flush()
-    samples = shards.rows(picked, ["sample_id", "path", "object"]).to_pylist()
-    for rank, (sample, row) in enumerate(zip(samples, shards.probabilities[picked], strict=True)):
+    rows = np.asarray([row for _, row in picked], dtype=np.intp)
+    samples = shards.rows(rows, ["sample_id", "path", "object", "probabilities"]).to_pylist()
+    for rank, ((name, row), sample) in enumerate(zip(picked, samples, strict=True)):
+        probabilities = np.asarray(sample.pop("probabilities"), dtype=np.float32)
+        reason: dict[str, Any] = {
+            "strategy": name,
+            "rank": rank,
+            "margin": float(strategies.margin(probabilities[None])[0]),
+            "model_version": model_version,
+        }
+        if name != RANDOM:
+            reason["score"] = float(np.ravel(shards.scores[row])[0])
         session.add(
             AnnotationTask(
                 dataset_id=dataset.id,
                 batch_id=batch.id,
                 scoring_run_id=run.id,
                 **sample,
-                prediction=prediction(row, classes, model_version),
-                reason={
-                    "strategy": strategy,
-                    "rank": rank,
-                    "margin": float(strategies.margin(row[None])[0]),
-                    "model_version": model_version,
-                },
+                prediction=prediction(probabilities, classes, model_version),
+                reason=reason,
                 owner=owner,
             )
         )
@@ -113,17 +134,8 @@ def choose_tasks(
     return run
 
 
-def _pick(
-    shards: Shards, free: strategies.Indices, strategy: str, budget: int, random: np.random.Generator
-) -> strategies.Indices:
-    """Rows of the shards that ``strategy`` chooses among ``free`` ones, the most wanted first."""
-    features = None
-    if strategy in strategies.NEED_FEATURES and len(free):
-        if not np.isfinite(shards.probabilities).all():
-            raise InvalidInput(f"{shards.folder}: probabilities must be finite numbers")
-        free = free[strategies.candidates(shards.probabilities[free], budget, random)]
-        features = matrix(shards.rows(free, ["features"])["features"], None, f"{shards.folder}: features")
-    return free[strategies.choose(strategy, shards.probabilities[free], features, budget, random)]
+def _done(session: Session, run_id: str) -> ScoringRun | None:
+    return session.scalars(select(ScoringRun).where(ScoringRun.run_id == run_id)).one_or_none()
 
 
 def prediction(row: Any, classes: Sequence[str], model_version: int) -> dict[str, Any]:

@@ -47,6 +47,29 @@ def compare(model: Model, before: int, after: int, as_json: bool = JsonOption) -
 
 
 @app.command()
+def accuracy(model: Model, as_json: bool = JsonOption) -> None:
+    """How good each version was on new data: on the samples that were drawn at random when it scored."""
+    with client() as api:
+        found = api.accuracy(model)
+
+    def human() -> None:
+        rows = [
+            [
+                row["model_version"],
+                f"{row['right']} of {row['labelled']}",
+                f"{row['accuracy']:.1%}",
+                f"{row['low']:.1%} to {row['high']:.1%}",
+            ]
+            for row in found
+        ]
+        table(("version", "right", "accuracy", "95 % interval"), rows)
+        if not found:
+            say("no sample that was drawn at random has a label yet (loop: query: random_share)")
+
+    show(found, as_json, human)
+
+
+@app.command()
 def served(as_json: bool = JsonOption) -> None:
     """What is served under which alias."""
     with client() as api:

@@ -78,10 +78,26 @@ class SplitConfig(_Part):
 
 
 class QueryConfig(_Part):
-    """Which samples people are asked about; ``budget`` is how many of one batch."""
+    """Which samples people are asked about; ``budget`` is how many of one batch.
 
-    strategy: str = Field(default="diverse_mini_batch", pattern=r"^[a-z][a-z0-9_]{0,99}$")
+    ``random_share`` of them are any, so that it is known how good the model is on new data. ``committee`` is how many
+    models vote for a strategy that needs a committee: the current one and those accepted before it.
+    """
+
+    strategy: str = Field(default="diverse_mini_batch", max_length=100)
     budget: int = Field(default=40, ge=1, le=100_000)
+    random_share: float = Field(default=0.1, ge=0, le=1)
+    committee: int = Field(default=3, ge=2, le=10)
+
+    @field_validator("strategy")
+    @classmethod
+    def _known(cls, strategy: str) -> str:
+        from learnloop.annotation.strategies import STRATEGIES
+
+        if strategy not in STRATEGIES:
+            known = ", ".join(sorted(STRATEGIES))
+            raise ValueError(f"there is no query strategy {strategy!r}; there are: {known}")
+        return strategy
 
 
 class PolicyConfig(_Part):

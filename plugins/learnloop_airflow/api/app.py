@@ -19,6 +19,7 @@ from learnloop_airflow.api.routes import (
     merges,
     models,
     runs,
+    scoring,
     session,
     storage,
     tasks,
@@ -40,6 +41,7 @@ _GROUPS = (
     storage,
     tasks,
     models,
+    scoring,
     audit,
     users,
 )

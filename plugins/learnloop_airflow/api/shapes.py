@@ -272,6 +272,35 @@ class EvaluationItem(BaseModel):
     created_at: datetime
 
 
+class ScoringRunItem(BaseModel):
+    """One pass of a model over a batch. ``summary``: mean confidence, how many were random, accuracies so far."""
+
+    run_id: str
+    batch: str
+    model_version: int
+    strategy: str
+    scored: int
+    chosen: int
+    summary: dict[str, Any]
+    owner: str
+    created_at: datetime
+
+
+class AccuracyItem(BaseModel):
+    """Of a model version: how many samples drawn at random for it have a label, and about how many it was right."""
+
+    model_version: int
+    labelled: int
+    right: int
+    accuracy: float
+    low: float
+    high: float
+
+
+class Accuracies(BaseModel):
+    items: list[AccuracyItem]
+
+
 class ModelName(BaseModel):
     name: str
 

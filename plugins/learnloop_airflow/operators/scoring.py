@@ -15,7 +15,7 @@ LEASE = timedelta(hours=1)
 
 
 class RegisterBatchOperator(BaseOperator):
-    """Register newly arrived data, and pin and lease the model that will score it.
+    """Register newly arrived data, and pin and lease the model that will score it, and its committee if it has one.
 
     :param dataset: the dataset the data is for (templated).
     :param path: a folder of new samples, or empty to score a registered batch again (templated).
@@ -32,8 +32,10 @@ class RegisterBatchOperator(BaseOperator):
         self.batch = batch
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from learnloop.annotation.committee import members
         from learnloop.database import session
         from learnloop.datasets.batch import get_batch, register_batch
+        from learnloop.datasets.schema import loop_config
         from learnloop.datasets.versions import get_dataset
         from learnloop.errors import NotFound
         from learnloop.models.deployment import lease_model, served_version
@@ -55,15 +57,20 @@ class RegisterBatchOperator(BaseOperator):
             version = served_version(db, name, "current")
             if version is None:
                 raise NotFound(f"no model serves {name!r} yet: run base_model_training for the dataset first")
-            lease_model(
-                db,
-                model_name=name,
-                version=version,
-                holder=context["run_id"],
-                duration=LEASE,
-                owner=run_owner(context),
-            )
+            query = loop_config(dataset.loop).query
+            committee = members(db, dataset, query, model_name=name, current=version)
+            for leased in committee or [version]:
+                lease_model(
+                    db,
+                    model_name=name,
+                    version=leased,
+                    holder=context["run_id"],
+                    duration=LEASE,
+                    owner=run_owner(context),
+                )
             self.log.info("batch %s: %d samples, scored by %s version %d", batch.name, batch.samples, name, version)
+            if committee:
+                self.log.info("%s: versions %s vote", query.strategy, ", ".join(map(str, committee)))
             return {
                 "dataset": self.dataset,
                 "batch_id": batch.id,
@@ -71,6 +78,7 @@ class RegisterBatchOperator(BaseOperator):
                 "samples": batch.samples,
                 "model_name": name,
                 "model_version": version,
+                "committee": committee,
             }
 
 
@@ -126,7 +134,7 @@ class ChooseOperator(BaseOperator):
     """Choose the samples worth asking about, by the dataset's query strategy, and make them annotation tasks.
 
     :param pin: what ``RegisterBatchOperator`` returned (templated).
-    :return: ``{scored, chosen, strategy}``
+    :return: ``{scored, chosen, strategy, random, accuracy_on_random}``; the accuracies are those of the models so far.
     """
 
     template_fields: Sequence[str] = ("pin",)
@@ -142,9 +150,31 @@ class ChooseOperator(BaseOperator):
         owner = run_owner(context)
         folder = predictions_folder(context["run_id"], owner)
         with session() as db:
-            run = choose_from_predictions(db, self.pin, folder, run_id=context["run_id"], owner=owner)
-            self.log.info("%d of %d samples chosen by %s", run.chosen, run.scored, run.strategy)
-            return {"scored": run.scored, "chosen": run.chosen, "strategy": run.strategy}
+            run = choose_from_predictions(db, store(), self.pin, folder, run_id=context["run_id"], owner=owner)
+            by_chance, accuracies = run.summary["random"], run.summary["accuracy_on_random"]
+            self.log.info(
+                "%d of %d samples chosen by %s, %d of them at random",
+                run.chosen,
+                run.scored,
+                run.strategy,
+                by_chance,
+            )
+            for found in accuracies:
+                self.log.info(
+                    "version %d was right about %d of %d random samples (95 %% interval %.3f to %.3f)",
+                    found["model_version"],
+                    found["right"],
+                    found["labelled"],
+                    found["low"],
+                    found["high"],
+                )
+            return {
+                "scored": run.scored,
+                "chosen": run.chosen,
+                "strategy": run.strategy,
+                "random": by_chance,
+                "accuracy_on_random": accuracies,
+            }
 
 
 class ReleaseModelOperator(BaseOperator):
@@ -164,12 +194,8 @@ class ReleaseModelOperator(BaseOperator):
         from learnloop.models.deployment import release_model
 
         with session() as db:
-            release_model(
-                db,
-                model_name=self.pin["model_name"],
-                version=self.pin["model_version"],
-                holder=context["run_id"],
-            )
+            for version in self.pin.get("committee") or [self.pin["model_version"]]:
+                release_model(db, model_name=self.pin["model_name"], version=version, holder=context["run_id"])
 
 
 def predictions_folder(run_id: str, owner: str) -> Path:

@@ -69,6 +69,16 @@ def personal_version() -> str:
     return workspaces.commit(session, store, "by-hand", owner=owner, message="one label").name
 
 
+def have_models_vote() -> None:
+    """As a new version of the dataset with this in its dataset.yaml would."""
+    from learnloop.database import session
+    from learnloop.datasets.versions import get_dataset
+
+    with session() as db:
+        dataset = get_dataset(db, NAME)
+        dataset.loop = {**dataset.loop, "query": {**dataset.loop["query"], "strategy": "vote_entropy"}}
+
+
 def main(url: str, folder: str, user: str, password: str) -> None:
     data = digits.write(Path(folder), NAME, budget=20)
     run(
@@ -81,6 +91,8 @@ def main(url: str, folder: str, user: str, password: str) -> None:
             assert task is not None
             annotator.submit(task.id, data.truth[task.sample_id], seconds=random.uniform(0.5, 2))
     run("incremental_training", dataset=NAME)
+    have_models_vote()
+    run("score_incoming_data", dataset=NAME, batch="2026")
     run("structure_optimization", dataset=NAME)
     run("workspace_training", dataset=NAME, trainer={"hidden": [16]}, keep=True)
     run("dataset_merge", dataset=NAME, version=personal_version(), strategy="newest")

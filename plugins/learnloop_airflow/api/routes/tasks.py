@@ -25,6 +25,9 @@ from learnloop_airflow.api.shapes import Received, Renewed, Skipped, TaskItem
 
 routes = Routes()
 
+SHOWN_REASON = ("strategy", "margin", "model_version")
+"""What is shown of why a task was chosen. Not its rank and score: a gold task has none, and must look like any other."""
+
 Text = Annotated[str, Field(max_length=2000, pattern=TEXT)]
 
 
@@ -136,7 +139,7 @@ def _task(task: AnnotationTask) -> dict[str, Any]:
         "content_url": f"/learnloop/api/v1/tasks/{task.id}/content",
         "prediction": task.prediction,
         "classes": task.dataset.loop.get("classes", []),
-        "chosen_by": task.reason,
+        "chosen_by": {name: task.reason[name] for name in SHOWN_REASON if name in task.reason},
         "lease_expires_at": _time(task.lease_expires_at),
     }
 

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from learnloop.database import Round
+from learnloop.database import Round, ScoringRun
 from learnloop.database.engine import session
 from learnloop.settings import load
 from learnloop.stack.__main__ import running_environment
@@ -49,3 +50,10 @@ def test_every_dag_runs_to_its_end(live_stack, live_dataset, tmp_path: Path) -> 
         (by_hand,) = (done for done in db.query(Round) if done.dataset.name == "digits-by-hand" and done.number == 1)
         assert by_hand.state in ("accepted", "rejected")
         assert by_hand.labels == 70  # 60 it began with, and the lot of ten that a right gold answer confirmed
+        first, voted = db.query(ScoringRun).filter_by(dataset_id=by_hand.dataset_id).order_by(ScoringRun.id)
+        assert (first.strategy, first.chosen, first.summary["random"]) == ("diverse_mini_batch", 20, 2)
+        # The base model, and the one of round 1 if the gate accepted it: it is current then.
+        members = [by_hand.model_version, by_hand.parent_model_version]
+        assert voted.summary["committee"] == (members if by_hand.state == "accepted" else members[1:])
+        file = next(Path(voted.predictions).glob("batch-*.parquet"))
+        assert len(pq.read_table(file)["committee"][0]) == 10 * len(voted.summary["committee"])
