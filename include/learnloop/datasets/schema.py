@@ -115,10 +115,23 @@ class QualityConfig(_Part):
 
 
 class GateConfig(_Part):
-    """When a new model is accepted: its gain in accuracy, and the worst drop of any one class (0 to 1)."""
+    """When a new model is accepted: its gain in accuracy, and the worst drop of any one class (0 to 1).
+
+    With ``confident`` the lower end of the gain's 95 % interval has to reach ``min_gain``, not the gain itself. A budget
+    that is not given is not looked at. ``approval: person`` asks somebody, whatever the thresholds say.
+    """
 
     min_gain: float = Field(default=0.0, ge=-1, le=1)
     max_class_drop: float = Field(default=0.1, ge=0, le=1)
+    confident: bool = False
+    max_latency_ms: float | None = Field(default=None, gt=0)
+    max_model_bytes: int | None = Field(default=None, ge=1)
+    max_ece: float | None = Field(default=None, gt=0, le=1)
+    approval: Literal["automatic", "person"] = "automatic"
+
+    def thresholds(self) -> dict[str, Any]:
+        """The arguments of ``learnloop.models.gate.decide``."""
+        return self.model_dump(exclude={"approval"})
 
 
 class TrainerConfig(_Part):

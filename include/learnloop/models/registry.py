@@ -101,6 +101,18 @@ def set_alias(name: str, alias: str, version: int, url: str | None = None) -> No
     _client(url).set_registered_model_alias(name, alias, str(version))
 
 
+def set_tags(name: str, version: int, tags: Mapping[str, str], url: str | None = None) -> None:
+    """Say something of a version; what was said under the same names before is replaced.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    source_of(name, version, url)
+    client = _client(url)
+    for key, value in tags.items():
+        client.set_model_version_tag(name, str(version), key, value)
+
+
 def version_of(name: str, alias: str, url: str | None = None) -> int | None:
     """The version that ``{name}@{alias}`` points at; None when nothing does."""
     with engine(_url(url)).connect() as connection:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,13 @@ class Data:
     sample_ids: tuple[str, ...]
     classes: tuple[str, ...]
     task_type: str = "image_classification"
+
+    def without(self, sample_ids: Collection[str]) -> Data:
+        """The same less these samples."""
+        gone = set(sample_ids)
+        kept = np.array([name not in gone for name in self.sample_ids], dtype=np.bool_)
+        ids = tuple(name for name in self.sample_ids if name not in gone)
+        return replace(self, X=self.X[kept], y=self.y[kept], train=self.train[kept], sample_ids=ids)
 
     def training(self) -> tuple[Rows, Labels]:
         """The training split.

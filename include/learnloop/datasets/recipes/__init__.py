@@ -17,7 +17,10 @@ def recipe_of(config: DatasetConfig) -> Recipe:
         return made(reading.width, reading.height, reading.mode)
     if isinstance(reading, TextConfig):
         return TextRecipe(reading.features, reading.ngrams, reading.lowercase)
-    columns = tuple((name, tuple(kind) if isinstance(kind, list) else None) for name, kind in reading.columns.items())
+    # By name: in which order dataset.yaml lists them makes no difference, to nothing.
+    columns = tuple(
+        (name, tuple(kind) if isinstance(kind, list) else None) for name, kind in sorted(reading.columns.items())
+    )
     return RowRecipe(columns, frozenset(reading.optional))
 
 

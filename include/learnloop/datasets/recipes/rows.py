@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnloop.datasets.recipes.base import Recipe
+from learnloop.datasets.tables import some
 from learnloop.errors import InvalidDataset
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -38,18 +39,17 @@ class RowRecipe(Recipe):
     def row(self, data: bytes, where: str) -> NDArray[np.float32]:
         given = row_of(data, where)
         numbers: list[float] = []
-        problems = [
-            f"column {name!r} is not one of {', '.join(known for known, _ in self.columns)}"
-            for name in given.keys() - {name for name, _ in self.columns}
-        ]
+        known = [name for name, _ in self.columns]
+        problems = [f"column {name!r} is not one of {some(known)}" for name in given if name not in known]
+        missing = [name for name in known if given.get(name) is None and name not in self.optional]
+        if missing:
+            problems.append(f"missing: {some(missing)} (list under optional what may be)")
         for name, values in self.columns:
             value = given.get(name)
             width = 1 if values is None else len(values)
             if name in self.optional:
                 numbers.append(float(value is None))
             if value is None:
-                if name not in self.optional:
-                    problems.append(f"column {name!r} is missing; list it under optional if it may be")
                 numbers += [0.0] * width
             elif values is None:
                 if isinstance(value, bool) or not isinstance(value, int | float) or not _fits(value):
@@ -57,7 +57,7 @@ class RowRecipe(Recipe):
                     continue
                 numbers.append(float(value))
             elif not isinstance(value, str) or value not in values:
-                problems.append(f"column {name!r} is {value!r}, not one of {', '.join(values)}"[:300])
+                problems.append(f"column {name!r} is {value!r}, not one of {some(values)}"[:300])
             else:
                 numbers += [float(value == one) for one in values]
         if problems:
