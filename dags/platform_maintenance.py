@@ -30,7 +30,7 @@ and a killed worker releases nothing: both are made good here. A mail server tha
 ):
     ReleaseLapsedOperator(task_id="release_lapsed")
     DeliverEventsOperator(task_id="deliver_events")
-    due = DueRoundsOperator(task_id="due_rounds")
+    due = DueRoundsOperator(task_id="due_rounds", ask_policies=True)
     TriggerDagRunOperator.partial(
         task_id="start", trigger_dag_id="incremental_training", skip_when_already_exists=True
     ).expand_kwargs(due.output)

@@ -101,9 +101,19 @@ class QueryConfig(_Part):
 
 
 class PolicyConfig(_Part):
-    """When a round trains: at this many confirmed labels that no round has used."""
+    """When a round trains: at this many confirmed labels that no round has used.
+
+    Or at ``min_labels`` of them, when so many hours have passed since the last training, when what the model predicts
+    has drifted by a population stability index of ``drift``, or when its accuracy on new random samples has dropped by
+    ``performance_drop``. Never while fewer than the share ``quality`` of gold tasks are answered right.
+    """
 
     labels: int = Field(default=40, ge=1, le=1_000_000)
+    min_labels: int = Field(default=1, ge=1, le=1_000_000)
+    interval_hours: float | None = Field(default=None, gt=0)
+    drift: float | None = Field(default=None, gt=0)
+    performance_drop: float | None = Field(default=None, gt=0, lt=1)
+    quality: float | None = Field(default=None, gt=0, le=1)
 
 
 class QualityConfig(_Part):
