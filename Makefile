@@ -6,7 +6,7 @@ export LEARNLOOP_HOME
 WORKERS ?= 2
 PYTHON := $(LEARNLOOP_HOME)/venv/bin/python
 
-.PHONY: help setup setup-test demo up down status password test faults lint format lock bench clean
+.PHONY: help setup setup-test demo up down status password test faults lint format client lock bench clean
 
 help:
 	@echo "make demo      set up, run the whole loop on real data, print what happened"
@@ -17,6 +17,7 @@ help:
 	@echo "make test      set up, check style, types and layers, run the tests"
 	@echo "make faults    the long proofs: processes killed at every step, races, every remote"
 	@echo "make bench     measure, as ratios side by side"
+	@echo "make client    make the asynchronous client anew from the other"
 	@echo "make lock      lock requirements.txt and tests/requirements.txt anew"
 	@echo "make clean     stop the stack and delete its state directory"
 
@@ -73,9 +74,13 @@ bench: setup-test $(LEARNLOOP_HOME)/bench-venv/stamp $(LEARNLOOP_HOME)/bench-ven
 	$(PYTHON) tests/benchmarks/datasets/bench_snapshots.py --files 5000 50000
 	$(PYTHON) tests/benchmarks/datasets/bench_merge.py --polars $(LEARNLOOP_HOME)/bench-venv/bin/python
 	$(PYTHON) tests/benchmarks/serving/bench_serving.py
+	$(PYTHON) tests/benchmarks/annotation/bench_claim_growth.py
 	$(PYTHON) tests/benchmarks/annotation/bench_choosing.py
 	OMP_NUM_THREADS=1 PYTHONPATH=include $(LEARNLOOP_HOME)/bench-venv/bin/python tests/benchmarks/annotation/bench_labels.py \
 		--out $(LEARNLOOP_HOME)/labels.json
+
+client: setup-test
+	$(PYTHON) tests/async_client.py
 
 lock:
 	uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o requirements.txt

@@ -7,12 +7,14 @@ from html import escape
 import streamlit as st
 
 from annotation_app import markup, quiet
-from annotation_app.desk import Answer, Desk
-from annotation_app.images import picture
-from annotation_app.keys import CONTINUE_KEY, SKIP_KEYS, keys_of
+from annotation_app.desk import Desk
+from annotation_app.keys import CONTINUE_KEY, SKIP_KEYS, UNDO_KEY, keys_of
+from annotation_app.samples import plain, sample
 from annotation_app.texts import text
 from learnloop.client import Task
-from learnloop.errors import InvalidInput
+
+MOST_COMMENT = 1900
+"""The API takes 2000 characters, and a skip's reason is put before its comment."""
 
 
 def show(desk: Desk) -> None:
@@ -25,38 +27,25 @@ def show(desk: Desk) -> None:
     elif desk.task is not None:
         _task(desk, desk.task)
     else:
+        _last(desk)
         _waiting(desk)
 
 
 def _task(desk: Desk, task: Task) -> None:
     left, right = st.columns([5, 6], gap="large")
     with left:
-        _sample(desk, task)
+        if desk.content is None:
+            st.warning(desk.problem or text("task.broken"))
+            st.button(text("task.load_again"), on_click=desk.load)
+        else:
+            sample(desk.content, task.content_type, sample_id=task.sample_id, dataset=task.dataset)
     with right:
         st.html(f"<h2>{text('task.question')}</h2>")
         _answers(desk, task)
         _guess(task)
         _skips(desk, task)
-        _last(desk.last)
-
-
-def _sample(desk: Desk, task: Task) -> None:
-    if desk.content is None:
-        st.warning(desk.problem or text("task.broken"))
-        st.button(text("task.load_again"), on_click=desk.load)
-    elif task.content_type.startswith("text/"):
-        with st.container(border=True):
-            st.text(desk.content.decode(errors="replace"))
-    elif task.content_type.startswith("image/"):
-        try:
-            shown = picture(desk.content)
-        except InvalidInput as error:
-            st.warning(f"{text('task.broken')}\n\n{error}")
-            return
-        alt = text("task.alt", sample=task.sample_id, dataset=task.dataset)
-        st.html(markup.sample(shown, alt=alt, caption=task.sample_id))
-    else:
-        st.warning(text("task.unshowable", content_type=task.content_type))
+        _comment(task)
+        _last(desk)
 
 
 def _answers(desk: Desk, task: Task) -> None:
@@ -66,11 +55,11 @@ def _answers(desk: Desk, task: Task) -> None:
     with st.container(horizontal=True, gap="small", key="answers_plain" if same else "answers"):
         for index, (name, key) in enumerate(keys.items()):
             st.button(
-                _plain(name),
+                plain(name),
                 key=f"answer_{task.id}_{index}",
                 shortcut=key,
-                on_click=desk.answer,
-                args=(task.id, name),
+                on_click=_say,
+                args=(desk, task.id, name),
                 width="stretch",
             )
     st.html(f'<p class="ll-muted">{text("keys.hint")}</p>')
@@ -92,19 +81,46 @@ def _skips(desk: Desk, task: Task) -> None:
                 label,
                 key=f"skip_{task.id}_{reason}",
                 shortcut=key,
-                on_click=desk.answer,
-                args=(task.id, None, label),
+                on_click=_say,
+                args=(desk, task.id, None, label),
                 type="tertiary",
             )
 
 
-def _last(last: Answer | None) -> None:
-    if last is None:
+def _comment(task: Task) -> None:
+    """For the reviewer. While it has the focus, keys write and do not answer."""
+    st.text_input(
+        text("comment"),
+        key=f"comment_{task.id}",
+        max_chars=MOST_COMMENT,
+        placeholder=text("comment.hint"),
+        label_visibility="collapsed",
+    )
+
+
+def _say(desk: Desk, task_id: int, label: str | None, skip_reason: str = "") -> None:
+    desk.answer(task_id, label, skip_reason, str(st.session_state.get(f"comment_{task_id}") or "").strip())
+
+
+def _last(desk: Desk) -> None:
+    """What was answered last, and the way back."""
+    if desk.notice is not None:
+        st.html(f'<p class="ll-muted" role="status">{escape(desk.notice)}</p>')
+    if desk.last is None:
         return
-    said = text("last.skip", sample=last.sample_id)
-    if last.label is not None:
-        said = text("last.answer", label=last.label, sample=last.sample_id)
-    st.html(f'<p class="ll-muted" role="status">✓ {escape(said)}</p>')
+    said = text("last.skip", sample=desk.last.sample_id)
+    if desk.last.label is not None:
+        said = text("last.answer", label=desk.last.label, sample=desk.last.sample_id)
+    with st.container(horizontal=True, vertical_alignment="center", key="last"):
+        st.html(f'<p class="ll-muted" role="status">✓ {escape(said)}</p>', width="content")
+        st.button(
+            text("undo"),
+            key="undo",
+            shortcut=UNDO_KEY,
+            on_click=desk.undo,
+            disabled=not desk.can_undo,
+            type="tertiary",
+        )
 
 
 def _kept(desk: Desk) -> None:
@@ -141,8 +157,3 @@ def _waiting(desk: Desk) -> None:
         quiet.show(text("offline.heading"), text("offline.body"), desk.problem)
     else:
         quiet.show(text("trouble.heading"), desk.problem)
-
-
-def _plain(words: str) -> str:
-    """Words that Streamlit shall not read as Markdown."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()<>#+-.!|~$:&^=" else letter for letter in words)

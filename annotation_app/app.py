@@ -10,12 +10,14 @@ import streamlit as st
 # Streamlit puts this folder on the path, not the one that holds the package.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from annotation_app import annotate, datasets, login, progress, quiet
+from annotation_app import annotate, datasets, login, progress, quiet, review
+from annotation_app.bench import Bench
 from annotation_app.desk import Desk
 from annotation_app.texts import text
 from learnloop.errors import LearnloopError, NotAuthenticated
 
 HERE = Path(__file__).parent
+VIEWS = {"annotate": "view.annotate", "review": "view.review"}
 
 
 def main() -> None:
@@ -43,6 +45,16 @@ def header(who: login.Login, names: list[str]) -> str | None:
     with st.container(horizontal=True, vertical_alignment="center", key="header"):
         st.html(f'<span class="ll-title">{text("title")}<span> {text("page")}</span></span>', width="content")
         dataset = datasets.choose(names)
+        if "annotation:review" in who.permissions:
+            st.segmented_control(
+                text("page"),
+                list(VIEWS),
+                format_func=lambda view: text(VIEWS[view]),
+                default="annotate",
+                required=True,
+                key="view",
+                label_visibility="collapsed",
+            )
         st.space("stretch")
         st.text(who.user, width="content")
         st.button(text("logout"), key="logout", on_click=login.log_out, type="tertiary")
@@ -55,6 +67,12 @@ def page(who: login.Login, dataset: str | None) -> None:
         quiet.show(text("forbidden.heading"), text("forbidden.body", user=who.user, roles=roles))
     elif dataset is None:
         quiet.show(text("dataset.none_heading"), text("dataset.none"))
+    elif st.session_state.get("view") == "review":
+        bench = bench_of(who, dataset)
+        review.show(bench)
+        if bench.signed_out:
+            login.leave(text("login.ended"))
+            st.rerun()
     else:
         desk = desk_of(who, dataset)
         progress.show(desk)
@@ -75,6 +93,14 @@ def desk_of(who: login.Login, dataset: str) -> Desk:
         desk.client, desk.signed_out = who.client, None
         desk.send_kept()
     return desk
+
+
+def bench_of(who: login.Login, dataset: str) -> Bench:
+    benches: dict[str, Bench] = st.session_state.setdefault("benches", {})
+    bench = benches.get(dataset)
+    if bench is None or bench.client is not who.client:
+        bench = benches[dataset] = Bench(who.client, who.user, dataset)
+    return bench
 
 
 main()

@@ -12,8 +12,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from annotation_app.texts import text
 from learnloop.client import LearnloopClient, ProgressInfo, Task
 from learnloop.errors import LearnloopError, NotAuthenticated, Unavailable
 
@@ -23,6 +24,8 @@ RENEW_BELOW = timedelta(seconds=45)
 """A task's lease is renewed when less than this is left of it."""
 HOLD = timedelta(minutes=15)
 """A task that nobody answers for so long is let go: a forgotten tab must not keep it from others."""
+QUALITY_SECONDS = 30.0
+"""How far one's own answers can be trusted changes slowly."""
 AGAIN_SECONDS = 2.0
 """An API that did not answer, or had no task, is not asked again before."""
 
@@ -38,6 +41,7 @@ class Answer:
     seconds: float
     key: str
     """The Idempotency-Key: sent again with it, an answer whose receipt got lost is counted once."""
+    comment: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,16 @@ class Desk:
     """The API's sentence when it no longer knows the person."""
     kept: dict[int, Kept] = field(default_factory=dict)
     last: Answer | None = None
-    """The answer the API took last."""
+    """The answer the API took last, unless it was taken back."""
+    notice: str | None = None
+    """What came of taking an answer back, when it did not simply come back."""
+    quality: dict[str, Any] | None = None
+    """The person's own figures, as they were when they could be read last."""
     progress: ProgressInfo | None = None
     """As it was when it could be read last."""
     _shown_at: float = 0.0
     _asked_at: float = -math.inf
+    _quality_at: float = -math.inf
 
     def take(self) -> bool:
         """Claim a task unless one is in hand, after what a lost connection kept back. True when there is one now."""
@@ -105,13 +114,41 @@ class Desk:
             self.content = self._try(lambda: self.client.content(task.id))
             self._shown_at = self.clock()
 
-    def answer(self, task_id: int, label: str | None, skip_reason: str = "") -> None:
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an answer to take back. One that is not sent yet can be discarded instead."""
+        return self.last is not None and not self.kept
+
+    def undo(self) -> None:
+        """Take the last answer back and have its task in hand again; the task in hand goes back to the queue."""
+        if not self.can_undo:
+            return
+        key = uuid.uuid4().hex
+        try:
+            task = self.client.undo(self.dataset, key=key)
+        except LearnloopError as error:
+            self._note(error)
+            self.notice, self.problem = str(error), None
+            if not isinstance(error, Unavailable | NotAuthenticated):
+                self.last = None  # it stands
+            return
+        self.offline, self.last = False, None
+        self.notice = None if task is not None else text("undo.later")
+        self._put_down()
+        self.task = task
+        if task is None:
+            self.take()
+        else:
+            self.load()
+
+    def answer(self, task_id: int, label: str | None, skip_reason: str = "", comment: str = "") -> None:
         """Send one answer (no label: a skip) and take the next task. A second press for the same task does nothing."""
         if self.task is None or self.task.id != task_id:
             return
         seconds = round(self.clock() - self._shown_at, 2)
-        answer = Answer(task_id, self.task.sample_id, label, skip_reason, seconds, uuid.uuid4().hex)
+        answer = Answer(task_id, self.task.sample_id, label, skip_reason, seconds, uuid.uuid4().hex, comment)
         self._put_down()
+        self.notice = None
         self._send(answer)
         if self._waits_for_connection():
             self._asked_at = self.clock()
@@ -131,6 +168,9 @@ class Desk:
         """Unless the API is known not to answer: then the last one read will do."""
         if not self.offline:
             self.progress = self._try(lambda: self.client.progress(self.dataset)) or self.progress
+        if not self.offline and self.clock() - self._quality_at >= QUALITY_SECONDS:
+            self.quality = self._try(lambda: self.client.my_quality(self.dataset)) or self.quality
+            self._quality_at = self.clock()
 
     def keep_lease(self, now: datetime) -> None:
         """Renew the lease of the task in hand while a person may still be looking at it, then let it go."""
@@ -157,9 +197,11 @@ class Desk:
     def _send(self, answer: Answer) -> None:
         try:
             if answer.label is None:
-                self.client.skip(answer.task_id, answer.skip_reason)
+                reason = ": ".join(filter(None, (answer.skip_reason, answer.comment)))
+                self.client.skip(answer.task_id, reason)
             else:
-                self.client.submit(answer.task_id, answer.label, seconds=answer.seconds, key=answer.key)
+                said = {"seconds": answer.seconds, "comment": answer.comment, "key": answer.key}
+                self.client.submit(answer.task_id, answer.label, **said)
         except LearnloopError as error:
             self._note(error)
             refused = not isinstance(error, Unavailable | NotAuthenticated)

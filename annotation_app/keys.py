@@ -8,6 +8,7 @@ SKIP_KEYS = {"cannot_tell": "S", "damaged": "D", "none_of_these": "N"}
 """The key of each reason to skip, by the reason's name in ``texts``."""
 
 CONTINUE_KEY = "Enter"
+UNDO_KEY = "Backspace"
 
 _RESERVED = {"C", "R", *SKIP_KEYS.values()}  # C and R are Streamlit's own
 _POSITIONS = [key for key in "1234567890ABCDEFGHIJKLMNOPQRSTUVWXYZ" if key not in _RESERVED]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -66,4 +66,51 @@ def progress(given: ProgressInfo) -> str:
         f'aria-valuemin="0" aria-valuemax="{given.needed}" aria-valuenow="{given.waiting}" aria-label="{labels}">'
         f'<span class="ll-fill" style="width:{filled}%"></span></span><span class="ll-percent">{labels}</span></div>'
         f'<div class="ll-progress-facts"><span class="ll-reason">{reason}</span>{facts}</div></div>'
+    )
+
+
+def quality(given: Mapping[str, Any]) -> str:
+    """A line of the person's own figures. What cannot be said yet is left out."""
+    facts = [text("quality.answers", count=given["answers"])]
+    if given["accepted"] is not None:
+        percent = round(100 * given["accepted"])
+        decided = given["confirmed"] + given["rejected"]
+        facts.append(text("quality.accepted", percent=percent, decided=decided))
+    if given["gold_answered"]:
+        facts.append(text("quality.gold", right=given["gold_right"], count=given["gold_answered"]))
+    if given["median_seconds"] is not None:
+        facts.append(text("quality.seconds", seconds=f"{given['median_seconds']:.1f}"))
+    if given["fast"]:
+        facts.append(text("quality.fast", count=given["fast"]))
+    said = "".join(f"<span>{escape(fact)}</span>" for fact in facts)
+    return f'<div class="ll-progress-facts ll-quality"><b>{escape(text("quality.heading"))}</b>{said}</div>'
+
+
+def why(review: Mapping[str, Any], waiting: int) -> str:
+    """Why a reviewer is asked, and how much waits."""
+    heading = escape(text(f"review.kind.{review['kind']}"))
+    confirmed = ""
+    if review["confirmed_label"] is not None:
+        confirmed = f"<p>{escape(text('review.confirmed_as', label=review['confirmed_label']))}</p>"
+    count = escape(text("review.waiting", count=waiting))
+    return f'<h2>{heading} <span class="ll-muted">· {count}</span></h2><p>{escape(review["reason"])}</p>{confirmed}'
+
+
+def opinions(answers: Sequence[Mapping[str, Any]]) -> str:
+    """What people said, side by side."""
+    return '<div class="ll-opinions" role="list">' + "".join(_opinion(answer) for answer in answers) + "</div>"
+
+
+def _opinion(answer: Mapping[str, Any]) -> str:
+    label = text("review.skipped") if answer["label"] is None else answer["label"]
+    who = answer["annotator"]
+    if answer["review"] is not None:
+        who = text("review.reviewer", name=who)
+    elif answer["seconds"] is not None:
+        who = text("review.after", name=who, seconds=f"{answer['seconds']:.1f}")
+    comment = answer["comment"] or (answer["outcome_reason"] if answer["label"] is None else "")
+    said = f"<q>{escape(comment)}</q>" if comment else ""
+    return (
+        f'<div class="ll-opinion" role="listitem"><span class="ll-label">{escape(label)}</span>'
+        f'<span class="ll-muted">{escape(who)}</span>{said}</div>'
     )

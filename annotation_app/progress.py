@@ -18,5 +18,7 @@ def show(desk: Desk) -> None:
     desk.read_progress()
     if desk.progress is not None:
         st.html(markup.progress(desk.progress))
+    if desk.quality is not None:
+        st.html(markup.quality(desk.quality))
     if (desk.task is not None) != had_task or desk.signed_out != signed_out:
         st.rerun()

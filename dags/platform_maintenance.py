@@ -1,4 +1,4 @@
-"""Finds what the fast paths missed: rounds that were not started, leases that lapsed, events that were not sent."""
+"""Finds what the fast paths missed: rounds not started, leases that lapsed, events not sent; looks at answers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import DAG
 
 from learnloop_airflow.operators.maintenance import (
+    CheckQualityOperator,
     DeliverEventsOperator,
     DueRoundsOperator,
     ReleaseLapsedOperator,
@@ -21,6 +22,7 @@ with DAG(
 
 Fast paths release leases and start rounds; this DAG is the guarantee. Events for a paused DAG are dropped by Airflow,
 and a killed worker releases nothing: both are made good here. A mail server that was away is asked again.
+Datasets with new answers are looked at, too: labels that the model's predictions speak against go to a reviewer.
 """,
     schedule=timedelta(minutes=5),
     start_date=datetime(2025, 1, 1),
@@ -29,6 +31,7 @@ and a killed worker releases nothing: both are made good here. A mail server tha
     tags=["learnloop"],
 ):
     ReleaseLapsedOperator(task_id="release_lapsed")
+    CheckQualityOperator(task_id="check_quality")
     DeliverEventsOperator(task_id="deliver_events")
     due = DueRoundsOperator(task_id="due_rounds", ask_policies=True)
     TriggerDagRunOperator.partial(

@@ -23,6 +23,7 @@ from learnloop.database import (
     Lock,
     LockRequest,
     MergeRequest,
+    Review,
     Round,
     Workspace,
 )
@@ -161,6 +162,8 @@ def add_rows(db: Session, store: Store, dataset: Dataset, version: DatasetVersio
         if n % 2:
             task.state, task.claimed_by, task.lease_expires_at = "claimed", USER, func.now() + timedelta(hours=1)
         db.add(Annotation(dataset_id=dataset.id, task_id=task.id, label="dark", owner="bo"))
+        if n % 2 == 0:
+            db.add(Review(dataset_id=dataset.id, task_id=task.id, kind="requested", reason="is it?", owner=USER))
     db.flush()
 
 

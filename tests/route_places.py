@@ -10,6 +10,7 @@ PLACES = {
     "token": 1,
     "request_id": 1,
     "merge_id": 1,
+    "review_id": 1,
     "dag_id": "no_dag",
     "run_id": "no_run",
 }

@@ -9,7 +9,7 @@ import typer
 
 from learnloop import __version__
 from learnloop.client import LearnloopClient
-from learnloop.commands import audit, dataset, events, model, run, user
+from learnloop.commands import audit, dataset, events, model, review, run, user
 from learnloop.commands.common import client, errors, keep_token, say, server
 from learnloop.errors import LearnloopError, NotAuthenticated
 
@@ -19,6 +19,7 @@ app = typer.Typer(
     help="Learnloop: datasets as versions, annotation, models. The server is LEARNLOOP_API_URL, else this stack's.",
 )
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(review.app, name="review")
 app.add_typer(model.app, name="model")
 app.add_typer(user.app, name="user")
 app.add_typer(run.app, name="run")
@@ -73,6 +74,7 @@ def whoami() -> None:
 
 
 app.command(name="audit")(audit.show_events)
+app.command(name="quality")(review.show_quality)
 app.command(name="events")(events.show_events)
 app.command(name="notifications")(events.notifications)
 

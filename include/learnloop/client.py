@@ -10,16 +10,17 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Self
 
 import httpx
 from pydantic import BaseModel
 
 from learnloop import errors
-from learnloop.client_data import DataMethods, part
+from learnloop.client_data import DataMethods, Progress, part
 from learnloop.client_events import EventMethods, server_sent
 from learnloop.client_models import ModelMethods
+from learnloop.client_review import ReviewMethods
 from learnloop.errors import InvalidInput, LearnloopError, NotAuthenticated, PermissionDenied, Unavailable
 
 API = "/learnloop/api/v1"
@@ -27,9 +28,6 @@ TRIES = 4
 BACKOFF_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 10
 RETRIED = {429, 502, 503, 504}
-
-Progress = Callable[[int, int], None]
-"""Told how many of how many are done."""
 
 
 class SessionInfo(BaseModel):
@@ -77,9 +75,10 @@ class ProgressInfo(BaseModel):
     pending: int
     answered_by_me: int
     round: dict[str, Any] | None
+    in_review: int = 0
 
 
-class LearnloopClient(DataMethods, EventMethods, ModelMethods):
+class LearnloopClient(DataMethods, EventMethods, ModelMethods, ReviewMethods):
     """Acts as the user whose token it bears. May be shared by threads.
 
     Every method raises what the API says: ``NotAuthenticated``, ``PermissionDenied``, ``NotFound``, ``InvalidInput``,
@@ -180,6 +179,15 @@ class LearnloopClient(DataMethods, EventMethods, ModelMethods):
     def skip(self, task_id: int, reason: str = "", *, key: str | None = None) -> None:
         """Give a task back; the same ``key`` again (or a retry) counts once."""
         self._write(f"/tasks/{task_id}/skip", {"reason": reason}, key)
+
+    def undo(self, dataset: str, *, key: str | None = None) -> Task | None:
+        """Take the last answer or skip back and get its task again; None when somebody else is answering it just now.
+
+        Raises:
+            Conflict: something followed from the answer already.
+        """
+        task = self._write(f"/datasets/{part(dataset)}/tasks/undo", {}, key).json()["task"]
+        return None if task is None else Task.model_validate(task)
 
     def renew(self, task_id: int) -> None:
         """Keep a task for another lease."""

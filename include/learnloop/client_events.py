@@ -11,7 +11,7 @@ from learnloop.client_data import Json, part
 from learnloop.errors import Unavailable
 
 RECONNECT_SECONDS = 1.0
-TRIES = 30
+REOPENED = 30
 """How often in a row a stream is opened anew before it is given up."""
 
 
@@ -73,7 +73,7 @@ class EventMethods:
                     yield event
             except Unavailable:
                 failures += 1
-                if failures >= TRIES:
+                if failures >= REOPENED:
                     raise
             time.sleep(RECONNECT_SECONDS)
 

@@ -1,8 +1,7 @@
 """What becomes of an answer.
 
-Lot acceptance: an answer is pending until its annotator's next gold task. A right gold answer confirms the lot; a wrong one
-sends it to second opinions. Two people who agree confirm a label too. Without gold questions there is nothing to check
-by, and an answer is confirmed at once.
+Lot acceptance: an answer is pending until its annotator's next gold task. A right gold answer vouches for the lot; a wrong
+one sends it to second opinions. What follows for each sample is the dataset's policy (``quality.policy``).
 """
 
 from __future__ import annotations
@@ -12,12 +11,13 @@ from collections.abc import Sequence
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from learnloop.annotation.queue import get_task
-from learnloop.database import Annotation, AnnotationTask, ConfirmedAnnotation, Dataset, GoldQuestion
+from learnloop.annotation.quality.speed import usual
+from learnloop.annotation.queue import get_task, state_of
+from learnloop.annotation.reviews import open_review
+from learnloop.annotation.settling import Rules, locked, settle
+from learnloop.database import Annotation, AnnotationTask, Dataset
 from learnloop.errors import Conflict, InvalidInput, PermissionDenied
 from learnloop.loop.rounds import evaluate_policy, lock
-
-SECOND_OPINION_PRIORITY = 100
 
 
 def submit(
@@ -37,13 +37,18 @@ def submit(
     task = get_task(session, task_id)
     dataset = task.dataset
     lock(session, dataset)  # always the dataset first, then the task: one order, no deadlock
-    task = session.get_one(AnnotationTask, task_id, with_for_update=True, populate_existing=True)
+    task = locked(session, task_id)
     if label not in classes_of(dataset):
         raise InvalidInput(
             f"{label!r} is not a class of {dataset.name}; its classes are {', '.join(classes_of(dataset))}"
         )
     before = session.scalars(
-        select(Annotation).where(Annotation.task_id == task_id, Annotation.owner == annotator)
+        select(Annotation).where(
+            Annotation.task_id == task_id,
+            Annotation.owner == annotator,
+            Annotation.withdrawn_at.is_(None),
+            Annotation.review_id.is_(None),
+        )
     ).one_or_none()
     if before is not None:
         if before.label == label:
@@ -54,7 +59,7 @@ def submit(
     if task.state == "open" and task.claimed_by != annotator:  # the last holder of a lapsed lease is let through
         raise PermissionDenied(f"task {task_id} is in the queue and not {annotator}'s: claim a task first")
     if task.state not in ("claimed", "open"):
-        raise Conflict(f"task {task_id} is {task.state}: it needs no answer any more")
+        raise Conflict(f"task {task_id} is {state_of(task)}: it needs no answer any more")
     answer = Annotation(
         dataset_id=dataset.id,
         task_id=task.id,
@@ -62,13 +67,19 @@ def submit(
         owner=annotator,
         seconds=seconds,
         comment=comment,
+        outcome="pending",
         task=task,
     )
+    rules = Rules.of(session, dataset)
+    suspicious = None if task.kind == "gold" else _too_fast(session, answer, rules)
     session.add(answer)
     task.claimed_by = task.lease_expires_at = None
     task.state = "answered"
     session.flush()
-    confirmed = _check_gold(session, task, answer) if task.kind == "gold" else _check_label(session, task, answer)
+    if task.kind == "gold":
+        confirmed = _check_gold(session, task, answer, rules)
+    else:
+        confirmed = _check_label(session, task, answer, rules, suspicious)
     if confirmed:
         session.flush()
         evaluate_policy(session, dataset)
@@ -82,11 +93,13 @@ def classes_of(dataset: Dataset) -> Sequence[str]:
     return classes
 
 
-def _check_gold(session: Session, task: AnnotationTask, answer: Annotation) -> bool:
-    """Accept or send back the lot that this gold task closes; returns whether anything was confirmed."""
+def _check_gold(session: Session, task: AnnotationTask, answer: Annotation, rules: Rules) -> bool:
+    """Vouch for the lot that this gold task closes, or send it back; returns whether anything was confirmed."""
     right = answer.label == task.gold_label
     answer.outcome = "gold_right" if right else "gold_wrong"
     task.state = "confirmed"
+    if _taken_back_before(session, answer):
+        return False
     lot = session.scalars(
         select(Annotation)
         .where(
@@ -95,59 +108,37 @@ def _check_gold(session: Session, task: AnnotationTask, answer: Annotation) -> b
         .order_by(Annotation.id)
     ).all()
     for waiting in lot:
-        if right:
-            _confirm(session, waiting, "gold task passed")
-        else:
-            waiting.outcome = "second_opinion"
-            waiting.outcome_reason = f"gold task {task.id} was answered wrongly"
-            _reopen(waiting.task)
-    return right and bool(lot)
+        waiting.outcome = "checked" if right else "second_opinion"
+        waiting.outcome_reason = "" if right else f"gold task {task.id} was answered wrongly"
+    session.flush()
+    grown = [settle(session, locked(session, waiting.task_id), rules) for waiting in lot]
+    return any(grown)
 
 
-def _check_label(session: Session, task: AnnotationTask, answer: Annotation) -> bool:
-    """Confirm at once what two people agree on, or what there is nothing to check by."""
-    others = session.scalars(
-        select(Annotation).where(
-            Annotation.task_id == task.id, Annotation.owner != answer.owner, Annotation.outcome == "second_opinion"
-        )
-    ).all()
-    if any(other.label == answer.label for other in others):
-        _confirm(session, answer, "two agree")
-        return True
-    has_gold = session.scalar(select(exists().where(GoldQuestion.dataset_id == task.dataset_id)))
-    if not has_gold:
-        _confirm(session, answer, "no gold questions to check by")
-        return True
-    return False
-
-
-def _confirm(session: Session, answer: Annotation, rule: str) -> None:
-    """Put the answer's label in the pool, and settle the earlier answers to the same task."""
-    task = answer.task
-    if task.batch_id is None or answer.label is None:
-        raise ValueError(f"annotation {answer.id} cannot enter the pool")  # gold and skips never come here
-    for other in session.scalars(
-        select(Annotation).where(
-            Annotation.task_id == task.id, Annotation.id != answer.id, Annotation.outcome == "second_opinion"
-        )
-    ):
-        agrees = other.label == answer.label
-        other.outcome = "confirmed" if agrees else "rejected"
-        other.outcome_reason = f"{answer.owner} {'agrees' if agrees else 'says ' + answer.label} ({rule})"
-    answer.outcome, answer.outcome_reason = "confirmed", rule
-    task.state = "confirmed"
-    session.add(
-        ConfirmedAnnotation(
-            dataset_id=task.dataset_id,
-            batch_id=task.batch_id,
-            annotation_id=answer.id,
-            sample_id=task.sample_id,
-            label=answer.label,
-            confirmed_by=rule,
-            owner=answer.owner,
-        )
+def _taken_back_before(session: Session, answer: Annotation) -> bool:
+    """Whether this is the second answer to a gold task: what followed from the first stands, and nothing from this."""
+    first = exists().where(
+        Annotation.task_id == answer.task_id,
+        Annotation.owner == answer.owner,
+        Annotation.withdrawn_at.is_not(None),
+        Annotation.label.is_not(None),
     )
+    return bool(session.scalar(select(first)))
 
 
-def _reopen(task: AnnotationTask) -> None:
-    task.state, task.priority = "open", SECOND_OPINION_PRIORITY
+def _check_label(
+    session: Session, task: AnnotationTask, answer: Annotation, rules: Rules, suspicious: str | None
+) -> bool:
+    if suspicious is not None:
+        answer.outcome_reason = suspicious
+        if rules.quality.fast_answers == "review":
+            open_review(session, task, "fast", f"{answer.owner} {suspicious}")
+            return False
+        answer.outcome = "second_opinion"
+    return settle(session, task, rules)
+
+
+def _too_fast(session: Session, answer: Annotation, rules: Rules) -> str | None:
+    if answer.seconds is None or rules.quality.fast_answers == "accept":
+        return None
+    return usual(session, answer.dataset_id, answer.owner).too_fast(answer.seconds, rules.quality.fast_ratio)

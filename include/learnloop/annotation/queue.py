@@ -7,33 +7,48 @@ counts. A gold task is one person's and never lapses: it waits for them.
 
 from __future__ import annotations
 
-import math
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
-from learnloop.database import Annotation, AnnotationTask, Dataset, GoldQuestion
+from learnloop.annotation.gold import claim_gold, is_due
+from learnloop.annotation.reviews import open_review
+from learnloop.annotation.settling import SECOND_OPINION_PRIORITY as BEGUN
+from learnloop.database import Annotation, AnnotationTask, Dataset
 from learnloop.errors import Conflict, Gone, NotFound, PermissionDenied
 
-NEWEST = 200
-"""Among how many tasks a gold task looks for its like."""
+FRONT = 50
+"""How many tasks at the front of the queue a claim looks at before it takes one that nobody has begun."""
+MOST_SKIPS = 3
+"""A task that so many people skipped goes to a reviewer."""
 
 # One statement: the first open task by priority, then age, that nobody else is claiming at this moment and that
 # this person has not answered before. SKIP LOCKED lets annotators pass each other instead of queueing.
+#
+# Who answers faster than the others has many tasks at the front of the queue that wait for somebody else, and reading
+# them all at each claim would cost more and more. So only the first FRONT are looked at; then those that nobody has begun,
+# which an index range leads to; and only when there is none, all.
+_MINE = "SELECT 1 FROM annotations WHERE task_id = task.id AND owner = :annotator"
+_FREE = f"""
+    task.dataset_id = :dataset AND task.state = 'open'
+    AND NOT EXISTS ({_MINE} AND withdrawn_at IS NULL AND review_id IS NULL)
+"""
+_FIRST = "ORDER BY task.priority DESC, task.id LIMIT 1 FOR UPDATE OF task SKIP LOCKED"
 _CLAIM = text(
-    """
+    f"""
     UPDATE annotation_tasks SET state = 'claimed', claimed_by = :annotator,
            lease_expires_at = now() + make_interval(secs => :seconds)
-    WHERE id = (
-        SELECT task.id FROM annotation_tasks AS task
-        WHERE task.dataset_id = :dataset AND task.state = 'open'
-          AND NOT EXISTS (SELECT 1 FROM annotations WHERE task_id = task.id AND owner = :annotator)
-        ORDER BY task.priority DESC, task.id
-        LIMIT 1 FOR UPDATE SKIP LOCKED
+    WHERE id = COALESCE(
+        (SELECT task.id FROM (
+             SELECT id FROM annotation_tasks WHERE dataset_id = :dataset AND state = 'open'
+             ORDER BY priority DESC, id LIMIT {FRONT}) AS front
+         JOIN annotation_tasks AS task ON task.id = front.id WHERE {_FREE} {_FIRST}),
+        (SELECT task.id FROM annotation_tasks AS task WHERE {_FREE} AND task.priority < {BEGUN} {_FIRST}),
+        (SELECT task.id FROM annotation_tasks AS task WHERE {_FREE} {_FIRST})
     )
     RETURNING id
-    """
+    """  # noqa: S608 - no value is in it
 )
 
 
@@ -41,18 +56,14 @@ def claim(session: Session, dataset_id: int, annotator: str, *, lease_seconds: i
     """Lease the next task to ``annotator``: the one they hold already, else a gold task when one is due, else the first
     open one; None when there is nothing for them.
     """
-    # Two claims of one person at the same moment (two tabs, a repeated request) take turns, and get the same task.
-    session.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"claim {dataset_id} {annotator}"}
-    )
+    take_turn(session, dataset_id, annotator)
     held = _held(session, dataset_id, annotator)
     if held is not None:
-        held.lease_expires_at = _in(session, lease_seconds)
+        held.lease_expires_at = in_seconds(session, lease_seconds)
         return held
     _return_lapsed(session, dataset_id)
-    pending = _pending(session, dataset_id, annotator)
-    if pending >= _gold_every(session, dataset_id):
-        gold = _claim_gold(session, dataset_id, annotator, lease_seconds)
+    if is_due(session, dataset_id, annotator):
+        gold = claim_gold(session, dataset_id, annotator, in_seconds(session, lease_seconds))
         if gold is not None:
             return gold
     values = {"annotator": annotator, "seconds": lease_seconds, "dataset": dataset_id}
@@ -60,7 +71,16 @@ def claim(session: Session, dataset_id: int, annotator: str, *, lease_seconds: i
     if found is not None:
         return session.get_one(AnnotationTask, found, populate_existing=True)
     # Nothing left for this person: what they answered since their last gold task must not wait for ever.
-    return _claim_gold(session, dataset_id, annotator, lease_seconds) if pending else None
+    if _pending(session, dataset_id, annotator) == 0:
+        return None
+    return claim_gold(session, dataset_id, annotator, in_seconds(session, lease_seconds))
+
+
+def take_turn(session: Session, dataset_id: int, annotator: str) -> None:
+    """Two claims of one person at the same moment (two tabs, a repeated request) take turns, and get the same task."""
+    session.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"claim {dataset_id} {annotator}"}
+    )
 
 
 def renew(session: Session, task_id: int, annotator: str, *, lease_seconds: int | None = None) -> AnnotationTask:
@@ -71,12 +91,12 @@ def renew(session: Session, task_id: int, annotator: str, *, lease_seconds: int 
     """
     task = held_by(session, task_id, annotator)
     seconds = lease_seconds or int(task.dataset.loop.get("quality", {}).get("lease_seconds", 300))
-    task.state, task.claimed_by, task.lease_expires_at = "claimed", annotator, _in(session, seconds)
+    task.state, task.claimed_by, task.lease_expires_at = "claimed", annotator, in_seconds(session, seconds)
     return task
 
 
 def skip(session: Session, task_id: int, annotator: str, reason: str) -> None:
-    """Give a task back; the person is not asked about it again, and others may be."""
+    """Give a task back; the person is not asked about it again, and others may be. After ``MOST_SKIPS`` a reviewer is."""
     task = held_by(session, task_id, annotator)
     session.add(
         Annotation(
@@ -86,6 +106,9 @@ def skip(session: Session, task_id: int, annotator: str, reason: str) -> None:
     # A skipped gold task has done its work for this person; it belongs to nobody else.
     task.state = "cancelled" if task.kind == "gold" else "open"
     task.claimed_by = task.lease_expires_at = None
+    session.flush()
+    if task.kind == "label":
+        _review_if_nobody_will_say(session, task)
 
 
 def get_task(session: Session, task_id: int) -> AnnotationTask:
@@ -109,7 +132,12 @@ def held_by(session: Session, task_id: int, annotator: str) -> AnnotationTask:
         raise PermissionDenied(f"task {task_id} is {task.claimed_by}'s: claim a task of your own")
     if task.state == "open":
         raise Gone(f"the lease of task {task_id} has lapsed and the task is back in the queue: claim again")
-    raise Conflict(f"task {task_id} is {task.state}; there is nothing more to do for it")
+    raise Conflict(f"task {task_id} is {state_of(task)}; there is nothing more to do for it")
+
+
+def state_of(task: AnnotationTask) -> str:
+    """The task's state as an adjective of a sentence."""
+    return "with a reviewer" if task.state == "review" else task.state
 
 
 def release_lapsed(session: Session) -> int:
@@ -135,6 +163,17 @@ def _return_lapsed(session: Session, dataset_id: int) -> int:
             update(AnnotationTask).where(AnnotationTask.id.in_(ids)).values(state="open", lease_expires_at=None)
         )
     return len(ids)
+
+
+def _review_if_nobody_will_say(session: Session, task: AnnotationTask) -> None:
+    reasons = session.scalars(
+        select(Annotation.outcome_reason)
+        .where(Annotation.task_id == task.id, Annotation.outcome == "skipped")
+        .order_by(Annotation.id)
+    ).all()
+    if len(reasons) >= MOST_SKIPS:
+        said = ", ".join(reason or "no reason" for reason in reasons)
+        open_review(session, task, "skipped", f"{len(reasons)} people skipped it: {said}")
 
 
 def _held(session: Session, dataset_id: int, annotator: str) -> AnnotationTask | None:
@@ -164,64 +203,6 @@ def _pending(session: Session, dataset_id: int, annotator: str) -> int:
     )
 
 
-def _gold_every(session: Session, dataset_id: int) -> int:
-    loop = session.get_one(Dataset, dataset_id).loop
-    return int(loop.get("quality", {}).get("gold_every", 10))
-
-
-def _claim_gold(session: Session, dataset_id: int, annotator: str, lease_seconds: int) -> AnnotationTask | None:
-    """A task made of the gold question that this person has met least recently; None when the dataset has none."""
-    met = (
-        select(AnnotationTask.sample_id, func.max(Annotation.id).label("last"))
-        .join(Annotation, Annotation.task_id == AnnotationTask.id)
-        .where(AnnotationTask.kind == "gold", AnnotationTask.dataset_id == dataset_id, Annotation.owner == annotator)
-        .group_by(AnnotationTask.sample_id)
-        .subquery()
-    )
-    question = session.scalars(
-        select(GoldQuestion)
-        .outerjoin(met, met.c.sample_id == GoldQuestion.sample_id)
-        .where(GoldQuestion.dataset_id == dataset_id)
-        .order_by(met.c.last.asc().nulls_first(), func.md5(GoldQuestion.sample_id + annotator))
-        .limit(1)
-    ).first()
-    if question is None:
-        return None
-    task = AnnotationTask(
-        dataset_id=dataset_id,
-        kind="gold",
-        sample_id=question.sample_id,
-        path=question.path,
-        object=question.object,
-        prediction=question.prediction,
-        reason=_disguise(session, question),
-        gold_label=question.label,
-        state="claimed",
-        claimed_by=annotator,
-        lease_expires_at=_in(session, lease_seconds),
-        owner=annotator,
-    )
-    session.add(task)
-    session.flush()
-    return task
-
-
-def _disguise(session: Session, question: GoldQuestion) -> dict[str, object]:
-    """The reason of that one among the newest ordinary tasks that the model was as unsure of as of this gold question.
-
-    So a strategy is named that would have chosen such a sample: what the model is sure of was drawn at random.
-    """
-    margin = 1 - float(question.prediction["uncertainty"])
-    newest = session.scalars(
-        select(AnnotationTask.reason)
-        .where(AnnotationTask.dataset_id == question.dataset_id, AnnotationTask.kind == "label")
-        .order_by(AnnotationTask.id.desc())
-        .limit(NEWEST)
-    ).all()
-    found = min(newest, key=lambda reason: abs(float(reason.get("margin", math.inf)) - margin), default={})
-    return {**found, "margin": margin} if "margin" in found else dict(found)
-
-
-def _in(session: Session, seconds: int) -> datetime:
+def in_seconds(session: Session, seconds: int) -> datetime:
     now: datetime = session.execute(select(func.now())).scalar_one()
     return now + timedelta(seconds=seconds)

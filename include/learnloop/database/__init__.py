@@ -5,6 +5,8 @@ from learnloop.database.annotation import (
     AnnotationTask,
     ConfirmedAnnotation,
     GoldQuestion,
+    QualityCheck,
+    Review,
     ScoringRun,
 )
 from learnloop.database.audit import AuditEvent
@@ -59,8 +61,10 @@ __all__ = [
     "NotificationSettings",
     "OutboxMessage",
     "PolicyEvaluation",
+    "QualityCheck",
     "RateLimit",
     "Responder",
+    "Review",
     "Round",
     "RoundAnnotation",
     "ScoringRun",

@@ -1,4 +1,4 @@
-"""Tables of annotation: scoring runs, tasks and their leases, answers, the confirmed pool."""
+"""Tables of annotation: scoring runs, tasks and their leases, answers, reviews, the confirmed pool."""
 
 from __future__ import annotations
 
@@ -34,12 +34,15 @@ class AnnotationTask(Owned, Base):
 
     ``state``: ``open`` (may be claimed) -> ``claimed`` (leased to ``claimed_by`` until
     ``lease_expires_at``) -> ``answered`` (an answer waits for its check) -> ``confirmed``, or back to ``open``
-    for a second opinion; ``cancelled`` when nobody needs it any more.
+    for another opinion, or ``review`` (a reviewer decides); ``rejected`` when a reviewer said that the sample is not to be
+    used; ``cancelled`` when nobody needs it any more.
     """
 
     __tablename__ = "annotation_tasks"
     __table_args__ = (
-        CheckConstraint("state IN ('open', 'claimed', 'answered', 'confirmed', 'cancelled')", name="state"),
+        CheckConstraint(
+            "state IN ('open', 'claimed', 'answered', 'review', 'confirmed', 'rejected', 'cancelled')", name="state"
+        ),
         CheckConstraint("kind IN ('label', 'gold')", name="kind"),
         CheckConstraint(
             "(state = 'claimed') = (claimed_by IS NOT NULL AND lease_expires_at IS NOT NULL)", name="lease"
@@ -106,23 +109,33 @@ class GoldQuestion(Owned, Base):
 
 
 class Annotation(Owned, Base):
-    """One person's answer (``owner``) to one task; never changed but for its ``outcome``.
+    """One person's answer (``owner``) to one task, or a reviewer's decision; never changed but for its ``outcome``.
 
-    ``outcome``: ``pending`` (waits for the annotator's next gold task), ``confirmed``, ``second_opinion``
-    (waits for another person), ``rejected``; for gold tasks ``gold_right`` and ``gold_wrong``;
-    ``skipped`` when the person would not say (``label`` is then None).
+    ``outcome``: ``pending`` (waits for the annotator's next gold task), ``checked`` (passed it, and waits for others'
+    answers to the same task), ``second_opinion`` (did not, and waits for others), ``confirmed``, ``rejected``; for gold
+    tasks ``gold_right`` and ``gold_wrong``; ``skipped`` when the person would not say (``label`` is then None);
+    ``withdrawn`` when they took it back. A gold answer that was taken back keeps its outcome: what followed stands.
     """
 
     __tablename__ = "annotations"
     __table_args__ = (
-        UniqueConstraint("task_id", "owner"),
         CheckConstraint(
-            "outcome IN ('pending', 'confirmed', 'second_opinion', 'rejected', 'gold_right', 'gold_wrong', 'skipped')",
+            "outcome IN ('pending', 'checked', 'confirmed', 'second_opinion', 'rejected', 'gold_right', 'gold_wrong',"
+            " 'skipped', 'withdrawn')",
             name="outcome",
         ),
-        CheckConstraint("(outcome = 'skipped') = (label IS NULL)", name="label"),
+        CheckConstraint("outcome = 'withdrawn' OR (outcome = 'skipped') = (label IS NULL)", name="label"),
+        # One person answers a task once. What they took back, and what they decided as a reviewer, is beside it.
+        Index(
+            "uq_annotations_task_id_owner",
+            "task_id",
+            "owner",
+            unique=True,
+            postgresql_where=text("withdrawn_at IS NULL AND review_id IS NULL"),
+        ),
         Index("ix_annotations_pending", "dataset_id", "owner", postgresql_where=text("outcome = 'pending'")),
         Index("ix_annotations_dataset_id_owner_id", "dataset_id", "owner", "id"),
+        Index("ix_annotations_dataset_id_id", "dataset_id", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -133,15 +146,72 @@ class Annotation(Owned, Base):
     seconds: Mapped[float | None]  # how long the person took, as the page measured it
     outcome: Mapped[str] = mapped_column(String(20), default="pending")
     outcome_reason: Mapped[str] = mapped_column(Text, default="")
+    withdrawn_at: Mapped[datetime | None]
+    review_id: Mapped[int | None] = mapped_column(ForeignKey("reviews.id"))  # whose decision it is; None: an answer
 
     task: Mapped[AnnotationTask] = relationship()
+
+
+class Review(Owned, Base):
+    """A sample that a reviewer has to decide about; kept when it is decided, with who decided what, and why.
+
+    ``kind``: ``disagreement`` (too many opinions, no consensus), ``fast`` (an answer far faster than usual), ``policy`` (the
+    dataset has every label reviewed), ``skipped`` (several people would not say), ``suspicion`` (a confirmed label that the
+    model's predictions speak against), ``requested`` (a reviewer wants a confirmed label looked at again).
+    ``decision``: ``confirm``, ``send_back``, ``reject``; None while it is open.
+    """
+
+    __tablename__ = "reviews"
+    __table_args__ = (
+        CheckConstraint("kind IN ('disagreement', 'fast', 'policy', 'skipped', 'suspicion', 'requested')", name="kind"),
+        CheckConstraint("decision IN ('confirm', 'send_back', 'reject')", name="decision"),
+        CheckConstraint("(decision IS NULL) = (decided_by IS NULL)", name="decided"),
+        Index("uq_reviews_open_task", "task_id", unique=True, postgresql_where=text("decision IS NULL")),
+        Index("ix_reviews_open", "dataset_id", "id", postgresql_where=text("decision IS NULL")),
+        Index("ix_reviews_dataset_id_id", "dataset_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
+    task_id: Mapped[int] = mapped_column(ForeignKey("annotation_tasks.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str] = mapped_column(Text)
+    facts: Mapped[Json] = mapped_column(
+        default=dict
+    )  # of a suspicion: the label, the model's label, their probabilities
+    decision: Mapped[str | None] = mapped_column(String(20))
+    label: Mapped[str | None] = mapped_column(String(200))
+    decision_reason: Mapped[str] = mapped_column(Text, default="")
+    decided_by: Mapped[str | None] = mapped_column(String(250))
+    decided_at: Mapped[datetime | None]
+
+    task: Mapped[AnnotationTask] = relationship()
+    dataset: Mapped[Dataset] = relationship()
+
+
+class QualityCheck(Owned, Base):
+    """One look at all answers of a dataset: how reliable each annotator is, and which confirmed labels are suspected."""
+
+    __tablename__ = "quality_checks"
+    __table_args__ = (Index("ix_quality_checks_dataset_id_id", "dataset_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
+    answers: Mapped[int]  # how many answers there were
+    confirmed: Mapped[int]  # how many labels in force
+    suspected: Mapped[int]
+    # {"classes": [k], "priors": [k], "confusions": {annotator: [k][k]}, "iterations": n}; None: too little overlap
+    reliability: Mapped[Json | None]
 
 
 class ConfirmedAnnotation(Owned, Base):
     """The confirmed pool: append-only. A correction is a new row that supersedes an older one."""
 
     __tablename__ = "confirmed_annotations"
-    __table_args__ = (Index("ix_confirmed_annotations_dataset_id_id", "dataset_id", "id"),)
+    __table_args__ = (
+        Index("ix_confirmed_annotations_dataset_id_id", "dataset_id", "id"),
+        Index("ix_confirmed_annotations_dataset_id_sample_id", "dataset_id", "sample_id", "id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from learnloop.errors import InvalidDataset
 
@@ -16,6 +16,7 @@ CONFIG_FILE = "dataset.yaml"
 MAX_CONFIG_BYTES = 1 << 20
 SECTIONS = {"image": "image_classification", "text": "text_classification", "tabular": "tabular_classification"}
 """Which section of a ``dataset.yaml`` says how the samples of a task type are read."""
+MOST_CONFUSED = 100  # classes: Dawid-Skene keeps k x k numbers an annotator
 
 ClassName = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -117,11 +118,29 @@ class PolicyConfig(_Part):
 
 
 class QualityConfig(_Part):
-    """How answers are checked: one task in ``gold_every`` is gold, of ``gold_questions`` known samples."""
+    """How answers are checked (docs/annotation-quality.md): one task in ``gold_every`` is gold, of ``gold_questions`` known
+    samples; ``overlap`` people answer a sample, or that share of them; what nobody agrees on goes to a reviewer.
+    """
 
     gold_every: int = Field(default=10, ge=2, le=1000)
     gold_questions: int = Field(default=20, ge=1, le=10_000)
     lease_seconds: int = Field(default=300, ge=1, le=86_400)
+    check: Literal["gold", "none", "review"] = "gold"
+    overlap: int = Field(default=1, ge=1, le=20)
+    overlap_share: float = Field(default=1.0, gt=0, le=1)
+    consensus: Literal["majority", "dawid_skene"] = "majority"
+    agreement: float = Field(default=0.6, ge=0.5, le=1)
+    most_opinions: int = Field(default=5, ge=2, le=50, validate_default=True)
+    fast_answers: Literal["accept", "second_opinion", "review"] = "accept"
+    fast_ratio: float = Field(default=0.2, gt=0, lt=1)
+    suspicion: Literal["accept", "review"] = "review"
+
+    @field_validator("most_opinions")
+    @classmethod
+    def _enough(cls, most: int, others: ValidationInfo) -> int:
+        if most < others.data.get("overlap", 1):
+            raise ValueError(f"must be at least overlap ({others.data['overlap']}): nobody would be asked so often")
+        return most
 
 
 class GateConfig(_Part):
@@ -183,6 +202,15 @@ class DatasetConfig(_Part):
         found = self.image or self.text or self.tabular
         assert found is not None  # noqa: S101 - the validator below saw to it
         return found
+
+    @model_validator(mode="after")
+    def _few_enough_to_confuse(self) -> Self:
+        if self.loop.quality.consensus == "dawid_skene" and len(self.classes) > MOST_CONFUSED:
+            raise ValueError(
+                f"loop.quality.consensus: dawid_skene is for at most {MOST_CONFUSED} classes, and there are"
+                f" {len(self.classes)}: use majority"
+            )
+        return self
 
     @field_validator(*SECTIONS)
     @classmethod
@@ -254,7 +282,10 @@ def parse_config(data: bytes, where: str) -> DatasetConfig:
 
 
 def _problems(error: ValidationError) -> list[str]:
-    return [f"{_place(fault['loc'])}: {_text(fault['type'], fault['msg'])}" for fault in error.errors()]
+    # What several fields together make wrong has no place of its own; its message names them.
+    return [
+        ": ".join(filter(None, (_place(fault["loc"]), _text(fault["type"], fault["msg"])))) for fault in error.errors()
+    ]
 
 
 def _place(location: tuple[int | str, ...]) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from learnloop.database import Annotation, AnnotationTask, ConfirmedAnnotation, Dataset, Round
+from learnloop.database import Annotation, AnnotationTask, ConfirmedAnnotation, Dataset, Review, Round
 from learnloop.loop.facts import facts_of, rules_of
 from learnloop.loop.rounds import OPEN, waiting
 from learnloop.training import policy
@@ -23,6 +23,7 @@ class Progress:
     pending: int  # answers that wait for their check
     answered_by_me: int
     round: dict[str, object] | None  # the round under way: {"number", "state"}
+    in_review: int  # samples that wait for a reviewer
 
 
 def progress(session: Session, dataset: Dataset, annotator: str | None = None) -> Progress:
@@ -48,6 +49,19 @@ def progress(session: Session, dataset: Dataset, annotator: str | None = None) -
         )
         or 0,
         pending=session.scalar(answers.where(Annotation.outcome == "pending")) or 0,
-        answered_by_me=session.scalar(answers.where(Annotation.owner == annotator, Annotation.label.is_not(None))) or 0,
+        answered_by_me=session.scalar(answers.where(*_given_by(annotator))) or 0,
         round={"number": under_way.number, "state": under_way.state} if under_way else None,
+        in_review=session.scalar(
+            count.select_from(Review).where(Review.dataset_id == dataset.id, Review.decision.is_(None))
+        )
+        or 0,
+    )
+
+
+def _given_by(annotator: str | None) -> tuple[ColumnElement[bool], ...]:
+    return (
+        Annotation.owner == annotator,
+        Annotation.label.is_not(None),
+        Annotation.withdrawn_at.is_(None),
+        Annotation.review_id.is_(None),
     )

@@ -69,6 +69,13 @@ def rollback(session: Session, model_name: str, alias: str, owner: str) -> Deplo
     return row
 
 
+def require_a_server(session: Session) -> None:
+    """Raise Conflict when no model server is live: then nothing that is deployed would be served."""
+    live = select(ServerReplica.name).where(ServerReplica.seen_at > func.now() - LIVE_WITHIN).limit(1)
+    if session.scalar(live) is None:
+        raise Conflict("no model server is running, so nothing was changed: start one, then do it again")
+
+
 def wait_until_served(session_factory: SessionFactory, deployment_id: int, generation: int, timeout: float) -> datetime:
     """Wait until every live server (at least one) serves that generation. Returns since when all do.
 

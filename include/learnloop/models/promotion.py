@@ -13,7 +13,7 @@ from learnloop.database import Dataset, Deployment
 from learnloop.errors import Conflict, InvalidInput, NotFound
 from learnloop.loop.decisions import record_decision
 from learnloop.models import registry
-from learnloop.models.deployment import SessionFactory, deploy, rollback, wait_until_served
+from learnloop.models.deployment import SessionFactory, deploy, require_a_server, rollback, wait_until_served
 
 CURRENT = "current"
 TIMEOUT_SECONDS = 120.0
@@ -47,10 +47,13 @@ def promote(
     Raises:
         NotFound: there is no such model or version.
         InvalidInput: there is no such alias.
-        Conflict: a server could not load it, or its smoke test failed; what was served before goes on being served.
+        Conflict: no server runs, one could not load it, or its smoke test failed; what was served before goes on being
+            served.
         Unavailable: no server, or not every server, had it in time.
     """
     registry.source_of(model, version)
+    with sessions() as db:
+        require_a_server(db)
     aliases = list(dict.fromkeys((alias, CURRENT)))
     moved = []
     for name in aliases:
@@ -83,13 +86,14 @@ def roll_back(
 
     Raises:
         NotFound: nothing is deployed there.
-        Conflict: there is no version before, another than ``seen`` is served, or a server could not load it.
+        Conflict: there is no version before, another than ``seen`` is served, no server runs, or one could not load it.
         Unavailable: no server, or not every server, had it in time.
     """
     with sessions() as db:
         before = _served(db, model, alias)
         if before is None:
             raise NotFound(f"nothing is deployed as {model}:{alias}")
+        require_a_server(db)
         if seen not in (None, before):
             raise Conflict(f"{model}:{alias} serves version {before}, not {seen}: look again before rolling it back")
         rows = [rollback(db, model, alias, by)]

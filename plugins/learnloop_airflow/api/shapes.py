@@ -227,6 +227,107 @@ class TaskItem(BaseModel):
     lease_expires_at: datetime | None
 
 
+class Undone(BaseModel):
+    """``task`` is null when somebody else is answering the sample just now."""
+
+    task: TaskItem | None
+
+
+class ReviewItem(BaseModel):
+    """``facts``: what speaks against a suspected label. ``decision`` and what follows are null while it is open."""
+
+    id: int
+    dataset: str
+    task_id: int
+    sample_id: str
+    kind: str
+    reason: str
+    facts: dict[str, Any]
+    decision: Literal["confirm", "send_back", "reject"] | None
+    label: str | None
+    decision_reason: str
+    decided_by: str | None
+    decided_at: datetime | None
+    owner: str
+    created_at: datetime
+
+
+class GivenAnswer(BaseModel):
+    """``label`` is null for a skip; ``review`` is set when it is a reviewer's decision."""
+
+    annotator: str
+    label: str | None
+    comment: str
+    seconds: float | None
+    outcome: str
+    outcome_reason: str
+    review: int | None
+    created_at: datetime
+
+
+class ReviewDetails(ReviewItem):
+    """With everything that people said of the sample. ``confirmed_label`` is its label in the confirmed pool."""
+
+    state: str
+    confirmed_label: str | None
+    content_url: str
+    content_type: str
+    prediction: dict[str, Any]
+    classes: list[str]
+    answers: list[GivenAnswer]
+
+
+class PersonFigures(BaseModel):
+    """A rate is null while there is nothing to divide by."""
+
+    annotator: str
+    answers: int
+    skipped: int
+    withdrawn: int
+    waiting: int
+    confirmed: int
+    rejected: int
+    gold_answered: int
+    gold_right: int
+    gold_accuracy: float | None
+    accepted: float | None
+    median_seconds: float | None
+    fast: int
+
+
+class PairAgreement(BaseModel):
+    people: list[str]
+    samples: int
+    cohen_kappa: float | None
+
+
+class Agreement(BaseModel):
+    """Beyond chance, from -1 to 1; null where it is not defined. ``samples`` have two answers or more."""
+
+    samples: int
+    krippendorff_alpha: float | None
+    fleiss_kappa: float | None
+    fleiss_answers: int | None
+    pairs: list[PairAgreement]
+
+
+class CheckItem(BaseModel):
+    """``reliability``: classes, their priors, and each annotator's confusion (rows: the true class)."""
+
+    answers: int
+    confirmed: int
+    suspected: int
+    reliability: dict[str, Any] | None
+    created_at: datetime
+
+
+class QualityDetails(BaseModel):
+    policy: dict[str, Any]
+    people: list[PersonFigures]
+    agreement: Agreement
+    check: CheckItem | None
+
+
 class Received(BaseModel):
     id: int
     task_id: int

@@ -52,6 +52,27 @@ class ReleaseLapsedOperator(BaseOperator):
         return released
 
 
+class CheckQualityOperator(BaseOperator):
+    """Look at the answers of every dataset that got new ones: annotators' reliability, suspected labels."""
+
+    def execute(self, context: Context) -> dict[str, int]:
+        from sqlalchemy import select
+
+        from learnloop.annotation.quality import checks
+        from learnloop.database import Dataset, session
+
+        with session() as db:
+            names = list(db.scalars(select(Dataset.name).order_by(Dataset.id)))
+        suspected = {}
+        for name in names:
+            with session() as db:  # one transaction a dataset: no dataset's lock is held while another is looked at
+                dataset = db.scalars(select(Dataset).where(Dataset.name == name)).one()
+                if checks.due(db, dataset):
+                    suspected[name] = checks.check(db, dataset).suspected
+        self.log.info("checked, and suspected labels sent to review: %s", suspected)
+        return suspected
+
+
 class DeliverEventsOperator(BaseOperator):
     """Send the events that people want by mail or webhook, and that could not be sent when they happened.
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from learnloop.database import AnnotationTask, Batch, Dataset, GoldQuestion
@@ -21,8 +22,10 @@ PREDICTION = {
 def make_dataset(db: Session) -> Callable[..., Dataset]:
     """Makes a committed dataset with open tasks ``s0..`` and gold questions ``g0..`` (all of them cats)."""
 
-    def make(tasks: int = 5, gold: int = 3, labels: int = 1000, gold_every: int = 10, name: str = "pets") -> Dataset:
-        loop = {"classes": CLASSES, "policy": {"labels": labels}, "quality": {"gold_every": gold_every}}
+    def make(
+        tasks: int = 5, gold: int = 3, labels: int = 1000, gold_every: int = 10, name: str = "pets", **quality: object
+    ) -> Dataset:
+        loop = {"classes": CLASSES, "policy": {"labels": labels}, "quality": {"gold_every": gold_every, **quality}}
         dataset = Dataset(name=name, task_type="image_classification", loop=loop, owner="ada")
         db.add(dataset)
         db.flush()
@@ -43,3 +46,19 @@ def make_dataset(db: Session) -> Callable[..., Dataset]:
         return dataset
 
     return make
+
+
+@pytest.fixture
+def append_only(db: Session) -> None:
+    """The database refuses whatever would change or remove a row of the confirmed pool."""
+    db.execute(
+        text(
+            """
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION '% of a confirmed annotation', TG_OP; END $$;
+            CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON confirmed_annotations
+            FOR EACH ROW EXECUTE FUNCTION refuse();
+            """
+        )
+    )
+    db.commit()

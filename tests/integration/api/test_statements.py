@@ -55,6 +55,7 @@ def reads(platform) -> tuple[TestClient, list[Made]]:
         "models.after": 2,
         "workspaces.name": "mine",
         "merge_id": 1,
+        "review_id": 1,
         "task_id": task,
         "limit": 200,
         "state": "all",

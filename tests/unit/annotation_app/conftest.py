@@ -27,6 +27,7 @@ from sklearn.datasets import load_digits
 from streamlit.testing.v1 import AppTest
 
 from learnloop.errors import (
+    Conflict,
     Gone,
     InvalidInput,
     LearnloopError,
@@ -63,6 +64,9 @@ class Double:
     urls: list[str] = field(default_factory=list)  # as they were asked for
     lease_seconds: float = 300
     claimed_total: int = 0
+    last: dict[str, Any] = field(default_factory=dict)  # user: the task they answered last and may take back
+    reviews: list[dict[str, Any]] = field(default_factory=list)
+    decisions: list[dict[str, Any]] = field(default_factory=list)
 
     def put(self, count: int, dataset: str = "digits") -> None:
         """Open ``count`` more tasks; the model guesses the number modulo the classes, then its neighbours."""
@@ -90,6 +94,39 @@ class Double:
                     "chosen_by": {"strategy": "diverse_mini_batch", "rank": number, "margin": 0.16},
                 }
             )
+
+    def differ(self, *labels: str | None, confirmed: str | None = None) -> dict[str, Any]:
+        """One more sample that people differ on: p0 says the first label, p1 the second, ..."""
+        number = len(self.reviews) + len(self.decisions) + 1
+        answers = [
+            {
+                "annotator": f"p{index}",
+                "label": label,
+                "comment": "" if label is None else f"<{label}>",
+                "seconds": 1.5,
+                "outcome": "pending",
+                "outcome_reason": "Damaged" if label is None else "",
+                "review": None,
+            }
+            for index, label in enumerate(labels)
+        ]
+        self.put(1)
+        task = self.open.pop()
+        self.claimed_total += 1
+        self.reviews.append(
+            {key: task[key] for key in ("dataset", "sample_id", "content_type", "prediction", "classes")}
+            | {
+                "id": number,
+                "task_id": task["id"],
+                "kind": "disagreement" if confirmed is None else "suspicion",
+                "reason": f"{len(labels)} people differ",
+                "confirmed_label": confirmed,
+                "decision": None,
+                "label": None,
+                "answers": answers,
+            }
+        )
+        return self.reviews[-1]
 
     def give(self, task_id: int, user: str) -> None:
         """Let the lease of a claimed task lapse and ``user`` claim it."""
@@ -219,7 +256,9 @@ def build(double: Double) -> FastAPI:
 
     @app.get(f"{API}/tasks/{{task_id}}/content")
     def content(task_id: int, request: Request) -> Response:
-        held(task_id, caller(request, "annotation:claim"))
+        user = caller(request, "annotation:read")
+        if double.users[user][1] != "reviewer":
+            held(task_id, user)
         return Response(double.content or digit(task_id), media_type="image/png")
 
     @app.post(f"{API}/tasks/{{task_id}}/annotation")
@@ -232,6 +271,7 @@ def build(double: Double) -> FastAPI:
                 raise InvalidInput(f"{body['label']!r} is no class of {task['dataset']}")
             del double.claims[task_id]
             double.answers.append({"user": user, "task": task_id, **body})
+            double.last[user] = task
             return {"id": len(double.answers), "task_id": task_id, "received": True}
 
         return once(request, write)
@@ -239,10 +279,72 @@ def build(double: Double) -> FastAPI:
     @app.post(f"{API}/tasks/{{task_id}}/skip")
     def skip(task_id: int, body: dict[str, Any], request: Request) -> Any:
         user = caller(request, "annotation:claim")
-        held(task_id, user)
+        double.last[user] = held(task_id, user)
         del double.claims[task_id]
         double.answers.append({"user": user, "task": task_id, **body})
         return {"task_id": task_id, "skipped": True}
+
+    @app.post(f"{API}/datasets/{{name}}/tasks/undo")
+    def undo(name: str, request: Request) -> Any:
+        user = caller(request, "annotation:claim")
+
+        def write() -> Any:
+            task = double.last.pop(user, None)
+            if task is None:
+                raise Conflict("the last answer can no longer be taken back: it was confirmed")
+            double.answers = [answer for answer in double.answers if answer["task"] != task["id"]]
+            for number, (who, other) in list(double.claims.items()):
+                if who == user:
+                    double.open.insert(0, double.claims.pop(number)[1] | other)
+            if task in double.open:
+                return {"task": None}
+            double.claims[task["id"]] = (user, leased(task))
+            return {"task": double.claims[task["id"]][1]}
+
+        return once(request, write)
+
+    @app.get(f"{API}/datasets/{{name}}/quality/me")
+    def my_quality(name: str, request: Request) -> Any:
+        user = caller(request, "annotation:claim")
+        return {
+            "annotator": user,
+            "answers": 34,
+            "skipped": 2,
+            "confirmed": 27,
+            "rejected": 3,
+            "accepted": 0.9,
+            "gold_answered": 5,
+            "gold_right": 4,
+            "median_seconds": 3.24,
+            "fast": 0,
+        }
+
+    @app.get(f"{API}/datasets/{{name}}/reviews")
+    def reviews(name: str, request: Request) -> Any:
+        caller(request, "annotation:review")
+        return {"items": double.reviews[::-1], "next": None}
+
+    @app.get(f"{API}/reviews/{{review_id}}")
+    def review(review_id: int, request: Request) -> Any:
+        caller(request, "annotation:review")
+        return next(row for row in [*double.reviews, *double.decisions] if row["id"] == review_id)
+
+    @app.post(f"{API}/reviews/{{review_id}}/decision")
+    def decide(review_id: int, body: dict[str, Any], request: Request) -> Any:
+        user = caller(request, "annotation:review")
+
+        def write() -> Any:
+            found = next((row for row in double.reviews if row["id"] == review_id), None)
+            if found is None:
+                raise Conflict(f"review {review_id} is decided: ron chose confirm 1")
+            given = {answer["label"] for answer in found["answers"]}
+            if not body["reason"] and body["label"] not in given:
+                raise InvalidInput("say why")
+            double.reviews.remove(found)
+            double.decisions.append(found | body | {"decided_by": user})
+            return double.decisions[-1]
+
+        return once(request, write)
 
     @app.post(f"{API}/tasks/{{task_id}}/renew")
     def renew(task_id: int, request: Request) -> Any:
@@ -272,7 +374,9 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def double() -> Iterator[Double]:
     """The server, running, with ten open tasks and one user a role."""
-    state = Double({"anna": ("secret-a", "annotator"), "vera": ("secret-v", "viewer")})
+    state = Double(
+        {"anna": ("secret-a", "annotator"), "vera": ("secret-v", "viewer"), "rita": ("secret-r", "reviewer")}
+    )
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     state.url = f"http://127.0.0.1:{listening.getsockname()[1]}"

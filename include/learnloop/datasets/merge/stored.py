@@ -81,7 +81,7 @@ def votes_for(session: Session, dataset_id: int, samples: set[str]) -> Votes:
         .where(
             AnnotationTask.dataset_id == dataset_id,
             AnnotationTask.sample_id.in_(samples),
-            Annotation.outcome.in_(("pending", "confirmed", "second_opinion")),
+            Annotation.outcome.in_(("pending", "checked", "confirmed", "second_opinion")),
         )
     )
     votes: dict[tuple[str, str], frozenset[str]] = {}

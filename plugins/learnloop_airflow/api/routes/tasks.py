@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from learnloop.annotation import answers, queue
+from learnloop.annotation.undo import undo
 from learnloop.database import AnnotationTask, session
 from learnloop.datasets.store import Store
 from learnloop.datasets.versions import get_dataset
@@ -21,7 +22,7 @@ from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import TEXT, Body, line
 from learnloop_airflow.api.idempotency import Key, once
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import Received, Renewed, Skipped, TaskItem
+from learnloop_airflow.api.shapes import Received, Renewed, Skipped, TaskItem, Undone
 
 routes = Routes()
 
@@ -56,6 +57,23 @@ def claim_task(name: str, caller: Caller) -> Response:
         task = queue.claim(db, dataset.id, caller.name, lease_seconds=lease)
         audited.write_with(db, 204 if task is None else 200)
         return Response(status_code=204) if task is None else JSONResponse(_task(task))
+
+
+@routes.add("POST", "/datasets/{name}/tasks/undo", "annotation:claim", answers=Undone, errors=(409,))
+def undo_answer(name: str, caller: Caller, key: Key = None) -> JSONResponse:
+    """Take the caller's last answer or skip back while nothing followed from it (409 after), and lease its task to them.
+
+    ``task`` is null when somebody else is answering the sample just now. What was claimed meanwhile is given back.
+    """
+    with session() as db:
+
+        def do() -> dict[str, Any]:
+            dataset = get_dataset(db, name)
+            lease = dataset.loop.get("quality", {}).get("lease_seconds", 300)
+            task = undo(db, dataset, caller.name, lease_seconds=lease)
+            return {"task": None if task is None else _task(task)}
+
+        return once(db, caller, key, f"POST /datasets/{name}/tasks/undo", {}, do, 200)
 
 
 @routes.add("GET", "/tasks/{task_id}", "annotation:read", response_model=TaskItem)

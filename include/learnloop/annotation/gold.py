@@ -1,0 +1,88 @@
+"""Gold tasks: samples whose label is known, handed out among the others and made to look like them."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from learnloop.database import Annotation, AnnotationTask, Dataset, GoldQuestion
+
+NEWEST = 200
+"""Among how many tasks a gold task looks for its like."""
+
+
+def is_due(session: Session, dataset_id: int, annotator: str) -> bool:
+    """Whether the person's newest ``gold_every`` answers are all to ordinary tasks."""
+    quality = session.get_one(Dataset, dataset_id).loop.get("quality", {})
+    if quality.get("check") == "none":
+        return False
+    every = int(quality.get("gold_every", 10))
+    newest = session.scalars(
+        select(Annotation.outcome)
+        .where(
+            Annotation.dataset_id == dataset_id,
+            Annotation.owner == annotator,
+            Annotation.label.is_not(None),
+            Annotation.withdrawn_at.is_(None),
+            Annotation.review_id.is_(None),
+        )
+        .order_by(Annotation.id.desc())
+        .limit(every)
+    ).all()
+    return len(newest) == every and not {"gold_right", "gold_wrong"} & set(newest)
+
+
+def claim_gold(session: Session, dataset_id: int, annotator: str, expires: datetime) -> AnnotationTask | None:
+    """A task made of the gold question that this person has met least recently; None when the dataset has none."""
+    met = (
+        select(AnnotationTask.sample_id, func.max(Annotation.id).label("last"))
+        .join(Annotation, Annotation.task_id == AnnotationTask.id)
+        .where(AnnotationTask.kind == "gold", AnnotationTask.dataset_id == dataset_id, Annotation.owner == annotator)
+        .group_by(AnnotationTask.sample_id)
+        .subquery()
+    )
+    question = session.scalars(
+        select(GoldQuestion)
+        .outerjoin(met, met.c.sample_id == GoldQuestion.sample_id)
+        .where(GoldQuestion.dataset_id == dataset_id)
+        .order_by(met.c.last.asc().nulls_first(), func.md5(GoldQuestion.sample_id + annotator))
+        .limit(1)
+    ).first()
+    if question is None:
+        return None
+    task = AnnotationTask(
+        dataset_id=dataset_id,
+        kind="gold",
+        sample_id=question.sample_id,
+        path=question.path,
+        object=question.object,
+        prediction=question.prediction,
+        reason=_disguise(session, question),
+        gold_label=question.label,
+        state="claimed",
+        claimed_by=annotator,
+        lease_expires_at=expires,
+        owner=annotator,
+    )
+    session.add(task)
+    session.flush()
+    return task
+
+
+def _disguise(session: Session, question: GoldQuestion) -> dict[str, object]:
+    """The reason of that one among the newest ordinary tasks that the model was as unsure of as of this gold question.
+
+    So a strategy is named that would have chosen such a sample: what the model is sure of was drawn at random.
+    """
+    margin = 1 - float(question.prediction["uncertainty"])
+    newest = session.scalars(
+        select(AnnotationTask.reason)
+        .where(AnnotationTask.dataset_id == question.dataset_id, AnnotationTask.kind == "label")
+        .order_by(AnnotationTask.id.desc())
+        .limit(NEWEST)
+    ).all()
+    found = min(newest, key=lambda reason: abs(float(reason.get("margin", math.inf)) - margin), default={})
+    return {**found, "margin": margin} if "margin" in found else dict(found)

@@ -1,0 +1,48 @@
+"""The confirmed pool: append-only. What is confirmed later about the same sample supersedes, and overwrites nothing."""
+
+from __future__ import annotations
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session, aliased
+
+from learnloop.database import Annotation, AnnotationTask, ConfirmedAnnotation
+
+
+def in_force(session: Session, dataset_id: int, sample_id: str) -> ConfirmedAnnotation | None:
+    """The sample's label as it is now: the row that no other supersedes."""
+    newer = aliased(ConfirmedAnnotation)
+    return session.scalars(
+        select(ConfirmedAnnotation)
+        .where(
+            ConfirmedAnnotation.dataset_id == dataset_id,
+            ConfirmedAnnotation.sample_id == sample_id,
+            ~exists().where(newer.supersedes_id == ConfirmedAnnotation.id),
+        )
+        .order_by(ConfirmedAnnotation.id.desc())
+        .limit(1)
+    ).first()
+
+
+def put(session: Session, task: AnnotationTask, answer: Annotation, rule: str) -> ConfirmedAnnotation | None:
+    """Add the answer's label; None when the sample has that label already, so that there is nothing new to train on.
+
+    The caller holds the dataset's lock (``loop.rounds.lock``).
+    """
+    if task.batch_id is None or answer.label is None:
+        raise ValueError(f"annotation {answer.id} cannot enter the pool")  # gold and skips never come here
+    before = in_force(session, task.dataset_id, task.sample_id)
+    if before is not None and before.label == answer.label:
+        return None
+    row = ConfirmedAnnotation(
+        dataset_id=task.dataset_id,
+        batch_id=task.batch_id,
+        annotation_id=answer.id,
+        sample_id=task.sample_id,
+        label=answer.label,
+        confirmed_by=rule,
+        supersedes_id=None if before is None else before.id,
+        owner=answer.owner,
+    )
+    session.add(row)
+    session.flush()
+    return row
