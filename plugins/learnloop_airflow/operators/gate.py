@@ -4,15 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk import BaseOperator, Context, Param
+from airflow.sdk import BaseOperator, BaseOperatorLink, Context, Param
 
 from learnloop_airflow.common import model_name_of, run_owner
 from learnloop_airflow.notifiers.events import EventNotifier
 
+if TYPE_CHECKING:
+    from learnloop.models.report import Facts
+
 ACCEPT, REJECT = "accept", "reject"
+
+
+class ReportLink(BaseOperatorLink):
+    """From the task to the report of the version that it registered."""
+
+    name = "Model report"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        from airflow.sdk.execution_time.xcom import XCom
+
+        from learnloop.settings import settings
+
+        gate = XCom.get_value(ti_key=ti_key, key=XCom.XCOM_RETURN_KEY)
+        if not gate:
+            return ""
+        name = quote(gate["model_name"], safe="")
+        return f"{settings().loop_api_url}/models/{name}/versions/{gate['model_version']}/report"
 
 
 class GateOperator(BaseOperator):
@@ -29,6 +50,7 @@ class GateOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("pin", "trained", "evaluated")
+    operator_extra_links = (ReportLink(),)
 
     def __init__(self, *, pin: Any, trained: Any, evaluated: Any, kind: str = "gate", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -41,14 +63,17 @@ class GateOperator(BaseOperator):
         from learnloop.database import session
         from learnloop.datasets.schema import loop_config
         from learnloop.datasets.versions import get_dataset
+        from learnloop.loop.decisions import learning_curve
         from learnloop.models import registry
         from learnloop.models.gate import decide
+        from learnloop.models.report import FILE, report
         from learnloop.settings import settings
 
         comparison = self.evaluated["result"]
         name = model_name_of(self.pin["dataset"])
         with session() as db:
-            rules = loop_config(get_dataset(db, self.pin["dataset"]).loop).gate
+            dataset = get_dataset(db, self.pin["dataset"])
+            rules, curve = loop_config(dataset.loop).gate, learning_curve(db, dataset)
         decision = decide(comparison, **rules.thresholds())
         accepted = None if rules.approval == "person" else decision.accepted
         version = registry.register(
@@ -65,6 +90,7 @@ class GateOperator(BaseOperator):
             },
             metrics={"accuracy": comparison["candidate"]["accuracy"]},
             idempotency_key=f"{context['dag'].dag_id}-{context['run_id']}",
+            files={FILE: report(self._facts(name, decision.reason, curve, context["run_id"]))},
         )
         gate = {
             "accepted": accepted,
@@ -81,6 +107,28 @@ class GateOperator(BaseOperator):
             record(gate, comparison, context, owner=run_owner(context))
         self.log.info("%s version %d: %s", name, version, decision.reason)
         return gate
+
+    def _facts(self, name: str, decision: str, curve: list[tuple[int, int, float]], run_id: str) -> Facts:
+        from learnloop.models import registry
+        from learnloop.models.report import Facts
+
+        comparison, trained = self.evaluated["result"], self.trained["result"]
+        number = self.pin.get("round")
+        if number is not None and trained.get("labels") is not None:
+            curve = [point for point in curve if point[0] != number]
+            curve.append((number, trained["labels"], comparison["candidate"]["accuracy"]))
+        parents, version = [], self.pin.get("parent_model_version")
+        known = {found.version: found for found in registry.list_versions(name)} if version else {}
+        while version in known:
+            parents.append(f"version {version} ({known[version].tags.get('dataset_version', '')})")
+            version = int(known[version].tags.get("parent_model") or 0)
+        lineage = {
+            "dataset version": self.pin["version"],
+            "round": "" if number is None else str(number),
+            "run": run_id,
+            "parents, newest first": ", ".join(parents) or "none",
+        }
+        return Facts(name, comparison, trained, decision, curve, lineage)
 
 
 class ApproveModelOperator(HITLOperator):

@@ -18,6 +18,7 @@ from learnloop.database import Dataset, Decision, Round
 from learnloop.database.engine import engine, session
 from learnloop.datasets.merge.responders import vouch_for
 from learnloop.errors import PermissionDenied
+from learnloop.jobs.checksums import check_manifest
 from learnloop.loop.rounds import close_round
 from learnloop.models import registry
 from learnloop.permissions import Principal
@@ -30,6 +31,9 @@ SCORES = {
     "ece": 0.05,
     "latency_ms": 1.0,
     "model_bytes": 2048,
+    "classes": ["cat", "dog"],
+    "confusion": [[18, 2], [2, 18]],
+    "calibration": [{"confidence": 0.9, "accuracy": 0.85, "count": 40}],
 }
 EVALUATED = {"result": {"candidate": SCORES, "current": None, "comparison": None, "test_samples": 40}}
 
@@ -132,6 +136,10 @@ def test_thresholds_decide_and_nobody_is_asked(gate, db) -> None:
     assert "its calibration error is 0.050, at most 0.010 is allowed" in decision.reason
     assert (decision.accepted, decision.owner, decision.comparison["model_version"]) == (False, "ada", 1)
     assert (tags()["gate"], tags()["gate_reason"]) == ("rejected", decision.reason)
+    report = registry.file_of("pets", 1, "report.html")
+    assert "its calibration error is 0.050" in report
+    assert "<td>dataset version</td><td>pets_v1.1</td>" in report
+    check_manifest(registry.source_of("pets", 1))
     assert close_round(db, RUN) == "rejected"
 
 
@@ -177,3 +185,15 @@ def test_the_form_shows_the_comparison(gate, monkeypatch: pytest.MonkeyPatch) ->
     assert "| accuracy | 90.0% | none yet |" in shown["body"]
     assert shown["options"] == ["accept", "reject"]
     assert [notifier.text for notifier in shown["notifiers"]] == ["pets version 1 waits to be accepted or rejected"]
+
+
+def test_the_task_links_to_the_report(gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.execution_time.xcom import XCom
+
+    from learnloop_airflow.operators.gate import GateOperator, ReportLink
+
+    gated, _ = gate()
+    monkeypatch.setattr(XCom, "get_value", lambda **of: gated)  # the database of a task that runs
+    link = ReportLink().get_link(None, ti_key=None)
+    assert link.endswith("/learnloop/api/v1/models/pets/versions/1/report")
+    assert isinstance(GateOperator.operator_extra_links[0], ReportLink)
