@@ -9,7 +9,7 @@ import typer
 
 from learnloop import __version__
 from learnloop.client import LearnloopClient
-from learnloop.commands import audit, dataset, events, model, review, run, user
+from learnloop.commands import audit, dataset, events, init, model, review, run, user
 from learnloop.commands.common import client, errors, keep_token, say, server
 from learnloop.errors import LearnloopError, NotAuthenticated
 
@@ -73,6 +73,7 @@ def whoami() -> None:
     say(f"{who.name} at {server()}; roles: {', '.join(who.roles)}; may: {', '.join(who.permissions)}")
 
 
+app.command(name="init")(init.init)
 app.command(name="audit")(audit.show_events)
 app.command(name="quality")(review.show_quality)
 app.command(name="events")(events.show_events)

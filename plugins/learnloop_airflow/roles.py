@@ -3,7 +3,8 @@
 Airflow's own rights decide what of Airflow a role sees; what it may do in Learnloop is `learnloop.permissions`.
 
 `python -m learnloop_airflow.roles` reads ``[{"name": ..., "role": ..., "reset": bool}, ...]`` from standard input and
-answers with ``{name: new password}`` for every user it created or reset: the only time a password is shown.
+answers with ``{name: new password}`` for every user it created or reset: the only time a password is shown. Another auth
+manager's users and roles are its own: then the answer is ``null``.
 """
 
 from __future__ import annotations
@@ -62,10 +63,14 @@ def ensure_user(security: Any, name: str, role: str, *, reset: bool) -> str | No
 
 
 def main() -> None:
+    from airflow.configuration import conf
     from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
     from airflow.utils.providers_configuration_loader import providers_configuration_loaded
 
     wanted = json.load(sys.stdin)
+    if not conf.get("core", "auth_manager").endswith("FabAuthManager"):
+        print(json.dumps(None))  # noqa: T201 - users and roles are this manager's own
+        return
 
     @providers_configuration_loaded  # type: ignore[untyped-decorator]
     def apply() -> dict[str, str]:
