@@ -8,6 +8,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from learnloop.datasets.numbering import bump_between
 from learnloop.datasets.recipes import GradientRecipe, RowRecipe, TextRecipe, recipe_of
 from learnloop.datasets.schema import parse_config
 from learnloop.errors import InvalidDataset
@@ -123,3 +124,14 @@ def test_a_wrong_table_description_is_named(tabular, message):
     with pytest.raises(InvalidDataset) as error:
         config(task_type="tabular_classification", tabular=tabular)
     assert message in str(error.value)
+
+
+def test_other_columns_are_another_schema_and_their_order_is_not():
+    columns = {"height": "number", "colour": ["red", "blue"]}
+    before = config(task_type="tabular_classification", tabular={"columns": columns})
+    turned = config(task_type="tabular_classification", tabular={"columns": dict(reversed(columns.items()))})
+    more = config(task_type="tabular_classification", tabular={"columns": {**columns, "age": "number"}})
+    assert bump_between(before, turned) == "minor"
+    assert recipe_of(before).hash == recipe_of(turned).hash
+    assert bump_between(before, more) == "major"
+    assert bump_between(config(task_type="text_classification"), before) == "major"
