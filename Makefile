@@ -6,7 +6,8 @@ export LEARNLOOP_HOME
 WORKERS ?= 2
 PYTHON := $(LEARNLOOP_HOME)/venv/bin/python
 
-.PHONY: help setup setup-test demo up down status password test faults lint format client lock bench clean
+.PHONY: help setup setup-test demo up down status password test test-kubernetes test-kubernetes-short faults lint format client lock
+.PHONY: bench clean
 
 help:
 	@echo "make demo      set up, run the whole loop on real data, print what happened"
@@ -15,6 +16,7 @@ help:
 	@echo "make status    what runs, and where"
 	@echo "make password USER=name   a new password for a user"
 	@echo "make test      set up, check style, types and layers, run the tests"
+	@echo "make test-kubernetes   the tests of jobs as pods, on the cluster that KUBECONFIG names (-short: those without minutes of waiting)"
 	@echo "make faults    the long proofs: processes killed at every step, races, every remote"
 	@echo "make bench     measure, as ratios side by side"
 	@echo "make client    make the asynchronous client anew from the other"
@@ -55,6 +57,14 @@ format: setup-test
 test: lint
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --cov --cov-report term:skip-covered
 
+# They make namespaces of their own, and label the node. Images are built by the script that KUBERNETES_CLUSTER names, or
+# KUBERNETES_TEST_IMAGE names one that is in the cluster.
+test-kubernetes: setup-test
+	KUBERNETES_TESTS=1 $(PYTHON) -m pytest tests/kubernetes -m "long or not long"
+
+test-kubernetes-short: setup-test
+	KUBERNETES_TESTS=1 $(PYTHON) -m pytest tests/kubernetes
+
 faults: setup-test
 	$(PYTHON) -m pytest -m "long or not long"
 
@@ -85,6 +95,7 @@ client: setup-test
 lock:
 	uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o requirements.txt
 	uv pip compile pyproject.toml --group test --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o tests/requirements.txt
+	uv pip compile --group pyproject.toml:training --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o deploy/images/training/requirements.txt
 
 clean: down
 	rm -rf $(LEARNLOOP_HOME)
