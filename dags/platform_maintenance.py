@@ -36,7 +36,7 @@ Datasets with new answers are looked at, too: labels that the model's prediction
     CheckQualityOperator(task_id="check_quality")
     DeliverEventsOperator(task_id="deliver_events")
     RemoveOrphanedPodsOperator(task_id="remove_orphaned_pods")
-    due = DueRoundsOperator(task_id="due_rounds")
+    due = DueRoundsOperator(task_id="due_rounds", ask_policies=True)
     TriggerDagRunOperator.partial(
         task_id="start", trigger_dag_id="incremental_training", skip_when_already_exists=True
     ).expand_kwargs(due.output)

@@ -317,6 +317,8 @@ class AsyncModelMethods:
 
     if TYPE_CHECKING:
 
+        async def _text(self, path: str) -> str: ...
+
         async def _get(self, path: str, **params: Any) -> Any: ...
 
         async def _all(self, path: str, most: int | None = None, **params: Any) -> list[Json]: ...
@@ -332,6 +334,10 @@ class AsyncModelMethods:
 
     async def model_version(self, model: str, version: int) -> Json:
         return dict(await self._get(f"/models/{part(model)}/versions/{version}"))
+
+    async def model_report(self, model: str, version: int) -> str:
+        """The report of a version, as HTML."""
+        return await self._text(f"/models/{part(model)}/versions/{version}/report")
 
     async def compare_models(self, model: str, before: int, after: int) -> Json:
         return dict(await self._get(f"/models/{part(model)}/compare/{before}/{after}"))

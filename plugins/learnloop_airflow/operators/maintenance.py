@@ -14,15 +14,22 @@ if TYPE_CHECKING:
 
 class DueRoundsOperator(BaseOperator):
     """List the rounds that wait for their run, as arguments for mapped ``TriggerDagRunOperator``s.
-
     The run id is the round's own, so that starting a round twice is refused by Airflow.
+
+    :param ask_policies: before, ask the training policies that look at more than labels, such as time.
     """
+
+    def __init__(self, *, ask_policies: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ask_policies = ask_policies
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         from learnloop.database import session
-        from learnloop.loop.rounds import due_rounds
+        from learnloop.loop.rounds import due_rounds, evaluate_waiting
 
         with session() as db:
+            for asked in evaluate_waiting(db) if self.ask_policies else ():
+                self.log.info("dataset %d: %s", asked.dataset_id, asked.reason)
             due = [
                 {"trigger_run_id": found.run_id, "conf": {"dataset": found.dataset.name}} for found in due_rounds(db)
             ]
