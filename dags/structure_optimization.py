@@ -6,7 +6,7 @@ from airflow.sdk import DAG, Param
 
 from learnloop_airflow.notifiers.events import TOLD
 from learnloop_airflow.operators.deploy import DeployOperator
-from learnloop_airflow.operators.gate import GateOperator
+from learnloop_airflow.operators.gate import ApproveModelOperator, GateOperator
 from learnloop_airflow.operators.structure import (
     CandidatesOperator,
     ChooseStructureOperator,
@@ -43,4 +43,5 @@ replaced only when another is better beyond noise; otherwise the run ends with "
     gate = GateOperator(
         task_id="gate", pin=choose.output, trained=train.output, evaluated=evaluate.output, kind="structure"
     )
-    DeployOperator(task_id="deploy", gate=gate.output, alias="optimized")
+    approve = ApproveModelOperator(task_id="approve", gate=gate.output, evaluated=evaluate.output)
+    DeployOperator(task_id="deploy", gate=approve.output, alias="optimized")

@@ -6,12 +6,13 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,7 @@ class AirflowServer:
     home: Path
     environment: dict[str, str] = field(repr=False)
     passwords: dict[str, str] = field(repr=False)
+    process: ApiProcess = field(repr=False)
 
     def token(self, user: str) -> str:
         credentials = {"username": user, "password": self.passwords[user]}
@@ -62,8 +64,43 @@ class AirflowServer:
         return httpx.Client(base_url=f"{self.url}/learnloop/api/v1", headers=headers, timeout=30)
 
 
+class ApiProcess:
+    """The server's process: may be killed, and started again on the same port."""
+
+    def __init__(self, url: str, command: Sequence[str | Path], environment: dict[str, str], log: Path) -> None:
+        self._url, self._command, self._environment, self._log = url, command, environment, log
+        self._running: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with self._log.open("a") as output:
+            self._running = subprocess.Popen(
+                self._command, env=self._environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        _wait(self._url, self._running, self._log)
+
+    def kill(self) -> None:
+        """SIGKILL to it and its workers, all at once."""
+        assert self._running is not None
+        os.killpg(self._running.pid, signal.SIGKILL)
+        self._running.wait(30)
+        self._running = None
+
+    def stop(self) -> None:
+        if self._running is not None:
+            self._running.terminate()
+            self._running.wait(30)
+
+
 @contextmanager
-def airflow_server(manager: str, postgres: str, *, workers: int = 1, **settings: str) -> Iterator[AirflowServer]:
+def airflow_server(
+    manager: str,
+    postgres: str,
+    *,
+    workers: int = 1,
+    users: Mapping[str, tuple[str, str]] = USERS,
+    **settings: str,
+) -> Iterator[AirflowServer]:
     """Start it on new databases of the PostgreSQL server at ``postgres``; ``settings`` are our LEARNLOOP_*."""
     home = Path(tempfile.mkdtemp(prefix="learnloop-airflow-", dir="/tmp"))
     port = _free_port()
@@ -84,7 +121,7 @@ def airflow_server(manager: str, postgres: str, *, workers: int = 1, **settings:
         "AIRFLOW__CORE__AUTH_MANAGER": MANAGERS[manager],
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{roles[1]}" for name, roles in USERS.items()),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{roles[1]}" for name, roles in users.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__SECRET_KEY": secrets.token_hex(16),
@@ -96,28 +133,19 @@ def airflow_server(manager: str, postgres: str, *, workers: int = 1, **settings:
         "LEARNLOOP_DATABASE_URL": ours,
         **{f"LEARNLOOP_{name.upper()}": value for name, value in settings.items()},
     }
-    process = None
-    log = home / "api-server.log"
+    command = [BIN / "airflow", "api-server", "--apps", "core", "--host", "127.0.0.1", "--port", str(port)]
+    process = ApiProcess(
+        url, [*command, "--workers", str(workers), "--proxy-headers"], environment, home / "api-server.log"
+    )
     try:
         subprocess.run(
             [BIN / "airflow", "db", "migrate"], env=environment, check=True, capture_output=True, timeout=200
         )
-        passwords = _make_users(manager, home, environment)
-        with log.open("w") as output:
-            command = [BIN / "airflow", "api-server", "--apps", "core", "--host", "127.0.0.1", "--port", str(port)]
-            process = subprocess.Popen(
-                [*command, "--workers", str(workers), "--proxy-headers"],
-                env=environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        _wait(url, process, log)
-        yield AirflowServer(manager, url, ours, airflow, home, environment, passwords)
+        passwords = _make_users(manager, home, environment, users)
+        process.start()
+        yield AirflowServer(manager, url, ours, airflow, home, environment, passwords, process)
     finally:
-        if process is not None:
-            process.terminate()
-            process.wait(30)
+        process.stop()
         with maintenance.connect() as connection:
             for name in names.values():
                 connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
@@ -125,14 +153,16 @@ def airflow_server(manager: str, postgres: str, *, workers: int = 1, **settings:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _make_users(manager: str, home: Path, environment: dict[str, str]) -> dict[str, str]:
+def _make_users(
+    manager: str, home: Path, environment: dict[str, str], users: Mapping[str, tuple[str, str]]
+) -> dict[str, str]:
     if manager == "simple":
-        passwords = {name: secrets.token_urlsafe(9) for name in USERS}
+        passwords = {name: secrets.token_urlsafe(9) for name in users}
         (home / "passwords.json").write_text(json.dumps(passwords))
         return passwords
     made = subprocess.run(
         [sys.executable, "-m", "learnloop_airflow.roles"],
-        input=json.dumps([{"name": name, "role": roles[0]} for name, roles in USERS.items()]),
+        input=json.dumps([{"name": name, "role": roles[0]} for name, roles in users.items()]),
         env=environment,
         capture_output=True,
         text=True,

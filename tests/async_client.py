@@ -26,6 +26,7 @@ RENAMED = {
     "LearnloopClient": "AsyncLearnloopClient",
     "Iterator": "AsyncIterator",
     "Iterable": "AsyncIterable",
+    "iter_bytes": "aiter_bytes",
     "iter_lines": "aiter_lines",
     "read": "aread",
     "__enter__": "__aenter__",
@@ -70,10 +71,11 @@ def _what_waits(classes: list[ast.ClassDef], functions: list[ast.FunctionDef]) -
     generators = {node.name for node in methods if any(isinstance(part, ast.Yield) for part in ast.walk(node))}
     waiting = {"request", "sleep", "close", "read"}
     while True:
+        enough = waiting | generators | {"stream"}
         found = {
             node.name
             for node in methods
-            if any(isinstance(part, ast.Call) and _called(part) in waiting | {"stream"} for part in ast.walk(node))
+            if any(isinstance(part, ast.Call) and _called(part) in enough for part in ast.walk(node))
         }
         if found - generators <= waiting:
             return waiting | {"__enter__"}, generators
@@ -119,7 +121,7 @@ class _Change(ast.NodeTransformer):
 
     def visit_For(self, node: ast.For) -> ast.AST:
         asynchronous = isinstance(node.iter, ast.Call) and (
-            _called(node.iter) in self.generators | {"iter_lines"}
+            _called(node.iter) in self.generators | {"iter_bytes", "iter_lines"}
             or (isinstance(node.iter.func, ast.Name) and node.iter.func.id in self.generators)
             or (isinstance(node.iter.func, ast.Name) and node.iter.func.id == "server_sent")
         )

@@ -43,6 +43,15 @@ KEPT = {
     "test_ctrl_c_anywhere_stops_everything_and_the_next_demo_works": 0,
     # a browser, half a minute each
     "test_with_only_what_is_needed_filled_in_a_run_starts": 2,
+    # jobs as pods: half a minute or more each, or a stack of their own that is killed in parts
+    "test_a_pod_that_is_deleted_or_evicted_is_made_again_from_its_checkpoint": 0,
+    "test_a_pod_that_the_kubelet_evicts_is_made_again": 0,
+    "test_a_triggerer_that_dies_with_the_pod_gone_meanwhile": 0,
+    "test_an_api_server_that_is_killed_and_back_after_a_minute": 0,
+    "test_a_node_that_is_restarted": 0,
+    "test_a_run_ends_well_when_the_part_that_waits_is_killed": 0,
+    "test_a_task_that_is_cleared_gets_another_pod_and_the_first_is_gone": 0,
+    "test_maintenance_removes_a_pod_whose_task_was_ended_while_no_triggerer_ran": 0,
     # bounded by the time of what is waited for
     "test_as_many_transfers_run_at_once_as_were_asked_for": 0,
     "test_a_large_object_goes_to_s3_in_parts": 0,

@@ -175,4 +175,12 @@ def register_model(models: Path, key: str) -> int:
     folder.mkdir(parents=True)
     (folder / "MLmodel").write_text("flavors: {}\n")
     tags = {"dataset_version": f"{DATASET}_v1.0"}
-    return register(DATASET, folder, models_root=models, tags=tags, metrics={"accuracy": 0.5}, idempotency_key=key)
+    return register(
+        DATASET,
+        folder,
+        models_root=models,
+        tags=tags,
+        metrics={"accuracy": 0.5},
+        idempotency_key=key,
+        files={"report.html": "<!doctype html><title>A model</title>"},
+    )

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from learnloop import errors
 from learnloop.client_data import DataMethods, Progress, part
 from learnloop.client_events import EventMethods, server_sent
+from learnloop.client_exchange import ExchangeMethods
 from learnloop.client_models import ModelMethods
 from learnloop.client_review import ReviewMethods
 from learnloop.errors import InvalidInput, LearnloopError, NotAuthenticated, PermissionDenied, Unavailable
@@ -78,7 +79,7 @@ class ProgressInfo(BaseModel):
     in_review: int = 0
 
 
-class LearnloopClient(DataMethods, EventMethods, ModelMethods, ReviewMethods):
+class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods, ReviewMethods):
     """Acts as the user whose token it bears. May be shared by threads.
 
     Every method raises what the API says: ``NotAuthenticated``, ``PermissionDenied``, ``NotFound``, ``InvalidInput``,
@@ -184,6 +185,17 @@ class LearnloopClient(DataMethods, EventMethods, ModelMethods, ReviewMethods):
         body = {"label": label, "seconds": seconds, "comment": comment}
         self._write(f"/tasks/{task_id}/annotation", body, key)
 
+    def submit_and_claim(
+        self, task_id: int, label: str, *, seconds: float | None = None, comment: str = "", key: str | None = None
+    ) -> Task | None:
+        """`submit` and then `claim` in one request; None when there is no next task.
+
+        With an error nothing was answered. The same ``key`` again (or a retry) counts once.
+        """
+        body = {"label": label, "seconds": seconds, "comment": comment}
+        following = self._write(f"/tasks/{task_id}/annotation?next=true", body, key).json()["next"]
+        return None if following is None else Task.model_validate(following)
+
     def skip(self, task_id: int, reason: str = "", *, key: str | None = None) -> None:
         """Give a task back; the same ``key`` again (or a retry) counts once."""
         self._write(f"/tasks/{task_id}/skip", {"reason": reason}, key)
@@ -248,6 +260,19 @@ class LearnloopClient(DataMethods, EventMethods, ModelMethods, ReviewMethods):
                     if event["event"] == "problem":
                         raise _of_problem(event["data"])
                     yield event
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{self.base_url} does not answer: {error or type(error).__name__}") from error
+
+    def _download(self, path: str, params: dict[str, Any]) -> Iterator[bytes]:
+        """An answer's content as it comes, for it may be large."""
+        try:
+            timeout = httpx.Timeout(30, read=None)  # a large one takes long to make
+            with self._http.stream("GET", API + path, params=params, timeout=timeout) as answer:
+                if answer.status_code >= 400:
+                    answer.read()
+                    raise _error(answer)
+                for chunk in answer.iter_bytes():  # noqa: UP028 - the client for asyncio is made of this
+                    yield chunk
         except httpx.HTTPError as error:
             raise Unavailable(f"{self.base_url} does not answer: {error or type(error).__name__}") from error
 

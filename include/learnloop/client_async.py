@@ -12,6 +12,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -31,6 +32,7 @@ from learnloop.client import (
 )
 from learnloop.client_data import Json, Progress, part
 from learnloop.client_events import RECONNECT_SECONDS, REOPENED
+from learnloop.client_exchange import WholeFile
 from learnloop.errors import NotAuthenticated, Unavailable
 
 
@@ -263,10 +265,59 @@ class AsyncEventMethods:
             await asyncio.sleep(RECONNECT_SECONDS)
 
 
+class AsyncExchangeMethods:
+    """Mixed into ``LearnloopClient``, which sends."""
+
+    if TYPE_CHECKING:
+
+        def _download(self, path: str, params: Json) -> AsyncIterator[bytes]: ...
+
+        async def _stream(self, path: str, body: Json, progress: Progress | None) -> Json: ...
+
+    async def import_tasks(
+        self,
+        dataset: str,
+        path: str,
+        batch: str,
+        *,
+        format: str | None = None,
+        ignore_annotations: bool = False,
+        progress: Progress | None = None,
+    ) -> Json:
+        """Make annotation tasks of a file on the server's machine: ``label-studio``, ``csv`` or ``parquet``, by default
+        what its name ends with. All of it or nothing; again changes nothing.
+
+        Raises:
+            InvalidInput: with a list of what is wrong in which row.
+        """
+        body = {"path": path, "batch": batch, "format": format, "ignore_annotations": ignore_annotations}
+        return await self._stream(f"/datasets/{part(dataset)}/tasks/import", body, progress)
+
+    async def export_annotations(
+        self, dataset: str, target: Path, *, format: str = "label-studio", superseded: bool = False
+    ) -> int:
+        """Write the confirmed labels to a file here, whole or not at all; returns its size in bytes.
+
+        Args:
+            format: ``label-studio``, ``label-studio-config``, ``csv`` or ``parquet``.
+        """
+        file = WholeFile(target)
+        try:
+            async for chunk in self._download(
+                f"/datasets/{part(dataset)}/annotations/export", {"format": format, "superseded": superseded}
+            ):
+                file.add(chunk)
+            return file.keep()
+        finally:
+            file.drop()
+
+
 class AsyncModelMethods:
     """Mixed into ``LearnloopClient``, which sends."""
 
     if TYPE_CHECKING:
+
+        async def _text(self, path: str) -> str: ...
 
         async def _get(self, path: str, **params: Any) -> Any: ...
 
@@ -283,6 +334,10 @@ class AsyncModelMethods:
 
     async def model_version(self, model: str, version: int) -> Json:
         return dict(await self._get(f"/models/{part(model)}/versions/{version}"))
+
+    async def model_report(self, model: str, version: int) -> str:
+        """The report of a version, as HTML."""
+        return await self._text(f"/models/{part(model)}/versions/{version}/report")
 
     async def compare_models(self, model: str, before: int, after: int) -> Json:
         return dict(await self._get(f"/models/{part(model)}/compare/{before}/{after}"))
@@ -383,7 +438,9 @@ class AsyncReviewMethods:
         return await self._all(f"/datasets/{part(dataset)}/tasks", limit, **given)
 
 
-class AsyncLearnloopClient(AsyncDataMethods, AsyncEventMethods, AsyncModelMethods, AsyncReviewMethods):
+class AsyncLearnloopClient(
+    AsyncDataMethods, AsyncEventMethods, AsyncExchangeMethods, AsyncModelMethods, AsyncReviewMethods
+):
     """Acts as the user whose token it bears. May be shared by threads.
 
     Every method raises what the API says: ``NotAuthenticated``, ``PermissionDenied``, ``NotFound``, ``InvalidInput``,
@@ -489,6 +546,17 @@ class AsyncLearnloopClient(AsyncDataMethods, AsyncEventMethods, AsyncModelMethod
         body = {"label": label, "seconds": seconds, "comment": comment}
         await self._write(f"/tasks/{task_id}/annotation", body, key)
 
+    async def submit_and_claim(
+        self, task_id: int, label: str, *, seconds: float | None = None, comment: str = "", key: str | None = None
+    ) -> Task | None:
+        """`submit` and then `claim` in one request; None when there is no next task.
+
+        With an error nothing was answered. The same ``key`` again (or a retry) counts once.
+        """
+        body = {"label": label, "seconds": seconds, "comment": comment}
+        following = (await self._write(f"/tasks/{task_id}/annotation?next=true", body, key)).json()["next"]
+        return None if following is None else Task.model_validate(following)
+
     async def skip(self, task_id: int, reason: str = "", *, key: str | None = None) -> None:
         """Give a task back; the same ``key`` again (or a retry) counts once."""
         await self._write(f"/tasks/{task_id}/skip", {"reason": reason}, key)
@@ -553,6 +621,19 @@ class AsyncLearnloopClient(AsyncDataMethods, AsyncEventMethods, AsyncModelMethod
                     if event["event"] == "problem":
                         raise _of_problem(event["data"])
                     yield event
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{self.base_url} does not answer: {error or type(error).__name__}") from error
+
+    async def _download(self, path: str, params: dict[str, Any]) -> AsyncIterator[bytes]:
+        """An answer's content as it comes, for it may be large."""
+        try:
+            timeout = httpx.Timeout(30, read=None)
+            async with self._http.stream("GET", API + path, params=params, timeout=timeout) as answer:
+                if answer.status_code >= 400:
+                    await answer.aread()
+                    raise _error(answer)
+                async for chunk in answer.aiter_bytes():
+                    yield chunk
         except httpx.HTTPError as error:
             raise Unavailable(f"{self.base_url} does not answer: {error or type(error).__name__}") from error
 

@@ -12,6 +12,7 @@ class ModelMethods:
 
     if TYPE_CHECKING:
 
+        def _text(self, path: str) -> str: ...
         def _get(self, path: str, **params: Any) -> Any: ...
         def _all(self, path: str, most: int | None = None, **params: Any) -> list[Json]: ...
         def _stream(self, path: str, body: Json, progress: Progress | None, method: str = "POST") -> Json: ...
@@ -25,6 +26,10 @@ class ModelMethods:
 
     def model_version(self, model: str, version: int) -> Json:
         return dict(self._get(f"/models/{part(model)}/versions/{version}"))
+
+    def model_report(self, model: str, version: int) -> str:
+        """The report of a version, as HTML."""
+        return self._text(f"/models/{part(model)}/versions/{version}/report")
 
     def compare_models(self, model: str, before: int, after: int) -> Json:
         return dict(self._get(f"/models/{part(model)}/compare/{before}/{after}"))

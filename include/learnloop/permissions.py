@@ -23,8 +23,10 @@ _VIEW = {
     "storage:read",
 }
 _ANNOTATE = _VIEW | {"annotation:claim", "annotation:read"}
-_REVIEW = _ANNOTATE | {"annotation:review"}
+_REVIEW = _ANNOTATE | {"annotation:export", "annotation:review"}
 _SCIENCE = _VIEW | {
+    "annotation:export",
+    "annotation:import",
     "annotation:read",
     "batch:write",
     "dataset:merge",

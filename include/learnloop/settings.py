@@ -71,7 +71,11 @@ class Settings:
     fork_server: str
     """The fork server of ``local`` jobs (see `learnloop.jobs.forkserver`); empty: none, each job starts anew."""
     job_image: str
-    """The container image that ``kubernetes`` jobs use when their spec names none."""
+    """The container image that ``kubernetes`` jobs use when their spec names none; it is the stager's too."""
+    pod_template: str
+    """The pod template of ``kubernetes`` jobs, a YAML file (see docs/kubernetes.md)."""
+    job_memory_cap: str
+    """How much memory the next try of a job that ran out of memory may ask for, such as ``16Gi``."""
     api_url: str
     """The host that people and pages use: Airflow at ``/``, our API below it."""
     serving_url: str
@@ -123,6 +127,8 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "job_runner": "local",
         "fork_server": "",
         "job_image": "learnloop/training:0.1.0",
+        "pod_template": "",
+        "job_memory_cap": "16Gi",
         "api_url": "http://127.0.0.1:8080",
         "serving_url": "http://127.0.0.1:8090",
     }

@@ -47,13 +47,13 @@ def _check_out(tree: str, target: Path, include: Sequence[str] | None, user: str
 
     objects = store()
     with session() as db:
-        version = ensure_tree_hot(db, objects, tree, progress=_said)
+        version = ensure_tree_hot(db, objects, tree, progress=said)
         objects.checkout(objects.read_tree(tree), target, include=include)
         if version is not None:
             record_use(db, version, "job", user)
 
 
-def _said(done: int, total: int) -> None:
+def said(done: int, total: int) -> None:
     if done % 1000 == 0 or done == total:
         log.info("recalled %d of %d objects", done, total)
 

@@ -71,12 +71,12 @@ SELECT 'ada', 'POST /x', '/x', 'ok', 200, '127.0.0.1', 'r' FROM generate_series(
 class Connection:
     """One kept connection that bears a token."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, scheme: str = "Bearer") -> None:
         place = urlsplit(url)
         self._socket = socket.create_connection((place.hostname, place.port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._file = self._socket.makefile("rb")
-        self._head = f"Host: {place.netloc}\r\nAuthorization: Bearer {token}\r\n"
+        self._head = f"Host: {place.netloc}\r\nAuthorization: {scheme} {token}\r\n"
 
     def request(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
         """Status and body."""

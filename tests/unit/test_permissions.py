@@ -18,6 +18,8 @@ def person(*roles: str, name: str = "ada") -> Principal:
 #                       admin  engineer  scientist  annotator  reviewer  viewer  service
 WHO_MAY = """
     annotation:claim      x       .         .          x          x        .       .
+    annotation:export     x       x         x          .          x        .       x
+    annotation:import     x       x         x          .          .        .       x
     annotation:read       x       x         x          x          x        .       x
     annotation:review     x       .         .          .          x        .       x
     audit:read            x       .         .          .          .        .       x

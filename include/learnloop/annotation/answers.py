@@ -12,12 +12,12 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from learnloop.annotation.quality.speed import usual
-from learnloop.annotation.queue import get_task, state_of
+from learnloop.annotation.queue import dataset_of, state_of
 from learnloop.annotation.reviews import open_review
 from learnloop.annotation.settling import Rules, locked, settle
 from learnloop.database import Annotation, AnnotationTask, Dataset
 from learnloop.errors import Conflict, InvalidInput, PermissionDenied
-from learnloop.loop.rounds import evaluate_policy, lock
+from learnloop.loop.rounds import evaluate_policy, lock_by_id
 
 
 def submit(
@@ -34,9 +34,8 @@ def submit(
         Conflict: this person answered differently before, or the task needs no answer any more.
         NotFound: there is no such task.
     """
-    task = get_task(session, task_id)
-    dataset = task.dataset
-    lock(session, dataset)  # always the dataset first, then the task: one order, no deadlock
+    # Always the dataset first, then the task: one order, no deadlock.
+    dataset = lock_by_id(session, dataset_of(session, task_id))
     task = locked(session, task_id)
     if label not in classes_of(dataset):
         raise InvalidInput(

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from sqlalchemy import exists, select
+from sqlalchemy import bindparam, exists, select
 from sqlalchemy.orm import Session, aliased
 
 from learnloop.database import Annotation, AnnotationTask, ConfirmedAnnotation
 
+# Made once: making it took a twentieth of an answer's time.
+_newer = aliased(ConfirmedAnnotation)
+_IN_FORCE = (
+    select(ConfirmedAnnotation)
+    .where(
+        ConfirmedAnnotation.dataset_id == bindparam("dataset"),
+        ConfirmedAnnotation.sample_id == bindparam("sample"),
+        ~exists().where(_newer.supersedes_id == ConfirmedAnnotation.id),
+    )
+    .order_by(ConfirmedAnnotation.id.desc())
+    .limit(1)
+)
+
 
 def in_force(session: Session, dataset_id: int, sample_id: str) -> ConfirmedAnnotation | None:
     """The sample's label as it is now: the row that no other supersedes."""
-    newer = aliased(ConfirmedAnnotation)
-    return session.scalars(
-        select(ConfirmedAnnotation)
-        .where(
-            ConfirmedAnnotation.dataset_id == dataset_id,
-            ConfirmedAnnotation.sample_id == sample_id,
-            ~exists().where(newer.supersedes_id == ConfirmedAnnotation.id),
-        )
-        .order_by(ConfirmedAnnotation.id.desc())
-        .limit(1)
-    ).first()
+    return session.scalars(_IN_FORCE, {"dataset": dataset_id, "sample": sample_id}).first()
 
 
 def put(session: Session, task: AnnotationTask, answer: Annotation, rule: str) -> ConfirmedAnnotation | None:

@@ -132,6 +132,15 @@ def get_task(session: Session, task_id: int) -> AnnotationTask:
     return task
 
 
+def dataset_of(session: Session, task_id: int) -> int:
+    """The id of the dataset that a task belongs to; raises NotFound."""
+    wanted = select(AnnotationTask.dataset_id).where(AnnotationTask.id == task_id)
+    found = session.scalar(wanted) if 0 < task_id < 2**31 else None
+    if found is None:
+        raise NotFound(f"there is no task {task_id}")
+    return found
+
+
 def held_by(session: Session, task_id: int, annotator: str) -> AnnotationTask:
     """The task, locked, if ``annotator`` holds it, or held it and nobody has taken it since (nothing is lost by that).
 

@@ -20,6 +20,9 @@ from learnloop.database import Annotation, AnnotationTask, Batch, ConfirmedAnnot
 from learnloop.errors import InvalidInput
 from learnloop.loop.rounds import lock
 
+IMPORTED = "imported"
+"""The strategy of tasks that a person brought in (`annotation.exchange`)."""
+
 
 @dataclass(frozen=True)
 class GoldCandidate:
@@ -159,6 +162,8 @@ def _cancel_untaken(session: Session, dataset: Dataset) -> None:
             AnnotationTask.state == "open",
             # What somebody has answered or skipped goes on to others, and never back to that person as a new task.
             ~exists().where(Annotation.task_id == AnnotationTask.id),
+            # What a person asked for by a file is not an older model's choice.
+            AnnotationTask.reason["strategy"].as_string().is_distinct_from(IMPORTED),
         )
         .values(state="cancelled")
     )

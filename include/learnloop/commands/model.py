@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -44,6 +45,15 @@ def compare(model: Model, before: int, after: int, as_json: bool = JsonOption) -
             say("measured on different dataset versions: their test splits may differ")
 
     show(found, as_json, human)
+
+
+@app.command()
+def report(model: Model, version: int, file: Annotated[Path, typer.Argument(help="Where to write the HTML.")]) -> None:
+    """Fetch the report of a version: learning curve, confusion, calibration, slices, lineage."""
+    with client() as api:
+        text = api.model_report(model, version)
+    file.write_text(text, encoding="utf-8")
+    say(f"{file}: the report of version {version} of {model}")
 
 
 @app.command()

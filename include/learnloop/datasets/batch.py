@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from learnloop.database import Batch, Dataset, DatasetVersion
 from learnloop.datasets.contents import annotations_of, config_of, files_of
 from learnloop.datasets.files import TreeFiles
-from learnloop.datasets.recipe import Recipe
+from learnloop.datasets.recipes import recipe_of
 from learnloop.datasets.roots import hold
 from learnloop.datasets.samples import sample_table
 from learnloop.datasets.store import Store
@@ -42,7 +42,7 @@ def register_batch(
     if head is None:
         raise Conflict(f"dataset {dataset.name} has no version: make a snapshot first, a batch is read by its recipe")
     config = config_of(store, head)
-    recipe = Recipe.of(config)
+    recipe = recipe_of(config)
     validate_folder(folder, config, require_labels=False).raise_if_wrong()
 
     files = TreeFiles(store, store.add_folder(folder)[0])

@@ -61,8 +61,8 @@ def bump_between(previous: DatasetConfig | None, following: DatasetConfig) -> Bu
     """Which number goes up when a dataset's description changes so."""
     if previous is None:
         return "minor"
-    before = (previous.task_type, previous.classes, previous.image)
-    return "minor" if before == (following.task_type, following.classes, following.image) else "major"
+    before = (previous.task_type, previous.classes, previous.reading)
+    return "minor" if before == (following.task_type, following.classes, following.reading) else "major"
 
 
 def _given(dataset: Dataset) -> Subquery:

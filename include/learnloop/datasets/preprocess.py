@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from learnloop.database import DatasetVersion
 from learnloop.datasets.contents import annotations_of, config_of, files_of
 from learnloop.datasets.locks import writing
-from learnloop.datasets.recipe import Recipe
+from learnloop.datasets.recipes import recipe_of
 from learnloop.datasets.roots import hold
 from learnloop.datasets.schema import SplitConfig
 from learnloop.datasets.store import Store
@@ -33,7 +33,7 @@ def preprocess(
         Locked: somebody holds the dataset's write lock.
     """
     config = config_of(store, version)
-    recipe = Recipe.of(config)
+    recipe = recipe_of(config)
     if version.provenance.get("recipe") == recipe.hash:
         return version
     key = f"preprocess:{version.id}:{recipe.hash}"

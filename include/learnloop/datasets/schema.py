@@ -14,8 +14,9 @@ from learnloop.errors import InvalidDataset
 
 CONFIG_FILE = "dataset.yaml"
 MAX_CONFIG_BYTES = 1 << 20
+SECTIONS = {"image": "image_classification", "text": "text_classification", "tabular": "tabular_classification"}
+"""Which section of a ``dataset.yaml`` says how the samples of a task type are read."""
 MOST_CONFUSED = 100  # classes: Dawid-Skene keeps k x k numbers an annotator
-LATER_TASK_TYPES = ("text_classification", "tabular_classification")
 
 ClassName = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -31,6 +32,43 @@ class ImageConfig(_Part):
     width: int = Field(ge=1, le=4096)
     height: int = Field(ge=1, le=4096)
     mode: Literal["L", "RGB"] = "L"
+    # What a model sees: the pixels, or how edges run and colours lie in each part of the image.
+    features: Literal["pixels", "gradients"] = "pixels"
+
+
+class TextConfig(_Part):
+    """How a text becomes numbers: its words and runs of up to ``ngrams`` words, hashed to ``features`` counts."""
+
+    features: int = Field(default=2048, ge=16, le=65_536)
+    ngrams: int = Field(default=2, ge=1, le=5)
+    lowercase: bool = True
+
+
+class TabularConfig(_Part):
+    """The columns of a row: ``number``, or the list of values that a category may have.
+
+    A column in ``optional`` may be missing or null in a row; the model is told that it was.
+    """
+
+    columns: dict[Annotated[str, Field(min_length=1, max_length=200)], Literal["number"] | list[ClassName]] = Field(
+        min_length=1, max_length=10_000
+    )
+    optional: list[str] = []
+
+    @field_validator("columns")
+    @classmethod
+    def _distinct_values(cls, columns: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
+        for name, values in columns.items():
+            if isinstance(values, list) and (not values or len(set(values)) != len(values)):
+                raise ValueError(f"column {name!r} must list at least one value, and each once")
+        return columns
+
+    @field_validator("optional")
+    @classmethod
+    def _known(cls, optional: list[str], info: ValidationInfo) -> list[str]:
+        if strange := sorted(set(optional) - set(info.data.get("columns", optional))):
+            raise ValueError(f"no column is called {', '.join(strange)}")
+        return optional
 
 
 class SplitConfig(_Part):
@@ -64,9 +102,19 @@ class QueryConfig(_Part):
 
 
 class PolicyConfig(_Part):
-    """When a round trains: at this many confirmed labels that no round has used."""
+    """When a round trains: at this many confirmed labels that no round has used.
+
+    Or at ``min_labels`` of them, when so many hours have passed since the last training, when what the model predicts
+    has drifted by a population stability index of ``drift``, or when its accuracy on new random samples has dropped by
+    ``performance_drop``. Never while fewer than the share ``quality`` of gold tasks are answered right.
+    """
 
     labels: int = Field(default=40, ge=1, le=1_000_000)
+    min_labels: int = Field(default=1, ge=1, le=1_000_000)
+    interval_hours: float | None = Field(default=None, gt=0)
+    drift: float | None = Field(default=None, gt=0)
+    performance_drop: float | None = Field(default=None, gt=0, lt=1)
+    quality: float | None = Field(default=None, gt=0, le=1)
 
 
 class QualityConfig(_Part):
@@ -96,17 +144,31 @@ class QualityConfig(_Part):
 
 
 class GateConfig(_Part):
-    """When a new model is accepted: its gain in accuracy, and the worst drop of any one class (0 to 1)."""
+    """When a new model is accepted: its gain in accuracy, and the worst drop of any one class (0 to 1).
+
+    With ``confident`` the lower end of the gain's 95 % interval has to reach ``min_gain``, not the gain itself. A budget
+    that is not given is not looked at. ``approval: person`` asks somebody, whatever the thresholds say.
+    """
 
     min_gain: float = Field(default=0.0, ge=-1, le=1)
     max_class_drop: float = Field(default=0.1, ge=0, le=1)
+    confident: bool = False
+    max_latency_ms: float | None = Field(default=None, gt=0)
+    max_model_bytes: int | None = Field(default=None, ge=1)
+    max_ece: float | None = Field(default=None, gt=0, le=1)
+    approval: Literal["automatic", "person"] = "automatic"
+
+    def thresholds(self) -> dict[str, Any]:
+        """The arguments of ``learnloop.models.gate.decide``."""
+        return self.model_dump(exclude={"approval"})
 
 
 class TrainerConfig(_Part):
-    """Which trainer, and the widths of its hidden layers."""
+    """Which trainer, the widths of its hidden layers (if it has any), and its own parameters by name."""
 
     name: str = Field(default="mlp", pattern=r"^[a-z][a-z0-9_]{0,99}$")
     hidden: list[Annotated[int, Field(ge=1, le=8192)]] = Field(default=[32], min_length=1, max_length=10)
+    parameters: dict[str, bool | int | float | str] = {}
 
 
 class LoopConfig(_Part):
@@ -121,16 +183,25 @@ class DatasetConfig(_Part):
     """The content of a ``dataset.yaml``."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    task_type: Literal["image_classification"]
+    task_type: Literal["image_classification", "text_classification", "tabular_classification"]
     description: str = Field(default="", max_length=10_000)
     classes: list[ClassName] = Field(min_length=2, max_length=10_000)
-    image: ImageConfig
+    image: ImageConfig | None = Field(default=None, validate_default=True)
+    text: TextConfig | None = Field(default=None, validate_default=True)
+    tabular: TabularConfig | None = Field(default=None, validate_default=True)
     split: SplitConfig = SplitConfig()
     loop: LoopConfig = LoopConfig()
 
     def stored_loop(self) -> dict[str, Any]:
         """What ``Dataset.loop`` holds: the loop section, and the classes, so that nobody opens the store for them."""
         return {**self.loop.model_dump(), "classes": self.classes}
+
+    @property
+    def reading(self) -> ImageConfig | TextConfig | TabularConfig:
+        """How samples are read: the section that the task type asks for."""
+        found = self.image or self.text or self.tabular
+        assert found is not None  # noqa: S101 - the validator below saw to it
+        return found
 
     @model_validator(mode="after")
     def _few_enough_to_confuse(self) -> Self:
@@ -141,12 +212,21 @@ class DatasetConfig(_Part):
             )
         return self
 
-    @field_validator("task_type", mode="before")
+    @field_validator(*SECTIONS)
     @classmethod
-    def _in_this_release(cls, value: Any) -> Any:
-        if value in LATER_TASK_TYPES:
-            raise ValueError(f"{value} is not in this release; image_classification is")
-        return value
+    def _section_of_the_task(cls, section: Any, info: ValidationInfo) -> Any:
+        task, name = info.data.get("task_type"), str(info.field_name)
+        if task is None:  # wrong itself, and told of
+            return section
+        if SECTIONS[name] != task:
+            if section is not None:
+                raise ValueError(f"is for {SECTIONS[name]}, and this is {task}: take it out")
+            return None
+        if section is None and name == "text":
+            return TextConfig()
+        if section is None:
+            raise ValueError(f"is missing: {task} needs it")
+        return section
 
     @field_validator("classes")
     @classmethod

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from learnloop.datasets.files import Files, FolderFiles
-from learnloop.datasets.images import decode
+from learnloop.datasets.recipes import Recipe, recipe_of
 from learnloop.datasets.samples import sample_table
 from learnloop.datasets.schema import DatasetConfig, read_config
 from learnloop.datasets.tables import ANNOTATIONS_FILE, some
@@ -57,7 +57,7 @@ def validate_folder(folder: Path, config: DatasetConfig | None = None, *, requir
     counts = Counter(label for label in table.column("label").to_pylist() if label is not None)
     problems = [] if table.num_rows else ["there is no sample"]
     problems += _wrong_values(table, config)
-    problems += _wrong_files(table, files)
+    problems += _wrong_files(table, files, recipe_of(config))
     if require_labels and table.num_rows and sum(counts[name] > 0 for name in config.classes) < 2:
         problems.append("too few labels: labelled samples of at least two classes are needed")
     return Report(
@@ -81,7 +81,7 @@ def _wrong_values(table: pa.Table, config: DatasetConfig) -> list[str]:
     ]
 
 
-def _wrong_files(table: pa.Table, files: Files) -> list[str]:
+def _wrong_files(table: pa.Table, files: Files, recipe: Recipe) -> list[str]:
     problems = []
     there = set(files.paths())
     owner: dict[str, str] = {}
@@ -95,7 +95,7 @@ def _wrong_files(table: pa.Table, files: Files) -> list[str]:
         else:
             owner[path] = sample
             try:
-                decode(files.read(path), path)
+                recipe.check(files.read(path), path)
             except InvalidDataset as error:
                 problems.append(f"sample {sample!r}: {error}")
     return problems

@@ -211,7 +211,7 @@ def commit(
         if before == config and "recipe" in base.provenance and features_fit(store, base, tree):
             # Whoever trains on this version need not preprocess it again.
             provenance["recipe"] = base.provenance["recipe"]
-        same = (before.classes, before.image) == (config.classes, config.image)
+        same = (before.classes, before.reading) == (config.classes, config.reading)
         with sessions() as session:
             hold(session, store, tree_hash)
             workspace = session.get_one(Workspace, workspace.id, with_for_update={"of": Workspace})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,10 +49,10 @@ def followed(task: TaskName, owner: str, results: Path) -> Iterator[None]:
         nonlocal told
         while True:
             last = ended.wait(EVERY_SECONDS)
-            line = _last_line(results / "progress.jsonl")
+            line = last_line(results / "progress.jsonl")
             if line and line != told:
                 told = line
-                _pass_on(task, owner, line)
+                pass_on(task, owner, line)
             if last:
                 return
 
@@ -85,7 +87,8 @@ def forget(db: Session, days: int) -> int:
     return cast("CursorResult[Any]", db.execute(delete(JobProgress).where(old))).rowcount
 
 
-def _pass_on(task: TaskName, owner: str, line: bytes) -> None:
+def pass_on(task: TaskName, owner: str, line: bytes) -> None:
+    """Report ``line``. Progress is news, no part of the work: a database that does not take it is logged."""
     try:
         with session() as db:
             report(db, task, owner, json.loads(line))
@@ -93,14 +96,19 @@ def _pass_on(task: TaskName, owner: str, line: bytes) -> None:
         _log.exception("progress of %s was not passed on", task)
 
 
-def _last_line(path: Path) -> bytes:
+def last_line(path: Path) -> bytes:
     """The last whole line, read from the end; empty while there is none (or it is too long to be of use)."""
     try:
-        with path.open("rb") as file:
+        # A job may write there: a link could lead to what is not the job's.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - _LONGEST_LINE))
             whole, newline, _ = file.read().rpartition(b"\n")
     except FileNotFoundError:
+        return b""
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
         return b""
     line = whole.rpartition(b"\n")[2] if newline else b""
     return line if line.startswith(b"{") else b""

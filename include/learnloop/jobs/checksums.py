@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,15 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     fsync_folder(path.parent)
+
+
+def write_beside(path: Path, text: str) -> None:
+    """Write ``text`` to a file in a folder that a job may write to, too: no link of the job's making is followed."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        os.fchmod(descriptor, 0o644)
+        file.write(text)
+    Path(temporary).replace(path)
 
 
 def fsync_file(path: Path) -> None:

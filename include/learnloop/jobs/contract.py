@@ -26,6 +26,8 @@ VARIABLES = {"data": "DATA_DIR", "cache": "CACHE_DIR", "results": "RESULTS_DIR",
 RESULT = "result.json"
 LOCK = ".lock"
 CHECKPOINT = "checkpoint"
+MEMORY = "memory.json"
+"""What an attempt that ran out of memory leaves for the next one (`learnloop.jobs.memory`)."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +168,9 @@ def run(work: Callable[[Job], None]) -> None:
 
 
 def prepare(places: Places, spec: JobSpec) -> None:
-    """Make the folders for a new attempt: empty but for the checkpoint of an earlier attempt at the same work."""
+    """Make the folders for a new attempt: empty but for what an earlier attempt at the same work left for this one."""
     work = spec.default_key()
-    kept = {LOCK, CHECKPOINT} if done_by(places) == work else {LOCK}
+    kept = {LOCK, CHECKPOINT, MEMORY} if done_by(places) == work else {LOCK}
     for folder in (places.data, places.cache, places.models, places.results):
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.iterdir():
@@ -188,6 +190,8 @@ def read_result(places: Places) -> JobResult | None:
         Corrupted: the marker cannot be read, or an output is missing or does not match its checksum.
     """
     path = places.results / RESULT
+    if path.is_symlink():
+        raise Corrupted(f"{path} is a link; a job's result is a file of its own")
     try:
         marker = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

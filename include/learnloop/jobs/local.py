@@ -13,14 +13,12 @@ from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 
-from learnloop.errors import Conflict, Corrupted, InvalidInput, JobFailed
+from learnloop.errors import InvalidInput, JobFailed
 from learnloop.jobs import forkserver
-from learnloop.jobs.contract import LOCK, RESULT, JobResult, Places, done_by, prepare, read_result
+from learnloop.jobs.attempt import LAST_LINES, accept, environment_of, finished, reject, with_log
+from learnloop.jobs.contract import LOCK, JobResult, Places, prepare
 from learnloop.jobs.process import ForkedProcess, GuardedProcess
 from learnloop.jobs.spec import JobSpec
-
-LAST_LINES = 20
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 class LocalRunner:
@@ -60,14 +58,14 @@ class LocalRunner:
             )
         places = Places.of(self.namespaces, spec)
         with self._only_run_of(places, log):
-            finished = self._finished(spec, places, log)
-            if finished is not None:
-                return finished
+            found = finished(spec, places, log)
+            if found is not None:
+                return found
             prepare(places, spec)
             try:
                 stage(places.data)
                 self._execute(spec, places, log)
-                return self._result(spec, places)
+                return accept(spec, places)
             finally:
                 # What only the run needed; results and models stay.
                 shutil.rmtree(places.data)
@@ -96,22 +94,6 @@ class LocalRunner:
         finally:
             os.close(descriptor)
 
-    def _finished(self, spec: JobSpec, places: Places, log: Callable[[str], None]) -> JobResult | None:
-        try:
-            found = read_result(places)
-        except Corrupted as error:
-            log(f"an earlier run finished, but {error}; running the job again")
-            return None
-        if found is None:
-            return None
-        if done_by(places) != spec.default_key():
-            raise Conflict(
-                f"job key {spec.key!r} already holds the result of other work ({places.results / 'job.json'} has its spec);"
-                " use a new key"
-            )
-        log(f"this job finished at {found.finished_at:%Y-%m-%d %H:%M:%S} UTC; using its result")
-        return found
-
     def _execute(self, spec: JobSpec, places: Places, log: Callable[[str], None]) -> None:
         last: deque[str] = deque(maxlen=LAST_LINES)
         with (
@@ -130,20 +112,19 @@ class LocalRunner:
                 code = process.wait()
             except TimeoutError:
                 raise JobFailed(
-                    _with_log(f"the job ran longer than its timeout of {spec.timeout_seconds:g} s and was killed", last)
+                    with_log(f"the job ran longer than its timeout of {spec.timeout_seconds:g} s and was killed", last)
                 ) from None
             finally:
                 self._processes.discard(process)
         if self._killed.is_set():
-            raise JobFailed(_with_log("the job was killed", last))
+            raise JobFailed(with_log("the job was killed", last))
         if code != 0:
-            # The marker counts only with a clean end; a retry must not take it for one.
-            (places.results / RESULT).unlink(missing_ok=True)
+            reject(places)
             how = f"was ended by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
-            raise JobFailed(_with_log(f"the job {how}", last))
+            raise JobFailed(with_log(f"the job {how}", last))
 
     def _start(self, spec: JobSpec, places: Places, log: Callable[[str], None]) -> GuardedProcess:
-        environment = _environment(spec, places)
+        environment = {"PATH": os.environ.get("PATH", os.defpath), **environment_of(spec, places)}
         if self.fork_server and spec.module and spec.module.startswith(forkserver.JOBS):
             try:
                 return ForkedProcess(
@@ -159,23 +140,6 @@ class LocalRunner:
         command = list(spec.command) or [sys.executable, "-m", str(spec.module)]
         return GuardedProcess(command, environment=environment, cwd=places.cache, grace_seconds=self.grace_seconds)
 
-    def _result(self, spec: JobSpec, places: Places) -> JobResult:
-        try:
-            found = read_result(places)
-            if found is None:
-                raise Corrupted(f"it wrote no {RESULT}; job code ends with Job.finish(...)")
-            missing = [
-                promised
-                for promised in spec.outputs
-                if not any(name == promised or name.startswith(f"{promised}/") for name in found.outputs)
-            ]
-            if missing:
-                raise Corrupted(f"it did not declare the outputs its spec promises: {', '.join(missing)}")
-        except Corrupted as error:
-            (places.results / RESULT).unlink(missing_ok=True)
-            raise JobFailed(f"the job ended without a valid result: {error}") from error
-        return found
-
 
 def _try_lock(descriptor: int) -> bool:
     try:
@@ -183,24 +147,3 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _environment(spec: JobSpec, places: Places) -> dict[str, str]:
-    """All the job's environment: nothing is inherited but PATH, so no database address or credential leaks in."""
-    threads = str(ceil(spec.resources.cpu))
-    return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": str(places.cache),
-        "TMPDIR": str(places.cache),
-        "LANG": "C.UTF-8",
-        "PYTHONUNBUFFERED": "1",
-        **dict.fromkeys(_THREADS, threads),
-        **spec.env,
-        **places.environment(),
-    }
-
-
-def _with_log(message: str, last: deque[str]) -> str:
-    if not last:
-        return f"{message}; it printed nothing"
-    return "\n".join([f"{message}; its last lines:", *(f"  {line}" for line in last)])

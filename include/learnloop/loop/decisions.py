@@ -66,6 +66,18 @@ def adopt_structure(session: Session, dataset_name: str, trainer: dict[str, Any]
     dataset.loop = {**dataset.loop, "trainer": {**dataset.loop.get("trainer", {}), **kept}}
 
 
+def learning_curve(session: Session, dataset: Dataset) -> list[tuple[int, int, float]]:
+    """Round, training labels and test accuracy of each round that trained, oldest first."""
+    rounds = session.scalars(
+        select(Round).where(Round.dataset_id == dataset.id, Round.labels.is_not(None)).order_by(Round.number)
+    )
+    return [
+        (done.number, done.labels, float(done.metrics["comparison"]["candidate"]["accuracy"]))
+        for done in rounds
+        if done.labels is not None and done.metrics.get("comparison")
+    ]
+
+
 def structure_facts(session: Session, dataset: Dataset) -> StructureFacts:
     """What `learnloop.training.structure` judges by.
 

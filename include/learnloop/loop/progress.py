@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from learnloop.database import Annotation, AnnotationTask, ConfirmedAnnotation, Dataset, Review, Round
+from learnloop.loop.facts import facts_of, rules_of
 from learnloop.loop.rounds import OPEN, waiting
 from learnloop.training import policy
 
@@ -29,8 +30,8 @@ def progress(session: Session, dataset: Dataset, annotator: str | None = None) -
     """Count; reads only."""
     under_way = session.scalars(select(Round).where(Round.dataset_id == dataset.id, Round.state.in_(OPEN))).first()
     waits = waiting(session, dataset)
-    needed = int(dataset.loop.get("policy", {}).get("labels", 40))
-    facts = policy.PolicyFacts(waiting=waits, open_round=under_way.number if under_way else None)
+    rules = rules_of(dataset)
+    facts = facts_of(session, dataset, waiting=waits, open_round=under_way.number if under_way else None)
     count = select(func.count())
     answers = count.select_from(Annotation).where(Annotation.dataset_id == dataset.id)
     return Progress(
@@ -39,8 +40,8 @@ def progress(session: Session, dataset: Dataset, annotator: str | None = None) -
         )
         or 0,
         waiting=waits,
-        needed=needed,
-        reason=policy.evaluate(facts, labels=needed).reason,
+        needed=rules.labels,
+        reason=policy.evaluate(facts, rules).reason,
         open_tasks=session.scalar(
             count.select_from(AnnotationTask).where(
                 AnnotationTask.dataset_id == dataset.id, AnnotationTask.state == "open"

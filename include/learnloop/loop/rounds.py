@@ -6,6 +6,7 @@ Everything that opens or closes a round first locks the dataset's row, so that i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import delete, exists, func, insert, select, update
@@ -22,6 +23,7 @@ from learnloop.database import (
     tell,
 )
 from learnloop.errors import Conflict, InvalidInput, NotFound
+from learnloop.loop.facts import facts_of, rules_of
 from learnloop.permissions import SERVICE
 from learnloop.training import policy
 
@@ -34,14 +36,14 @@ def evaluate_policy(session: Session, dataset: Dataset) -> PolicyEvaluation:
     under_way = session.scalars(
         select(Round.number).where(Round.dataset_id == dataset.id, Round.state.in_(OPEN))
     ).first()
-    facts = policy.PolicyFacts(waiting=waiting(session, dataset), open_round=under_way)
-    needed = int(dataset.loop.get("policy", {}).get("labels", 40))
-    verdict = policy.evaluate(facts, labels=needed)
+    facts = facts_of(session, dataset, waiting=waiting(session, dataset), open_round=under_way)
+    rules = rules_of(dataset)
+    verdict = policy.evaluate(facts, rules)
     evaluation = PolicyEvaluation(
         dataset_id=dataset.id,
         due=verdict.due,
         reason=verdict.reason,
-        facts={"waiting": facts.waiting, "needed": needed, "open_round": under_way},
+        facts={"needed": rules.labels, **asdict(facts)},
         owner=SERVICE.name,
     )
     session.add(evaluation)
@@ -49,6 +51,22 @@ def evaluate_policy(session: Session, dataset: Dataset) -> PolicyEvaluation:
         _open(session, dataset, verdict.reason, SERVICE.name)
     session.flush()
     return evaluation
+
+
+def evaluate_waiting(session: Session) -> list[PolicyEvaluation]:
+    """Ask the policies that look at more than labels, of datasets that have labels waiting and no round under way.
+
+    With every confirmed label they are asked anyway; this is for what changes without one: time, and what was scored.
+    """
+    found = []
+    for dataset in session.scalars(select(Dataset).order_by(Dataset.id)):
+        rules = rules_of(dataset)
+        others = (rules.interval_hours, rules.drift, rules.performance_drop)
+        if all(rule is None for rule in others) or waiting(session, dataset) == 0:
+            continue
+        if not session.scalar(select(exists().where(Round.dataset_id == dataset.id, Round.state.in_(OPEN)))):
+            found.append(evaluate_policy(session, dataset))
+    return found
 
 
 def request_round(session: Session, dataset: Dataset, *, by: str, reason: str) -> Round:
@@ -209,12 +227,17 @@ def waiting(session: Session, dataset: Dataset) -> int:
 
 
 def lock(session: Session, dataset: Dataset) -> None:
+    """Take the dataset's row (`lock_by_id`)."""
+    lock_by_id(session, dataset.id)
+
+
+def lock_by_id(session: Session, dataset_id: int) -> Dataset:
     """Take the dataset's row until the transaction ends: whoever opens or closes rounds takes turns here.
 
     NO KEY UPDATE, for rows that refer to the dataset are written meanwhile (a claim makes a gold task): their foreign key
     would wait for a plain FOR UPDATE, and with the task's row held that is a deadlock.
     """
-    session.get_one(Dataset, dataset.id, with_for_update={"key_share": True}, populate_existing=True)
+    return session.get_one(Dataset, dataset_id, with_for_update={"key_share": True}, populate_existing=True)
 
 
 def _unused(dataset: Dataset) -> Any:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, column, select, table
@@ -70,11 +71,15 @@ def register(
     tags: Mapping[str, str],
     metrics: Mapping[str, float],
     idempotency_key: str,
+    files: Mapping[str, str] = MappingProxyType({}),
     url: str | None = None,
 ) -> int:
     """Copy the model folder below ``models_root`` and register it as the next version of ``name``.
 
     The same ``idempotency_key`` again returns the version that the first call made, and changes nothing.
+
+    Args:
+        files: name and text of what is kept beside the model, such as its report.
 
     Raises:
         InvalidInput: the name cannot be, or ``folder`` is no model.
@@ -87,7 +92,7 @@ def register(
         if made is not None:
             return made
         # No version names this folder yet: what an earlier try left is replaced.
-        source = _copy(folder, models_root / name / key_folder(idempotency_key))
+        source = _copy(folder, models_root / name / key_folder(idempotency_key), files)
         return _create(name, source, tags, metrics, idempotency_key, url)
 
 
@@ -99,6 +104,18 @@ def set_alias(name: str, alias: str, version: int, url: str | None = None) -> No
     """
     source_of(name, version, url)
     _client(url).set_registered_model_alias(name, alias, str(version))
+
+
+def set_tags(name: str, version: int, tags: Mapping[str, str], url: str | None = None) -> None:
+    """Say something of a version; what was said under the same names before is replaced.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    source_of(name, version, url)
+    client = _client(url)
+    for key, value in tags.items():
+        client.set_model_version_tag(name, str(version), key, value)
 
 
 def version_of(name: str, alias: str, url: str | None = None) -> int | None:
@@ -130,6 +147,18 @@ def source_of(name: str, version: int, url: str | None = None) -> Path:
     if source is None:
         raise NotFound(f"there is no version {version} of model {name!r}")
     return Path(str(source))
+
+
+def file_of(name: str, version: int, file: str, url: str | None = None) -> str:
+    """The text of what was registered with a version.
+
+    Raises:
+        NotFound: there is no such version, or it has no such file.
+    """
+    try:
+        return (source_of(name, version, url) / file).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise NotFound(f"version {version} of model {name!r} has no {file}: it was registered without") from error
 
 
 def names(url: str | None = None) -> list[str]:
@@ -223,10 +252,12 @@ def _create(
     return int(made.version)
 
 
-def _copy(folder: Path, target: Path) -> Path:
+def _copy(folder: Path, target: Path, files: Mapping[str, str]) -> Path:
     temporary = target.with_name(f".{target.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(folder, temporary)
+    for name, text in files.items():
+        (temporary / name).write_text(text, encoding="utf-8")
     write_manifest(temporary)
     for path in files_below(temporary):
         fsync_file(path)

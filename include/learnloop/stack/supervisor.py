@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -95,16 +95,20 @@ class Supervisor:
         remembered = read_json(self.places.home / "ports.json")
         ports = choose_ports({name: int(str(port)) for name, port in remembered.items()})
         write_json(self.places.home / "ports.json", ports)
+        # What the stack was started with holds for it, and for whoever finds it; what an earlier start had does not.
+        self.places.stack_file.unlink(missing_ok=True)
         settings = replace(
-            load({"LEARNLOOP_HOME": str(self.places.home)}),
+            load({**os.environ, "LEARNLOOP_HOME": str(self.places.home)}),
             database_url=postgres.url(handle, "learnloop"),
             mlflow_url=postgres.url(handle, "mlflow"),
             api_url=f"http://127.0.0.1:{ports['gateway']}",
             serving_url=f"http://127.0.0.1:{ports['serving']}",
             fork_server=f"learnloop-jobs-{hashlib.sha256(str(self.places.home).encode()).hexdigest()[:16]}",
         )
-        names = ("database_url", "mlflow_url", "api_url", "serving_url", "fork_server")
-        write_json(self.places.stack_file, {name: getattr(settings, name) for name in names})
+        found = {"database_url", "mlflow_url", "api_url", "serving_url", "fork_server"}
+        asked = {field.name for field in fields(settings) if f"LEARNLOOP_{field.name.upper()}" in os.environ}
+        names = found | asked - {"home", "webhook_secret"}
+        write_json(self.places.stack_file, {name: str(getattr(settings, name)) for name in sorted(names)})
         return settings, ports
 
     def _spawn(self, component: Component, restarts: int = 0) -> Child:

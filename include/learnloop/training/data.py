@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,14 @@ class Data:
     train: NDArray[np.bool_]
     sample_ids: tuple[str, ...]
     classes: tuple[str, ...]
+    task_type: str = "image_classification"
+
+    def without(self, sample_ids: Collection[str]) -> Data:
+        """The same less these samples."""
+        gone = set(sample_ids)
+        kept = np.array([name not in gone for name in self.sample_ids], dtype=np.bool_)
+        ids = tuple(name for name in self.sample_ids if name not in gone)
+        return replace(self, X=self.X[kept], y=self.y[kept], train=self.train[kept], sample_ids=ids)
 
     def training(self) -> tuple[Rows, Labels]:
         """The training split.
@@ -73,7 +82,7 @@ def read(folder: Path) -> Data:
     Raises:
         InvalidDataset: something is missing or does not fit together; each fault with its place.
     """
-    classes = _classes(folder / "dataset.yaml")
+    classes, task_type = _described(folder / "dataset.yaml")
     annotations = _table(folder / "annotations.parquet", ("sample_id", "label", "split"))
     features = _table(folder / "features.parquet", ("sample_id", "features"))
     labelled = annotations.filter(pc.is_valid(annotations["label"])).sort_by("sample_id")
@@ -91,10 +100,12 @@ def read(folder: Path) -> Data:
         raise InvalidDataset(f"{folder / 'annotations.parquet'} cannot be trained on", problems)
     X = _matrix(features, ids, folder / "features.parquet")
     y = np.array([known[label] for label in labels], dtype=np.int64)
-    return Data(X, y, np.array([split == "train" for split in splits], dtype=np.bool_), tuple(ids), classes)
+    train = np.array([split == "train" for split in splits], dtype=np.bool_)
+    return Data(X, y, train, tuple(ids), classes, task_type)
 
 
-def _classes(path: Path) -> tuple[str, ...]:
+def _described(path: Path) -> tuple[tuple[str, ...], str]:
+    """The classes, and the task type."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -106,7 +117,7 @@ def _classes(path: Path) -> tuple[str, ...]:
         raise InvalidDataset(f"{path}: classes must be a list of at least two names (quote numbers)")
     if len(set(classes)) != len(classes):
         raise InvalidDataset(f"{path}: a class is listed twice")
-    return tuple(classes)
+    return tuple(classes), str(content.get("task_type", Data.task_type))
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> pa.Table:

@@ -45,6 +45,7 @@ def scores(model: models.Model, X: Rows, y: Labels, classes: tuple[str, ...]) ->
         "confusion": confusion.tolist(),
         "classes": list(classes),
         "ece": expected_calibration_error(probabilities, y),
+        "calibration": calibration(probabilities, y),
         "latency_ms": latency_ms(model, X),
         "model_bytes": model.size,
     }
@@ -56,33 +57,80 @@ def compare(
     """What the candidate gains over the current model, on the same samples.
 
     ``gain_interval`` is the paired bootstrap's 95 % interval of the gain in accuracy: both models are scored on the same
-    resampled test sets. ``per_class`` is the change in each class's accuracy.
+    resampled test sets. ``verdict`` is ``better`` or ``worse`` only where that interval lies on one side of 0, else ``no
+    difference``. ``per_class`` is the change in each class's accuracy, ``by_class`` the same with interval and verdict.
+    ``forgetting`` is about the classes that the current model knows.
     """
     right = _in_order(candidate, X, classes).argmax(axis=1) == y
     before = _in_order(current, X, classes).argmax(axis=1) == y
-    difference = right.astype(np.float64) - before
-    # A resample's gain depends only on how many samples of each difference (-1, 0, 1) it drew.
-    values, counts = np.unique(difference, return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(len(y), counts / len(y), size=RESAMPLES)
-    low, high = np.percentile(drawn @ values / len(y), [2.5, 97.5])
+    by_class = {
+        name: paired(right[y == index], before[y == index], seed)
+        for index, name in enumerate(classes)
+        if np.any(y == index)
+    }
     return {
-        "gain": float(difference.mean()),
-        "gain_interval": [float(low), float(high)],
-        "per_class": {
-            name: float(difference[y == index].mean()) for index, name in enumerate(classes) if np.any(y == index)
-        },
+        **paired(right, before, seed),
+        "per_class": {name: found["gain"] for name, found in by_class.items()},
+        "by_class": by_class,
+        "forgetting": _forgetting(right, before, np.isin(np.array(classes)[y], current.classes), seed),
         "only_candidate_right": int(np.sum(right & ~before)),
         "only_current_right": int(np.sum(before & ~right)),
     }
 
 
+def paired(right: NDArray[np.bool_], before: NDArray[np.bool_], seed: int) -> dict[str, Any]:
+    """Gain in accuracy of one model over another on the same samples: paired bootstrap (Efron & Tibshirani 1993), 95 %."""
+    difference = right.astype(np.float64) - before
+    # A resample's gain depends only on how many samples of each difference (-1, 0, 1) it drew.
+    values, counts = np.unique(difference, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(len(right), counts / len(right), size=RESAMPLES)
+    low, high = np.percentile(drawn @ values / len(right), [2.5, 97.5])
+    verdict = "better" if low > 0 else "worse" if high < 0 else "no difference"
+    return {
+        "gain": float(difference.mean()),
+        "gain_interval": [float(low), float(high)],
+        "verdict": verdict,
+        "support": len(right),
+    }
+
+
+def _forgetting(
+    right: NDArray[np.bool_], before: NDArray[np.bool_], known: NDArray[np.bool_], seed: int
+) -> dict[str, Any] | None:
+    """How accurate both are on what the parent knew, and how much of what it had right is lost; None when it knew nothing.
+
+    Samples of classes that came later are left out: nobody can forget what they never knew.
+    """
+    if not known.any():
+        return None
+    right, before = right[known], before[known]
+    return {
+        "accuracy_before": float(before.mean()),
+        "accuracy": float(right.mean()),
+        "forgotten": int(np.sum(before & ~right)),
+        "were_right": int(before.sum()),
+        **paired(right, before, seed),
+    }
+
+
 def expected_calibration_error(probabilities: NDArray[Any], y: Labels) -> float:
     """Mean gap between confidence and accuracy over 15 bins of confidence (Guo et al., ICML 2017)."""
+    return sum(
+        bin_["count"] * abs(bin_["confidence"] - bin_["accuracy"]) for bin_ in calibration(probabilities, y)
+    ) / len(y)
+
+
+def calibration(probabilities: NDArray[Any], y: Labels) -> list[dict[str, float]]:
+    """Mean confidence, accuracy and number of the samples in each of 15 bins of confidence; empty ones are left out."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == y
     bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    gaps = np.bincount(bins, weights=confidence, minlength=BINS) - np.bincount(bins, weights=right, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(y))
+    counts = np.bincount(bins, minlength=BINS)
+    sums, hits = (np.bincount(bins, weights=of, minlength=BINS) for of in (confidence, right))
+    return [
+        {"confidence": float(sums[n] / counts[n]), "accuracy": float(hits[n] / counts[n]), "count": int(counts[n])}
+        for n in np.flatnonzero(counts)
+    ]
 
 
 def latency_ms(model: models.Model, X: Rows) -> float:

@@ -19,7 +19,8 @@ from learnloop.jobs.checksums import MANIFEST, check_manifest
 Floats = NDArray[np.floating[Any]]
 
 # Types a model file may name beyond those that skops itself knows to be harmless (scikit-learn's own, numpy's).
-ALLOWED_TYPES: frozenset[str] = frozenset()
+# A tree of gradient boosting is arrays of numbers; native code follows its indices, so they are checked (tree_faults).
+ALLOWED_TYPES: frozenset[str] = frozenset({"sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"})
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ def load(folder: Path) -> Model:
         )
     classes = _classes(folder, description, estimator)
     input_size = _input_size(folder, description, estimator)
+    if fault := tree_fault(estimator):
+        raise InvalidInput(f"{path}: {fault}; its predictions would read memory that is not its own")
     return Model(classes, input_size, estimator, path.stat().st_size, probabilities(estimator, classes))
 
 
@@ -133,6 +136,28 @@ def _direct(estimator: Any) -> Callable[[Floats], Floats]:
         return np.asarray(values / values.sum(axis=1, keepdims=True))
 
     return fast
+
+
+def tree_fault(estimator: Any) -> str | None:
+    """What is wrong with the trees of a boosted model (None: nothing): a node that leads back, out, or to no feature."""
+    from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
+
+    steps = [step for _, step in getattr(estimator, "steps", [("", estimator)])]
+    for predictors in getattr(steps[-1], "_predictors", ()):
+        for predictor in predictors:
+            nodes = predictor.nodes
+            if not isinstance(nodes, np.ndarray) or nodes.ndim != 1 or nodes.dtype != PREDICTOR_RECORD_DTYPE:
+                return "a tree is not an array of nodes"
+            inner = np.flatnonzero(nodes["is_leaf"] == 0)
+            children = np.stack([nodes["left"][inner], nodes["right"][inner]]).astype(np.int64)
+            features = nodes["feature_idx"][inner]
+            if len(nodes) == 0 or np.any(children <= inner) or np.any(children >= len(nodes)):
+                return "a tree's node leads to none that comes after it"
+            if np.any(features < 0) or np.any(features >= steps[-1].n_features_in_):
+                return "a tree's node asks for a feature that there is not"
+            if np.any(nodes["is_categorical"]):
+                return "a tree splits by categories, which no trainer here makes"
+    return None
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

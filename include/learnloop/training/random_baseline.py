@@ -15,7 +15,7 @@ import numpy as np
 from learnloop.errors import InvalidInput
 from learnloop.jobs.contract import Job, run
 from learnloop.training import data, models
-from learnloop.training.trainers import trainer
+from learnloop.training.trainers import trainer_for
 
 
 def random_baseline(job: Job) -> None:
@@ -23,8 +23,8 @@ def random_baseline(job: Job) -> None:
     counts, seeds = _counts(params.pop("counts", None)), params.pop("seeds", 10)
     if not isinstance(seeds, int) or seeds < 1:
         raise InvalidInput(f"seeds is {seeds!r}; it must be a number of draws, at least 1")
-    chosen = trainer(params)
     dataset = data.read(job.places.data / "dataset")
+    chosen = trainer_for(params, dataset)
     (X, y), (X_test, y_test) = dataset.training(), dataset.test()
     if counts[-1] > len(y):
         raise InvalidInput(f"counts asks for {counts[-1]} samples, but the pool holds {len(y)}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from learnloop.training.data import Rows
-from learnloop.training.models import Model, load
+from learnloop.training.models import ALLOWED_TYPES, Model, load
 from learnloop.training.quiet import quieten_mlflow
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def save(pipeline: Pipeline, folder: Path, classes: tuple[str, ...], example: Ro
     """
     quieten_mlflow()
     import mlflow.sklearn
+    import skops.io
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
@@ -39,6 +40,9 @@ def save(pipeline: Pipeline, folder: Path, classes: tuple[str, ...], example: Ro
         pipeline,
         folder,
         serialization_format="skops",
+        skops_trusted_types=sorted(
+            ALLOWED_TYPES.intersection(skops.io.get_untrusted_types(data=skops.io.dumps(pipeline)))
+        ),
         signature=ModelSignature(
             inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, example.shape[1]))]),
             outputs=Schema([TensorSpec(np.dtype(str), (-1,))]),

@@ -140,4 +140,4 @@ def _gain(current: Sequence[float], other: Sequence[float], folds: int) -> tuple
 
 
 def _name(result: dict[str, Any]) -> str:
-    return "-".join(str(width) for width in result["hidden"])
+    return "-".join(str(width) for width in result["hidden"]) or str(result.get("name", "the trainer"))

@@ -1,24 +1,35 @@
 """The training job: ``python -m learnloop.training.train``.
 
 Reads ``DATA_DIR/dataset`` and, for a warm start, ``DATA_DIR/parent``; writes the model to ``MODELS_DIR/model``. The
-params are ``name`` (the trainer), the trainer's own, ``seed``, and ``from_scratch`` (true: no warm start).
+params are ``name`` (the trainer), the trainer's own, ``seed``, and ``from_scratch`` (true: no warm start). Training samples
+of images and texts that nearly are test samples are left out, and named in the result.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 
 import numpy as np
 
 from learnloop.jobs.contract import Job, run
 from learnloop.training import data, models
-from learnloop.training.trainers import trainer
+from learnloop.training.leakage import near_duplicates
+from learnloop.training.trainers import trainer_for
+
+SHOWN = 100  # pairs of near duplicates that a result names
 
 
 def train(job: Job) -> None:
     started = time.monotonic()
-    chosen = trainer(job.params)
     dataset = data.read(job.places.data / "dataset")
+    chosen = trainer_for(job.params, dataset)
+    leaking = near_duplicates(dataset)
+    # Rows of a table are often alike for no other reason than that there are few values.
+    left_out = [] if dataset.task_type == "tabular_classification" else leaking
+    dataset = dataset.without([pair.training for pair in left_out])
+    if leaking:
+        print(f"{len(leaking)} training samples nearly are test samples, {len(left_out)} left out: {leaking[:10]}")  # noqa: T201
     X, y = dataset.training()
     folder = job.places.data / "parent"
     from_scratch = bool(job.params.get("from_scratch"))
@@ -48,6 +59,11 @@ def train(job: Job) -> None:
             "labels": len(y),
             "labels_by_class": {name: int(np.sum(y == index)) for index, name in enumerate(dataset.classes)},
             "classes_without_labels": absent,
+            "near_test": {
+                "found": len(leaking),
+                "left_out": len(left_out),
+                "pairs": list(map(asdict, leaking[:SHOWN])),
+            },
             "metrics": metrics,
             "params": {"name": job.params.get("name", "mlp"), **chosen.model_dump()},
             "fit_seconds": fit_seconds,

@@ -18,7 +18,7 @@ from learnloop.jobs.contract import Job, run
 from learnloop.training import data, models
 from learnloop.training.data import Labels, Rows
 from learnloop.training.evaluate import latency_ms
-from learnloop.training.trainers import Trainer, trainer
+from learnloop.training.trainers import Trainer, trainer_for
 
 FOLDS = 5
 REPEATS = 2
@@ -48,8 +48,8 @@ def cross_validate(
 
 
 def trial(job: Job) -> None:
-    chosen = trainer(job.params)
     dataset = data.read(job.places.data / "dataset")
+    chosen = trainer_for(job.params, dataset)
     X, y = dataset.training()
     seed = int(job.params.get("seed", 0))
     accuracies = cross_validate(chosen, X, y, dataset.classes, seed=seed, job=job)

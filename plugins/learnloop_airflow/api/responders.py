@@ -12,14 +12,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-GUARDED = {"dataset_merge": "dataset:merge"}
-"""The right that a run of a DAG, and an answer to its forms, needs."""
+STARTED = {"dataset_merge": "dataset:merge"}
+"""The right that starting a run of a DAG needs."""
+ANSWERED = {
+    "dataset_merge": "dataset:merge",
+    "base_model_training": "model:deploy",
+    "incremental_training": "model:deploy",
+    "structure_optimization": "model:deploy",
+}
+"""The right that an answer to a form of a DAG needs."""
 
 _RUN = re.compile(r"/api/v2/dags/(?P<dag>[^/]+)/dagRuns/?")
 _ANSWER = re.compile(
     r"/api/v2/dags/(?P<dag>[^/]+)/dagRuns/(?P<run>.+)/taskInstances/(?P<task>[^/]+)/-?\d+/hitlDetails/?"
 )
-_ROUTES = {"POST": _RUN, "PATCH": _ANSWER}
+_ROUTES = {"POST": (_RUN, STARTED), "PATCH": (_ANSWER, ANSWERED)}
 
 
 class RespondersMiddleware:
@@ -29,11 +36,12 @@ class RespondersMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found = None
+        found, guarded = None, {}
         if scope["type"] == "http" and scope["method"] in _ROUTES:
             path = scope["path"].removeprefix(scope.get("root_path", ""))
-            found = _ROUTES[scope["method"]].fullmatch(path)
-        if found is None or found["dag"] not in GUARDED:
+            route, guarded = _ROUTES[scope["method"]]
+            found = route.fullmatch(path)
+        if found is None or found["dag"] not in guarded:
             await self.app(scope, receive, send)
             return
 
@@ -55,7 +63,7 @@ class RespondersMiddleware:
 
         try:
             caller = await auth.principal(Request(scope))
-            authorize(caller, GUARDED[found["dag"]])
+            authorize(caller, guarded[found["dag"]])
             if found.re is _ANSWER:
                 await run_in_threadpool(note, caller)
         except NotAuthenticated:

@@ -346,9 +346,12 @@ class QualityDetails(BaseModel):
 
 
 class Received(BaseModel):
+    """``next``: the next task, where it was asked for and there is one."""
+
     id: int
     task_id: int
     received: Literal[True]
+    next: TaskItem | None = None
 
 
 class Skipped(BaseModel):

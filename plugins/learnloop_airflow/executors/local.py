@@ -24,16 +24,18 @@ PRELOADED = (
     "mlflow.tracking",
     "sklearn.cluster",
 )
+PRELOADED_FOR_PODS = ("learnloop_airflow.operators.pod", "learnloop_airflow.pods.runner")
 
 
 class PreloadingLocalExecutor(LocalExecutor):
     """Tasks as local processes that start with Learnloop's modules in memory (shared, copy-on-write)."""
 
     def start(self) -> None:
+        from learnloop.settings import settings
         from learnloop.training.quiet import quieten_mlflow
 
         quieten_mlflow()
-        for name in PRELOADED:
+        for name in (*PRELOADED, *(PRELOADED_FOR_PODS if settings().job_runner == "kubernetes" else ())):
             import_module(name)
         quieten_mlflow()  # again: importing MLflow sets its own log level
         super().start()

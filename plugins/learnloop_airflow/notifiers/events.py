@@ -37,31 +37,37 @@ class EventNotifier(BaseNotifier):
 
     def notify(self, context: Context) -> None:
         from learnloop.events.log import tell
+
+        told = self.prepared(context)
+        if told is None:
+            return
+        if tell(**told) is not None:
+            self.log.info("told %s: %s", told["owner"], told["text_"])
+            deliver_due()
+
+    def prepared(self, context: Context) -> dict[str, str] | None:
+        """What :meth:`notify` would tell, as arguments of `learnloop.events.log.tell`; None when nobody is to be told."""
         from learnloop.permissions import is_persons_name
 
         run, task = context.get("dag_run"), context.get("ti")
         if run is None:  # Airflow may lack it in a callback for a run whose tasks are gone
             self.log.warning("nobody is told: Airflow did not say whose run %s is", context.get("run_id"))
-            return
+            return None
         whose = owner_of(context)
         if not is_persons_name(whose):
-            return
+            return None
         about = f"{self.kind} {run.clear_number or 0} {run.dag_id} {run.run_id}"
         if self.kind == "needs_answer" and task is not None:  # a run may ask several times
             about += f" {task.task_id} {task.map_index} {task.try_number}"
-        text = str(self.text or _said(self.kind, context))
-        made = tell(
-            whose,
-            self.kind,
-            text,
-            key=about,
-            link=run_link(run.dag_id, run.run_id),
-            dag_id=run.dag_id,
-            run_id=run.run_id,
-        )
-        if made is not None:
-            self.log.info("told %s: %s", whose, text)
-            deliver_due()
+        return {
+            "owner": whose,
+            "kind": self.kind,
+            "text_": str(self.text or _said(self.kind, context)),
+            "key": about,
+            "link": run_link(run.dag_id, run.run_id),
+            "dag_id": run.dag_id,
+            "run_id": run.run_id,
+        }
 
 
 TOLD: dict[str, Any] = {

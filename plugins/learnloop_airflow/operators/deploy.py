@@ -17,7 +17,7 @@ class DeployOperator(BaseOperator):
     A server that cannot load the model, or whose smoke test fails, keeps the old one: the task then fails with the
     server's reason and both aliases stay where they were. Skipped when the gate rejected the model.
 
-    :param gate: what ``GateOperator`` returned (templated).
+    :param gate: what ``ApproveModelOperator`` (or ``GateOperator``) returned (templated).
     :param alias: ``base``, ``realtime`` or ``optimized``.
     :param timeout_seconds: how long to wait for the servers.
     """

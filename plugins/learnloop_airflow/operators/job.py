@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator, Context
 
@@ -12,8 +12,10 @@ from learnloop_airflow.notifiers.events import EventNotifier
 
 if TYPE_CHECKING:
     from learnloop.events.progress import TaskName
+    from learnloop.jobs.contract import JobResult
     from learnloop.jobs.local import LocalRunner
     from learnloop.jobs.spec import JobSpec
+    from learnloop_airflow.pods.runner import PodRunner
 
 ADMITTED = EventNotifier("admitted")
 TRAINING_TABLES = ("dataset.yaml", "annotations.parquet", "features.parquet")
@@ -21,7 +23,10 @@ TRAINING_TABLES = ("dataset.yaml", "annotations.parquet", "features.parquet")
 
 
 class JobOperator(BaseOperator):
-    """Run one job as a local process, streaming its log into the task's; killed with the task.
+    """Run one job, streaming its log into the task's; ended with the task.
+
+    With the runner ``local`` it is a process on this worker. With ``kubernetes`` it is a pod, and the task waits for it
+    in the triggerer, without a slot.
 
     Subclasses say what to run in :meth:`build_spec`; or give ``spec``, a dictionary of ``JobSpec`` fields (templated).
 
@@ -34,6 +39,7 @@ class JobOperator(BaseOperator):
         super().__init__(**kwargs)
         self.spec = spec
         self._runner: LocalRunner | None = None
+        self._pod: PodRunner | None = None
 
     def build_spec(self, context: Context) -> JobSpec:
         from learnloop.jobs.spec import parse_spec
@@ -44,6 +50,37 @@ class JobOperator(BaseOperator):
         return self.run_job(self.build_spec(context), context)
 
     def run_job(self, spec: JobSpec, context: Context) -> dict[str, Any]:
+        from learnloop.settings import settings
+
+        return self._run_pod(spec, context) if settings().job_runner == "kubernetes" else self._run_here(spec, context)
+
+    def _run_pod(self, spec: JobSpec, context: Context) -> dict[str, Any]:
+        from learnloop_airflow.pods.runner import PodRunner
+
+        self._pod = PodRunner(spec, context, self.log)
+        found = self._pod.begin()
+        if found is None:
+            self._wait(self._pod, context)
+        return _returned(found)
+
+    def resume_job(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the wait for the job's pod."""
+        from learnloop_airflow.pods.runner import ApiAway, PodRunner
+
+        self._pod = PodRunner(self.build_spec(context), context, self.log)
+        try:
+            done = self._pod.end(event)
+        except ApiAway as error:
+            self.log.info("%s; waiting until it does", error)
+            self._wait(self._pod, context)
+        return _returned(done)
+
+    def _wait(self, pod: PodRunner, context: Context) -> NoReturn:
+        start, limit = context["ti"].start_date, self.execution_timeout
+        deadline = (start + limit).timestamp() if start is not None and limit is not None else None
+        self.defer(trigger=pod.trigger(deadline), method_name="resume_job")
+
+    def _run_here(self, spec: JobSpec, context: Context) -> dict[str, Any]:
         from learnloop.events.progress import followed
         from learnloop.jobs.contract import Places
         from learnloop.jobs.local import LocalRunner
@@ -58,11 +95,17 @@ class JobOperator(BaseOperator):
             ADMITTED(context)
             with followed(_task_name(context), spec.user, results):
                 done = self._runner.run(spec, stage=lambda data: stage(spec, data), log=write)
-        return {"result": done.result, "results_dir": str(done.results_dir), "models_dir": str(done.models_dir)}
+        return _returned(done)
 
     def on_kill(self) -> None:
         if self._runner is not None:
             self._runner.kill()
+        if self._pod is not None:
+            self._pod.remove()
+
+
+def _returned(done: JobResult) -> dict[str, Any]:
+    return {"result": done.result, "results_dir": str(done.results_dir), "models_dir": str(done.models_dir)}
 
 
 def _task_name(context: Context) -> TaskName:

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
+
+if TYPE_CHECKING:
+    from learnloop_airflow.pods.names import Owner
 
 
 class DueRoundsOperator(BaseOperator):
     """List the rounds that wait for their run, as arguments for mapped ``TriggerDagRunOperator``s.
-
     The run id is the round's own, so that starting a round twice is refused by Airflow.
+
+    :param ask_policies: before, ask the training policies that look at more than labels, such as time.
     """
+
+    def __init__(self, *, ask_policies: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ask_policies = ask_policies
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         from learnloop.database import session
-        from learnloop.loop.rounds import due_rounds
+        from learnloop.loop.rounds import due_rounds, evaluate_waiting
 
         with session() as db:
+            for asked in evaluate_waiting(db) if self.ask_policies else ():
+                self.log.info("dataset %d: %s", asked.dataset_id, asked.reason)
             due = [
                 {"trigger_run_id": found.run_id, "conf": {"dataset": found.dataset.name}} for found in due_rounds(db)
             ]
@@ -78,3 +89,36 @@ class DeliverEventsOperator(BaseOperator):
         done = deliver_due()
         self.log.info("sent %(sent)d events; %(failed)d could not be sent, and are tried again", done)
         return done
+
+
+class RemoveOrphanedPodsOperator(BaseOperator):
+    """Remove pods of jobs whose task is over: ended by hand while no triggerer ran, or timed out. With pods as jobs only.
+
+    :return: ``{kept, removed, unknown}``, the pods' names.
+    """
+
+    def execute(self, context: Context) -> dict[str, list[str]]:
+        from learnloop.settings import settings
+
+        if settings().job_runner != "kubernetes":
+            self.log.info("jobs are processes here: there are no pods")
+            return {}
+        from learnloop_airflow.pods.orphans import sweep
+        from learnloop_airflow.pods.runner import client, namespace
+
+        done = sweep(client(), namespace(), _state_of)
+        self.log.info("removed pods without a live task: %s", ", ".join(done.removed) or "none")
+        if done.unknown:
+            self.log.warning("labelled as ours, but by no task of ours; left: %s", ", ".join(done.unknown))
+        return asdict(done)
+
+
+def _state_of(owner: Owner) -> str | None:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    named = {"dag_id": owner.dag_id, "run_ids": [owner.run_id], "task_ids": [owner.task_id]}
+    mapped = owner.map_index >= 0
+    found = RuntimeTaskInstance.get_task_states(**named, map_index=owner.map_index if mapped else None)
+    key = f"{owner.task_id}_{owner.map_index}" if mapped else owner.task_id
+    state = found.get(owner.run_id, {}).get(key)
+    return None if state is None else str(state)

@@ -146,11 +146,14 @@ class ChooseOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from learnloop.annotation.scoring import choose_from_predictions
         from learnloop.database import session
+        from learnloop.datasets.versions import get_dataset
+        from learnloop.loop.drift import keep_distribution
 
         owner = run_owner(context)
         folder = predictions_folder(context["run_id"], owner)
         with session() as db:
             run = choose_from_predictions(db, store(), self.pin, folder, run_id=context["run_id"], owner=owner)
+            keep_distribution(run, len(get_dataset(db, self.pin["dataset"]).loop["classes"]))
             by_chance, accuracies = run.summary["random"], run.summary["accuracy_on_random"]
             self.log.info(
                 "%d of %d samples chosen by %s, %d of them at random",

@@ -78,6 +78,8 @@ class CandidatesOperator(BaseOperator):
             labels = structure_facts(db, dataset).labels
             classes = len(dataset.loop["classes"])
         current = self.pin["trainer"]
+        if current.get("name", "mlp") != "mlp":
+            return [current]  # only a perceptron has widths to try
         return [current, *({**current, **other} for other in candidates(current["hidden"], classes, labels))]
 
 

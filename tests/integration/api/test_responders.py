@@ -120,3 +120,15 @@ def test_without_our_database_no_answer_goes_through(airflow, monkeypatch):
     client = airflow("sue", "scientist")
     assert client.patch(answer_path(), json={}).status_code == 503
     assert client.reached == []
+
+
+@pytest.mark.parametrize("dag", ["base_model_training", "incremental_training", "structure_optimization"])
+def test_a_model_is_approved_by_who_may_deploy(airflow, dag) -> None:
+    sue = airflow("sue", "scientist")
+    assert sue.post(f"/api/v2/dags/{dag}/dagRuns", json={}).status_code == 200  # to start it is Airflow's to allow
+    refused = sue.patch(answer_path(dag), json={"chosen_options": ["accept"]})
+    assert (refused.status_code, "sue may not model:deploy" in refused.json()["detail"]) == (403, True)
+    eva = airflow("eva", "engineer")
+    assert eva.patch(answer_path(dag), json={"chosen_options": ["accept"]}).status_code == 200
+    with session() as db:
+        assert responder(db, "eva", dag_id=dag, run_id=RUN, task_id="decide").roles == {"engineer"}

@@ -1,6 +1,6 @@
 """The OpenAPI document and the application agree, on Airflow's real API server with real tokens.
 
-`tests/integration/api/test_contract.py` tries what needs no Airflow, and more of it; here are the routes that do (runs,
+`tests/integration/api/test_openapi.py` tries what needs no Airflow, and more of it; here are the routes that do (runs,
 refresh, logout), and all others once more behind Airflow's own middleware.
 """
 

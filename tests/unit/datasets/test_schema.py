@@ -33,7 +33,12 @@ def test_what_is_left_out_has_its_default():
         ({"image": {"width": 8, "height": 8, "mode": "CMYK"}}, "image.mode: "),
         ({"split": {"test_fraction": 1.0}}, "split.test_fraction: "),
         ({"split": {"test_fraction": float("nan")}}, "split.test_fraction: "),
-        ({"task_type": "text_classification"}, "not in this release"),
+        ({"task_type": "text_classification"}, "image: is for image_classification, and this is text_classification"),
+        (
+            {"task_type": "tabular_classification", "image": None},
+            "tabular: is missing: tabular_classification needs it",
+        ),
+        ({"image": None}, "image: is missing: image_classification needs it"),
         ({"task_type": "poetry"}, "task_type: "),
         ({"colour": "red"}, "colour: is not a known field"),
         ({"loop": {"gate": {"max_class_drop": 2}}}, "loop.gate.max_class_drop: "),

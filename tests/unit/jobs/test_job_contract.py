@@ -84,3 +84,11 @@ def test_outside_a_job_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATA_DIR", raising=False)
     with pytest.raises(InvalidInput, match=r"DATA_DIR.* not set"):
         Job.current()
+
+
+def test_a_result_that_is_a_link_counts_for_nothing(places: Places, tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    other.write_text('{"result": {}, "outputs": {}}')
+    (places.results / "result.json").symlink_to(other)
+    with pytest.raises(Corrupted, match="is a link"):
+        read_result(places)

@@ -1,12 +1,13 @@
 """Digits as a staged dataset, and a way to run a job's code in this process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits
 from training_support import write_dataset
 
 from learnloop.jobs.contract import Job, JobResult, Places, prepare, read_result
@@ -28,6 +29,13 @@ def dataset(digits: tuple[np.ndarray, np.ndarray], tmp_path_factory: pytest.Temp
     labels = [str(label) if index < 220 else None for index, label in enumerate(y)]
     splits = ["test" if index < 120 else "train" if index < 220 else None for index in range(240)]
     return write_dataset(tmp_path_factory.mktemp("staged") / "dataset", X, labels, splits)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As a job has it: threads of OpenMP that wait for each other on a busy machine take minutes."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture

@@ -45,6 +45,14 @@ def test_train_then_warm_then_evaluate_then_gate(run_job: RunJob, dataset: Path)
     assert comparison["only_candidate_right"] - comparison["only_current_right"] == round(comparison["gain"] * 120)
     assert candidate["per_class"][candidate["worst_class"]]["accuracy"] <= candidate["accuracy"]
     assert candidate["latency_ms"] > 0
+    bins = candidate["calibration"]
+    assert sum(found["count"] for found in bins) == 120
+    gap = sum(found["count"] * abs(found["confidence"] - found["accuracy"]) for found in bins) / 120
+    assert candidate["ece"] == pytest.approx(gap)
+    forgetting = comparison["forgetting"]
+    assert forgetting["support"] == 120
+    assert forgetting["forgotten"] == comparison["only_current_right"]
+    assert comparison["per_class"] == {name: found["gain"] for name, found in comparison["by_class"].items()}
     assert decide(both, min_gain=0, max_class_drop=0.1).accepted is (comparison["gain"] >= 0)
 
 

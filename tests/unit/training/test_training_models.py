@@ -13,7 +13,7 @@ from training_support import CLASSES
 
 from learnloop.errors import Corrupted, InvalidInput, NotFound
 from learnloop.jobs.checksums import write_manifest
-from learnloop.training.models import load
+from learnloop.training.models import ALLOWED_TYPES, load
 from learnloop.training.saving import save
 from learnloop.training.trainers import TRAINERS, trainer
 
@@ -47,7 +47,30 @@ def test_a_saved_model_predicts_as_the_fitted_one(name: str, tmp_path: Path, dig
     np.testing.assert_allclose(model.predict_proba(X)[:, columns], pipeline.predict_proba(X), atol=1e-5)
     described = yaml.safe_load((tmp_path / "model" / "MLmodel").read_text())
     assert described["flavors"]["sklearn"]["serialization_format"] == "skops"
-    assert not described["flavors"]["sklearn"]["skops_trusted_types"]
+    assert set(described["flavors"]["sklearn"]["skops_trusted_types"] or []) <= ALLOWED_TYPES
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"left": 0}, "leads to none that comes after it"),
+        ({"right": 10**6}, "leads to none that comes after it"),
+        ({"feature_idx": 64}, "a feature that there is not"),
+        ({"feature_idx": -1}, "a feature that there is not"),
+        ({"is_categorical": 1}, "splits by categories"),
+    ],
+)
+def test_a_tree_that_would_read_foreign_memory_is_refused(
+    tmp_path: Path, digits: Digits, change: dict[str, int], message: str
+) -> None:
+    X, y = digits[0][:100], digits[1][:100]
+    pipeline = trainer({"name": "boosting", "iterations": 1}).fit(X, y, CLASSES, seed=0).pipeline
+    load(write_model(tmp_path / "sound", pipeline))
+    tree = pipeline[-1]._predictors[0][0]
+    for field, value in change.items():
+        tree.nodes[field][0] = value
+    with pytest.raises(InvalidInput, match=message):
+        load(write_model(tmp_path / "broken", pipeline))
 
 
 def test_rows_of_a_wrong_shape_are_refused(small: Path) -> None:

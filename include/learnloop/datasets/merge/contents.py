@@ -19,7 +19,7 @@ from learnloop.datasets.merge.features import merged_features
 from learnloop.datasets.merge.records import Record, RecordConflict, RecordMerge, merge_records
 from learnloop.datasets.merge.report import ConflictEntry, plain
 from learnloop.datasets.merge.trees import Choice, FileConflict, merge_trees
-from learnloop.datasets.recipe import Recipe
+from learnloop.datasets.recipes import recipe_of
 from learnloop.datasets.schema import CONFIG_FILE, DatasetConfig, parse_config
 from learnloop.datasets.store import Store
 from learnloop.datasets.tables import (
@@ -223,7 +223,7 @@ class _Merge:
         """Put the features of the merged samples into the entries, and name their recipe."""
         self.contested.pop(FEATURES_FILE, None)
         had = self.entries.pop(FEATURES_FILE, None)
-        recipe = Recipe.of(config).hash
+        recipe = recipe_of(config).hash
         made = [side for side, version in self.versions.items() if version.provenance.get("recipe") == recipe]
         features = merged_features(self.store, [self.trees[side] for side in made], annotations, self.entries)
         if features is None:

@@ -6,14 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from learnloop.errors import InvalidInput
-from learnloop.training.trainers.base import Fitted, Trainer
+from learnloop.training.data import Data
+from learnloop.training.trainers.base import Fitted, Scale, Trainer
+from learnloop.training.trainers.boosting import BoostingTrainer
 from learnloop.training.trainers.logistic import LogisticTrainer
 from learnloop.training.trainers.mlp import MLPTrainer
+from learnloop.training.trainers.sgd import SGDTrainer
 
-TRAINERS: dict[str, type[Trainer]] = {"mlp": MLPTrainer, "logistic": LogisticTrainer}
+TRAINERS: dict[str, type[Trainer]] = {
+    "boosting": BoostingTrainer,
+    "logistic": LogisticTrainer,
+    "mlp": MLPTrainer,
+    "sgd": SGDTrainer,
+}
+
+SCALES: dict[str, Scale] = {"text_classification": "rarity", "tabular_classification": "each"}
+"""How features of a task type are scaled; pixels, and all else, share one scale."""
 
 # What a job's params hold beside those of its trainer.
-_NOT_THE_TRAINERS = {"name", "seed", "from_scratch"}
+_NOT_THE_TRAINERS = {"name", "seed", "from_scratch", "parameters"}
 
 
 def trainer(params: Mapping[str, Any]) -> Trainer:
@@ -25,7 +36,13 @@ def trainer(params: Mapping[str, Any]) -> Trainer:
     name = params.get("name", "mlp")
     if name not in TRAINERS:
         raise InvalidInput(f"there is no trainer {name!r}; there are {', '.join(sorted(TRAINERS))}")
-    return TRAINERS[name].from_params({key: value for key, value in params.items() if key not in _NOT_THE_TRAINERS})
+    own = {key: value for key, value in params.items() if key not in _NOT_THE_TRAINERS}
+    return TRAINERS[name].from_params({**own, **(params.get("parameters") or {})})
 
 
-__all__ = ["TRAINERS", "Fitted", "Trainer", "trainer"]
+def trainer_for(params: Mapping[str, Any], dataset: Data) -> Trainer:
+    """The trainer that ``params`` name, scaling features as the dataset's task type asks for unless they say otherwise."""
+    return trainer({"scale": SCALES.get(dataset.task_type, "shared"), **params})
+
+
+__all__ = ["SCALES", "TRAINERS", "Fitted", "Trainer", "trainer", "trainer_for"]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import skops.io
 from pydantic import Field
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from learnloop.jobs.checksums import fsync_file
 from learnloop.training.data import Labels, Rows
 from learnloop.training.trainers.base import (
     Array,
@@ -21,17 +18,18 @@ from learnloop.training.trainers.base import (
     Progress,
     Trainer,
     balanced_weights,
+    check_samples,
     fit_scaler,
     no_progress,
     scaler_and_classifier,
 )
+from learnloop.training.trainers.carrying import carried, columns_of
+from learnloop.training.trainers.checkpoint import RESUMED, Checkpoint
 
-CHECKPOINT_SECONDS = 5.0
 PROGRESS_EPOCHS = 10
 SHRINK = 0.5
 PLATEAU_EPOCHS = 15  # without 1 % less loss: the end
 CALL_SAMPLES = 1000  # scikit-learn checks its input at each call, which for 60 samples takes longer than an epoch
-CHECKPOINT_TYPES = ["sklearn.neural_network._stochastic_optimizers.AdamOptimizer"]
 
 
 class MLPTrainer(Trainer):
@@ -59,18 +57,18 @@ class MLPTrainer(Trainer):
         progress: Progress = no_progress,
         checkpoint_dir: Path | None = None,
     ) -> Fitted:
+        check_samples(X, y, classes)
         names = np.array(classes)[y]
-        scaler = fit_scaler(X)
+        scaler = fit_scaler(X, self.scale)
         rows, weights = scaler.transform(X).astype(np.float32), balanced_weights(y)
-        checkpoint = checkpoint_dir / "mlp.skops" if checkpoint_dir else None
-        if checkpoint and checkpoint.exists():
-            classifier, start = _load(checkpoint), "resumed from a checkpoint"
-        else:
+        checkpoint = Checkpoint(checkpoint_dir, "mlp")
+        classifier, start = checkpoint.load(), RESUMED
+        if classifier is None:
             classifier = self._new(rows, names, classes, seed)
             start = "cold: there is no parent" if parent is None else self._start_from(parent, classifier, scaler)
         each = max(1, CALL_SAMPLES // len(y))  # epochs of one call
         epoch = min(each * len(classifier.loss_curve_), self.max_epochs)
-        saved, told = time.monotonic(), epoch
+        told = epoch
         while epoch < self.max_epochs and not _plateau(classifier.loss_curve_, -(-PLATEAU_EPOCHS // each)):
             # An order by seed and epoch alone, so that a resumed fit goes on exactly where it was.
             upto = min(epoch + each, self.max_epochs)
@@ -82,9 +80,7 @@ class MLPTrainer(Trainer):
             if epoch - told >= PROGRESS_EPOCHS:
                 progress(epoch=epoch, max_epochs=self.max_epochs, loss=round(float(classifier.loss_), 6))
                 told = epoch
-            if checkpoint and time.monotonic() - saved > CHECKPOINT_SECONDS:
-                _save(classifier, checkpoint)
-                saved = time.monotonic()
+            checkpoint.save(classifier)
         loss = float(classifier.loss_curve_[-1])
         progress(epoch=epoch, max_epochs=self.max_epochs, loss=round(loss, 6), done=True)
         _strip(classifier)
@@ -120,15 +116,21 @@ class MLPTrainer(Trainer):
         if parts is None or type(parts[1]) is not MLPClassifier:
             return "cold: the parent is no perceptron of this trainer's"
         before, old = parts
-        if [part.shape for part in old.coefs_] != [part.shape for part in classifier.coefs_]:
+        if [part.shape[0] for part in old.coefs_] != [part.shape[0] for part in classifier.coefs_]:
             return "cold: the parent has another structure"
-        if list(old.classes_) != list(classifier.classes_):
+        kept = columns_of(old.classes_, classifier.classes_)
+        if not kept:
             return "cold: the parent has other classes"
         coefs, intercepts = _rescaled(old, before, scaler)
-        for fresh, learned in zip(classifier.coefs_ + classifier.intercepts_, coefs + intercepts, strict=True):
-            fresh *= 1 - SHRINK
-            fresh += SHRINK * learned
-        return f"warm: the parent's weights, shrunk to {SHRINK:g}"
+        for place, learned in ((classifier.coefs_, coefs), (classifier.intercepts_, intercepts)):
+            for fresh, part in zip(place[:-1], learned[:-1], strict=True):
+                fresh *= 1 - SHRINK
+                fresh += SHRINK * part
+            place[-1] = carried(place[-1], learned[-1], kept, SHRINK)
+        new = len(classifier.classes_) - len(kept)
+        return f"warm: the parent's weights, shrunk to {SHRINK:g}" + (
+            f"; {new} new classes start afresh" if new else ""
+        )
 
 
 def _plateau(losses: list[float], window: int) -> bool:
@@ -141,17 +143,6 @@ def _rescaled(old: MLPClassifier, before: StandardScaler, now: StandardScaler) -
     first = old.coefs_[0] * (now.scale_ / before.scale_)[:, None]
     bias = old.intercepts_[0] + ((now.mean_ - before.mean_) / before.scale_) @ old.coefs_[0]
     return [first, *old.coefs_[1:]], [bias, *old.intercepts_[1:]]
-
-
-def _save(classifier: MLPClassifier, path: Path) -> None:
-    temporary = path.with_suffix(".part")
-    skops.io.dump(classifier, temporary)
-    fsync_file(temporary)
-    temporary.replace(path)
-
-
-def _load(path: Path) -> MLPClassifier:
-    return skops.io.load(path, trusted=CHECKPOINT_TYPES)
 
 
 def _strip(classifier: MLPClassifier) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import Path
+from fastapi import Path, Response
+from fastapi.responses import HTMLResponse
 from pydantic import Field
 from sqlalchemy import select
 
@@ -15,6 +16,7 @@ from learnloop.errors import NotFound
 from learnloop.models import registry
 from learnloop.models.comparison import scores_of, side_by_side
 from learnloop.models.promotion import promote, roll_back
+from learnloop.models.report import FILE, POLICY
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import TEXT, WHOLE, Body
 from learnloop_airflow.api.paging import Cursor, Limit, page
@@ -74,6 +76,12 @@ def show_version(name: str, version: Version) -> dict[str, Any]:
     found = registry.get_version(name, version)
     with session() as db:
         return {**_version(found), "scores": scores_of(db, found)}
+
+
+@routes.add("GET", "/models/{name}/versions/{version}/report", "model:read", response_class=HTMLResponse)
+def show_report(name: str, version: Version) -> Response:
+    """The report of a version: learning curve, confusion, calibration, slices, lineage."""
+    return HTMLResponse(registry.file_of(name, version, FILE), headers={"Content-Security-Policy": POLICY})
 
 
 @routes.add("GET", "/models/{name}/compare/{before}/{after}", "model:read", response_model=SideBySide)

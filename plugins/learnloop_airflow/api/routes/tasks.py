@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import mimetypes
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
+from sqlalchemy.orm import Session
 
 from learnloop.annotation import answers, listing, queue
 from learnloop.annotation.undo import undo
-from learnloop.database import AnnotationTask, session
+from learnloop.database import AnnotationTask, Dataset, session
 from learnloop.datasets.store import Store
 from learnloop.datasets.versions import get_dataset
 from learnloop.errors import NotFound, PermissionDenied
@@ -56,9 +58,7 @@ class Skip(Body):
 def claim_task(name: str, caller: Caller) -> Response:
     """Lease the next task to the caller; 204 when there is none for them."""
     with session() as db:
-        dataset = get_dataset(db, name)
-        lease = dataset.loop.get("quality", {}).get("lease_seconds", 300)
-        task = queue.claim(db, dataset.id, caller.name, lease_seconds=lease)
+        task = _claim(db, get_dataset(db, name), caller)
         audited.write_with(db, 204 if task is None else 200)
         return Response(status_code=204) if task is None else JSONResponse(_task(task))
 
@@ -158,8 +158,10 @@ def show_content(task_id: int, caller: Caller) -> Response:
 
 
 @routes.add("POST", "/tasks/{task_id}/annotation", "annotation:claim", status_code=201, answers=Received, errors=(409,))
-def submit_answer(task_id: int, answer: Answer, caller: Caller, key: Key = None) -> JSONResponse:
-    """Answer a task. What becomes of the answer is not said here: a gold task must look like any other."""
+def submit_answer(task_id: int, answer: Answer, caller: Caller, key: Key = None, next: bool = False) -> JSONResponse:
+    """Answer a task, and with ``next`` claim the next one, as a request of its own would. What becomes of the answer is not
+    said here: a gold task must look like any other.
+    """
     with session() as db:
 
         def do() -> dict[str, Any]:
@@ -168,7 +170,14 @@ def submit_answer(task_id: int, answer: Answer, caller: Caller, key: Key = None)
             )
             return {"id": made.id, "task_id": task_id, "received": True}
 
-        return once(db, caller, key, f"POST /tasks/{task_id}/annotation", answer.model_dump(), do, 201)
+        received = once(db, caller, key, f"POST /tasks/{task_id}/annotation", answer.model_dump(), do, 201)
+    if not next:
+        return received
+    # Apart from the answer: that is kept whatever comes of this, and its transaction holds the dataset's row.
+    with session() as db:
+        task = _claim(db, queue.get_task(db, task_id).dataset, caller)
+        following = None if task is None else _task(task)
+    return JSONResponse({**json.loads(bytes(received.body)), "next": following}, status_code=201)
 
 
 @routes.add("POST", "/tasks/{task_id}/skip", "annotation:claim", answers=Skipped, errors=(409, 410))
@@ -190,6 +199,11 @@ def renew_lease(task_id: int, caller: Caller) -> dict[str, Any]:
         task = queue.renew(db, task_id, caller.name)
         audited.write_with(db, 200)
         return {"task_id": task_id, "lease_expires_at": _time(task.lease_expires_at)}
+
+
+def _claim(db: Session, dataset: Dataset, caller: Principal) -> AnnotationTask | None:
+    lease = dataset.loop.get("quality", {}).get("lease_seconds", 300)
+    return queue.claim(db, dataset.id, caller.name, lease_seconds=lease)
 
 
 def _visible(task: AnnotationTask, caller: Principal) -> AnnotationTask:

@@ -1,0 +1,91 @@
+"""What a training policy judges by, asked of the database; only what the dataset's rules look at."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from learnloop.database import Annotation, Dataset, Decision, Round
+from learnloop.training.policy import PolicyFacts, Rules
+
+DECIDED = ("gate", "structure")
+
+
+def rules_of(dataset: Dataset) -> Rules:
+    """The dataset's own rules, with defaults for what it does not say."""
+    return Rules(**dataset.loop.get("policy", {}))
+
+
+def facts_of(session: Session, dataset: Dataset, *, waiting: int, open_round: int | None) -> PolicyFacts:
+    """Reads only. What no rule looks at is not asked for: this runs with every confirmed label."""
+    rules = rules_of(dataset)
+    known: dict[str, Any] = {}
+    if open_round is None and waiting:
+        if rules.interval_hours is not None:
+            known["hours_since_training"] = _hours_since_training(session, dataset)
+        if rules.drift is not None:
+            known |= _drift(session, dataset)
+        if rules.performance_drop is not None:
+            known |= _performance(session, dataset)
+        if rules.quality is not None:
+            known |= _gold(session, dataset)
+    return PolicyFacts(waiting=waiting, open_round=open_round, **known)
+
+
+def _hours_since_training(session: Session, dataset: Dataset) -> float | None:
+    ended: datetime | None = session.scalar(
+        select(func.max(Round.finished_at)).where(
+            Round.dataset_id == dataset.id, Round.state.in_(("accepted", "rejected"))
+        )
+    )
+    if ended is None:
+        return None
+    now: datetime = session.scalar(select(func.now()))  # type: ignore[assignment]
+    return (now - ended).total_seconds() / 3600
+
+
+def _drift(session: Session, dataset: Dataset) -> dict[str, Any]:
+    from learnloop.loop.drift import current_drift
+
+    found = current_drift(session, dataset)
+    return {} if found is None else {"psi": found[0], "psi_by_chance": found[1]}
+
+
+def _performance(session: Session, dataset: Dataset) -> dict[str, Any]:
+    from learnloop.annotation.honest import accuracy_by_model
+    from learnloop.models.deployment import served_version
+
+    version = served_version(session, dataset.name, "current")
+    now = next((found for found in accuracy_by_model(session, dataset) if found.model_version == version), None)
+    gate = session.scalars(
+        select(Decision.comparison)
+        .where(
+            Decision.dataset_id == dataset.id,
+            Decision.kind.in_(DECIDED),
+            Decision.comparison["model_version"].as_integer() == version,
+        )
+        .order_by(Decision.id.desc())
+        .limit(1)
+    ).first()
+    if now is None or gate is None or "candidate" not in gate:
+        return {}
+    return {
+        "accuracy_at_gate": float(gate["candidate"]["accuracy"]),
+        "accuracy_now": now.accuracy,
+        "accuracy_now_at_most": now.high,
+    }
+
+
+def _gold(session: Session, dataset: Dataset) -> dict[str, Any]:
+    opened = select(func.max(Round.created_at)).where(Round.dataset_id == dataset.id).scalar_subquery()
+    right, answers = session.execute(
+        select(func.count().filter(Annotation.outcome == "gold_right"), func.count()).where(
+            Annotation.dataset_id == dataset.id,
+            Annotation.outcome.in_(("gold_right", "gold_wrong")),
+            opened.is_(None) | (Annotation.created_at > opened),
+        )
+    ).one()
+    return {"gold_right": right, "gold_answers": answers}

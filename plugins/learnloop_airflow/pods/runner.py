@@ -1,0 +1,263 @@
+"""The runner for a cluster, as a task sees it: what comes before the pod, and the judgement after it."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from learnloop.errors import JobFailed
+from learnloop_airflow.pods import state
+from learnloop_airflow.pods.names import JOB, STAGE, Owner
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+    from airflow.sdk import Context
+
+    from learnloop.jobs.contract import JobResult
+    from learnloop.jobs.spec import JobSpec
+    from learnloop_airflow.operators.pod import JobPod
+    from learnloop_airflow.triggers.job_pod import JobPodTrigger
+
+
+class ApiAway(Exception):
+    """The API server does not answer (now): wait again, and look then."""
+
+
+class PodRunner:
+    """Runs one job for one try of a task: :meth:`begin`, then a wait in the triggerer, then :meth:`end`.
+
+    What decides is ``result.json`` in the job's results, never the pod: a pod that succeeded and was removed, or a worker
+    that died after it, make no difference to a retry.
+    """
+
+    def __init__(self, spec: JobSpec, context: Context, log: Logger) -> None:
+        from learnloop.jobs.contract import Places
+        from learnloop.settings import settings
+
+        self.spec = spec
+        self.context = context
+        self.log = log
+        self.owner = Owner.of(context)
+        self.places = Places.of(settings().namespaces, spec)
+        self._pod: JobPod | None = None
+
+    def begin(self) -> JobResult | None:
+        """The result, when an earlier run left it; None when a pod has to run.
+
+        Raises:
+            Conflict: this key already has the result of other work.
+        """
+        from learnloop.jobs.attempt import finished, reject
+
+        found = finished(self.spec, self.places, self.log.info)
+        if found is None:
+            reject(self.places)  # of a result that is damaged
+            return None
+        try:
+            pod = self._read()
+        except ApiAway as error:
+            self.log.info("%s; the result is whole, and that is enough", error)
+            return found
+        if pod is None or not state.ended(pod):
+            return found
+        if pod.status.phase == "Failed" and not state.already_done(pod) and state.disruption(pod) is None:
+            self.log.info("but its pod failed after that, so it does not count; running the job again")
+            reject(self.places)
+            found = None
+        if self.owner.same_task(Owner.read(pod)):
+            self._delete(pod)
+        return found
+
+    def trigger(self, deadline: float | None = None) -> JobPodTrigger:
+        """What makes the pod and waits for it, at most until ``deadline`` (seconds since the epoch).
+
+        Raises:
+            InvalidInput: the spec asks for what this runner does not have.
+        """
+        from learnloop.limits import limit_of
+        from learnloop.settings import settings
+        from learnloop_airflow.notifiers.events import EventNotifier
+        from learnloop_airflow.operators.pod import hand_over, user_of
+        from learnloop_airflow.pods.template import load_template
+        from learnloop_airflow.triggers.job_pod import JobPodTrigger
+
+        pod = self._operator()
+        manifest = pod.manifest(self.context)
+        hand_over(self.places, user_of(load_template(settings().pod_template)))
+        return JobPodTrigger(
+            manifest=manifest,
+            results=str(self.places.results),
+            user=self.spec.user,
+            most=limit_of(self.spec.user, settings().jobs_per_user),
+            admitted=EventNotifier("admitted").prepared(self.context),
+            deadline=deadline,
+        )
+
+    def end(self, event: dict[str, Any]) -> JobResult:
+        """Judge a job whose wait has ended, and remove its pod.
+
+        Raises:
+            JobFailed: it did not end with the result its spec promises.
+            AirflowFailException: nor would another try.
+            ApiAway: nothing can be judged now.
+        """
+        from learnloop.jobs.attempt import accept
+
+        pod = self._read()
+        if pod is not None and Owner.read(pod) != self.owner:
+            pod = None  # another task's, made since
+        last: deque[str] = deque()
+        if pod is not None:
+            last = self._log(pod, event.get("logged") or {})
+        try:
+            if event["status"] in ("blocked", "refused", "disrupted", "timeout"):
+                raise JobFailed(event["reason"])
+            if pod is not None and pod.status.phase == "Failed" and not state.already_done(pod):
+                self._fail(pod, last)
+            return accept(self.spec, self.places)
+        finally:
+            if pod is not None:
+                self._delete(pod)
+
+    def remove(self) -> None:
+        """Remove this try's pod, where there is one."""
+        try:
+            pod = self._read()
+        except ApiAway as error:
+            self.log.warning("%s: a pod of this try, if there is one, is left to platform_maintenance", error)
+            return
+        if pod is not None and Owner.read(pod) == self.owner:
+            self._delete(pod)
+
+    def _fail(self, pod: Any, last: deque[str]) -> None:
+        from learnloop.jobs.attempt import reject, with_log
+        from learnloop.jobs.memory import more, needed, remember
+        from learnloop.settings import settings
+
+        reject(self.places)
+        said = with_log(state.failure(pod, self.spec.timeout_seconds), last)
+        if state.out_of_memory(pod):
+            cap = settings().job_memory_cap
+            had = needed(self.places.results, self.spec.resources.memory, cap)
+            wanted = more(had, cap)
+            if wanted is None:
+                raise AirflowFailException(
+                    f"{said}\nit had {had}, and no try may have more (LEARNLOOP_JOB_MEMORY_CAP is {cap}):"
+                    " give it less to do at once, or raise the cap"
+                )
+            remember(self.places.results, wanted)
+            said = f"{said}\nit had {had}: the next try asks for {wanted} (at most {cap})"
+        raise JobFailed(said)
+
+    def _log(self, pod: Any, logged: dict[str, str]) -> deque[str]:
+        """Keep the job's log beside its results, and log what has not been; returns the last lines.
+
+        They are the stager's when that failed.
+        """
+        from learnloop.jobs.attempt import LAST_LINES
+        from learnloop.jobs.checksums import write_beside
+        from learnloop_airflow.pods.follow import lines_after
+
+        last: deque[str] = deque(maxlen=LAST_LINES)
+        for container in (STAGE, JOB):
+            if not state.has_begun(pod, container):
+                continue
+            text = self._read_log(pod, container)
+            lines = lines_after(text, None)
+            for _, line in lines_after(text, logged.get(container)):
+                self.log.info("%s", line)
+            if lines:
+                last = deque((line for _, line in lines), maxlen=LAST_LINES)
+            if container == JOB:
+                write_beside(self.places.results / "job.log", "".join(f"{line}\n" for _, line in lines))
+                last = deque((line for _, line in lines), maxlen=LAST_LINES)
+        return last
+
+    def _read_log(self, pod: Any, container: str) -> str:
+        from kubernetes.client.exceptions import ApiException
+
+        where = (pod.metadata.name, pod.metadata.namespace)
+        wanted = {"container": container, "timestamps": True, "_preload_content": False}
+        try:
+            answer = self._asked(self._client.read_namespaced_pod_log, *where, **wanted)
+        except ApiException as error:
+            if error.status != 400:  # the node has it no more; lines, unlike results, may be lost with a pod
+                raise
+            return ""
+        return "" if answer is None else bytes(answer.data).decode(errors="replace")
+
+    def _read(self) -> Any:
+        from learnloop_airflow.pods.names import pod_name
+
+        return self._asked(self._client.read_namespaced_pod, pod_name(self.spec), self._namespace)
+
+    def _delete(self, pod: Any) -> None:
+        from kubernetes.client import V1DeleteOptions, V1Preconditions
+
+        only = V1DeleteOptions(preconditions=V1Preconditions(uid=pod.metadata.uid))
+        try:
+            self._asked(self._client.delete_namespaced_pod, pod.metadata.name, pod.metadata.namespace, body=only)
+        except ApiAway as error:
+            self.log.warning("%s: pod %s is left to platform_maintenance", error, pod.metadata.name)
+
+    def _asked(self, call: Any, *arguments: Any, **named: Any) -> Any:
+        """What the API answers; None for what is not there (or is another of that name by now)."""
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            return call(*arguments, **named)
+        except ApiException as error:
+            if error.status in (404, 409):
+                return None
+            if error.status == 429 or (error.status or 500) >= 500:
+                raise ApiAway(f"the API server says {error.status}: {state.refusal(error.body)}") from error
+            if error.status in (401, 403):
+                raise JobFailed(f"the API server says {error.status}: {state.refusal(error.body)}") from error
+            raise
+        except HTTPError as error:
+            raise ApiAway(f"the Kubernetes API server does not answer: {error}") from error
+
+    def _operator(self) -> JobPod:
+        from learnloop.jobs.memory import needed
+        from learnloop.settings import settings
+        from learnloop_airflow.operators.pod import JobPod
+
+        if self._pod is None:
+            memory = needed(self.places.results, self.spec.resources.memory, settings().job_memory_cap)
+            if memory != self.spec.resources.memory:
+                self.log.info("an earlier try ran out of memory: this one asks for %s", memory)
+            self._pod = JobPod(spec=self.spec, owner=self.owner, memory=memory, namespace=self._namespace)
+        return self._pod
+
+    @cached_property
+    def _client(self) -> Any:
+        return client()
+
+    @cached_property
+    def _namespace(self) -> str:
+        return namespace()
+
+
+def client() -> Any:
+    """The cluster's API, by Airflow's connection."""
+    return _hook().core_v1_client
+
+
+def namespace() -> str:
+    """Where jobs' pods are: as the template says, else as the connection does, else the API's default."""
+    from learnloop.settings import settings
+    from learnloop_airflow.pods.template import load_template
+
+    named = (load_template(settings().pod_template).get("metadata") or {}).get("namespace")
+    return str(named or _hook().get_namespace() or "default")
+
+
+def _hook() -> Any:
+    from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+
+    return KubernetesHook(conn_id=KubernetesHook.default_conn_name)

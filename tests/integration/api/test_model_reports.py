@@ -1,0 +1,59 @@
+"""The report of a model version, over the API, as a client and a terminal fetch it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from databases import new_database
+from platform_data import DATASET, register_model
+from test_data_cli import run  # noqa: F401 - fixture
+
+from learnloop import settings
+from learnloop.models import registry
+
+
+@pytest.fixture
+def model(app, monkeypatch: pytest.MonkeyPatch, postgres: str, tmp_path: Path):
+    """Version 1 has a report, version 2 was registered without."""
+    with new_database(postgres, "template1") as url:
+        monkeypatch.setenv("LEARNLOOP_MLFLOW_URL", url)
+        settings.settings.cache_clear()
+        registry.prepare()
+        register_model(tmp_path / "models", "one")
+        folder = tmp_path / "trained" / "one"
+        options = {"models_root": tmp_path / "models", "tags": {}, "metrics": {}, "idempotency_key": "two"}
+        registry.register(DATASET, folder, **options)
+        yield DATASET
+    settings.settings.cache_clear()
+
+
+def test_a_report_is_a_page_that_loads_nothing(model, as_user) -> None:
+    answer = as_user("vic", "viewer").get(f"/models/{model}/versions/1/report")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-security-policy"] == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    assert "<title>A model</title>" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("version", "problem"),
+    [(2, "version 2 of model 'lamps' has no report.html: it was registered without"), (3, "there is no version 3")],
+)
+def test_what_is_not_there(model, as_user, version: int, problem: str) -> None:
+    answer = as_user("vic", "viewer").get(f"/models/{model}/versions/{version}/report")
+    assert (answer.status_code, problem in answer.json()["detail"]) == (404, True)
+
+
+def test_nobody_reads_it_without_a_role(model, as_user) -> None:
+    assert as_user("nobody").get(f"/models/{model}/versions/1/report").status_code == 403
+
+
+def test_a_terminal_writes_it_to_a_file(run, model, tmp_path: Path) -> None:  # noqa: F811 - fixture
+    target = tmp_path / "report.html"
+    said = run("sam", "model", "report", model, "1", target)
+    assert "the report of version 1 of lamps" in said.output.replace("\n", " ")
+    assert "<title>A model</title>" in target.read_text()
+    refused = run("sam", "model", "report", model, "2", tmp_path / "none.html", code=1)
+    assert "it was registered without" in refused.output.replace("\n", " ")
+    assert not (tmp_path / "none.html").exists()
