@@ -61,7 +61,7 @@ def add_source(store: Store, source: Source, progress: Progress | None = None) -
         if progress is not None:
             progress(len(seen), len(seen))
         tree = Tree.known(entries, index.tree.name, index.tree.size)
-        store.is_complete(tree, before)
+        store.is_complete(tree, index.shards)
         return Added(tree, index.bytes, 0)
     to_read = sorted(seen.keys() - entries.keys())
     done = len(entries)
@@ -80,13 +80,13 @@ def add_source(store: Store, source: Source, progress: Progress | None = None) -
         refuse_changes(source, seen, source.scan())
         store.verified.add(facts)
     tree = _tree(source, entries)
-    store.is_complete(tree, before)
+    shards = store.shards(tree.values()) if store.is_as_it_was(before) else {}
+    store.is_complete(tree, shards)
     size = sum(map(size_in, seen.values()))
     if to_read or seen != index.stamps:
         settled = {path: stamp for path, stamp in seen.items() if source.is_settled(stamp, started)}
         hashes = {path: md5 for path, md5 in tree.items() if path in settled}
         whole = tree.object if len(hashes) == len(tree) else None
-        shards = store.shards(hashes.values()) if store.is_as_it_was(before) else {}
         with telling_of_a_full_disk(store.root):
             write_index(file, store.new_temporary(), Index(settled, hashes, whole, size, shards))
         reach("snapshot.index-written")

@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,14 @@ _NAME = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _SHARDS = [f"{number:02x}" for number in range(256)]
 
 
+@dataclass(frozen=True)
+class _Looked:
+    """A tree not yet written, and the folders that held all it names when they had these mtimes."""
+
+    tree: Tree
+    shards: dict[str, int]
+
+
 class Store:
     """Objects by their md5 under ``root``. Any number of processes may add and read at once."""
 
@@ -45,7 +54,7 @@ class Store:
         self._temporary = root / "tmp"
         self.verified = Verified(root / "verified", self._temporary)
         self._complete: dict[str, int] = {}  # trees written, and the generation at which all they name was there
-        self._looked: tuple[Tree, int] | None = None  # a tree not yet written, of which the same is known
+        self._looked: _Looked | None = None
 
     # --- adding ---
 
@@ -118,8 +127,9 @@ class Store:
             NotFound: an object that it names is not in the store.
         """
         before = generation.read(self.root)
-        looked = self._looked is not None and self._looked[0] is tree and self._looked[1] == before
-        if not looked and (absent := self.absent(tree.values())):
+        looked = self._looked
+        standing = self.standing(looked.shards) if looked is not None and looked.tree is tree else set()
+        if absent := self.absent(md5 for md5 in tree.values() if md5[:2] not in standing):
             path, md5 = next((path, md5) for path, md5 in tree.items() if md5 in absent)
             raise NotFound(f"{path}: object {md5} is not in the store {self.root}")
         name, size = tree.object.name, tree.object.size
@@ -138,11 +148,9 @@ class Store:
         """Whether nothing was collected since the generation was ``since``, nor is now."""
         return generation.is_quiet(since) and since == generation.read(self.root)
 
-    def is_complete(self, tree: Tree, since: int) -> None:
-        """Told by who has just seen all that ``tree`` names: ``write_tree`` need not look again while the generation is
-        ``since``.
-        """
-        self._looked = (tree, since) if generation.is_quiet(since) else None
+    def is_complete(self, tree: Tree, shards: dict[str, int]) -> None:
+        """Told by who has just seen all that ``tree`` names: ``write_tree`` looks again only where ``shards`` changed."""
+        self._looked = _Looked(tree, shards)
 
     def complete_since(self, name: str) -> bool:
         """Whether nothing was collected since this store wrote the tree ``name``, so that all it names is there."""

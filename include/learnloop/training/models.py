@@ -53,6 +53,9 @@ class Model:
         return self._probabilities(rows)
 
 
+_TRIES = 5
+
+
 def load(folder: Path) -> Model:
     """Load the model at ``folder``.
 
@@ -212,9 +215,26 @@ def _read_skops(path: Path) -> Any:
             problems=unknown,
         )
     try:
-        return skops.io.load(path, trusted=sorted(ALLOWED_TYPES))
+        return _load_skops(path)
     except Exception as error:
         raise Corrupted(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _load_skops(path: Path) -> Any:
+    """Load it; again when Python itself fails by chance.
+
+    CPython 3.11 counts how deep its syntax trees are for all threads together (python/cpython#106905). NumPy parses the
+    header of each array, so beside another thread that parses something a sound file may not load.
+    """
+    import skops.io
+
+    for _ in range(_TRIES - 1):
+        try:
+            return skops.io.load(path, trusted=sorted(ALLOWED_TYPES))
+        except SystemError as error:
+            if "recursion depth mismatch" not in str(error):
+                raise
+    return skops.io.load(path, trusted=sorted(ALLOWED_TYPES))
 
 
 def _classes(folder: Path, description: dict[str, Any], estimator: Any) -> tuple[str, ...]:

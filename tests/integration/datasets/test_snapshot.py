@@ -48,7 +48,7 @@ def test_other_classes_raise_the_major_number(db, store, folder, tmp_path):
     write_dataset(folder, classes=[*CLASSES, "off"], loop={"policy": {"labels": 7}})
     version = snapshot(db, store, folder, owner="ana")
     assert version.name == "lamps_v2.0"
-    assert version.dataset.loop["policy"] == {"labels": 7}
+    assert version.dataset.loop["policy"]["labels"] == 7
     assert version.dataset.loop["classes"] == [*CLASSES, "off"]
 
 

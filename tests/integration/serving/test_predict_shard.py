@@ -15,6 +15,7 @@ from learnloop.annotation.shards import Shards
 from learnloop.annotation.strategies import find
 from learnloop.database import session
 from learnloop.datasets.store import Store
+from learnloop.datasets.tree import Tree
 from learnloop.models.deployment import lease_model
 from learnloop.serving.client import ModelClient
 
@@ -35,7 +36,7 @@ def batch(tmp_path: Path, rows: np.ndarray) -> tuple[Store, str]:
     sink = pa.BufferOutputStream()
     pq.write_table(features, sink)
     tree["features.parquet"] = store.add_bytes(sink.getvalue().to_pybytes())
-    return store, store.write_tree(tree)
+    return store, store.write_tree(Tree(tree))
 
 
 def test_each_of_a_committee_predicts_each_sample(
