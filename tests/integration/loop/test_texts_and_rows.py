@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from learnloop.errors import InvalidDataset
 from learnloop.jobs.contract import Job, JobResult, Places, prepare, read_result
 from learnloop.jobs.spec import JobSpec
 from learnloop.loop.rounds import consumed, due_rounds, start_round
-from learnloop.models.deployment import deploy
+from learnloop.models.deployment import deploy, wait_until_served
 from learnloop.models.gate import decide
 from learnloop.serving.client import ModelClient
 from learnloop.serving.server import ModelServer
@@ -71,16 +71,13 @@ def run_job(folder: Path, work: Callable[[Job], None], inputs: dict[str, Path], 
     return result
 
 
-def serve(database_url: str, server: ModelServer, dataset_id: int, name: str, model: Path, place: Path) -> None:
+def serve(database_url: str, dataset_id: int, name: str, model: Path, place: Path) -> None:
     place.parent.mkdir(exist_ok=True)
     place.symlink_to(model)
     with session(database_url) as db:
-        deploy(db, dataset_id=dataset_id, model_name=name, alias="current", version=int(place.name), owner="ann")
-    deadline = time.monotonic() + 15
-    with ModelClient(server.url) as client:
-        while not client.ready():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        row = deploy(db, dataset_id=dataset_id, model_name=name, alias="current", version=int(place.name), owner="ann")
+        wanted = (row.id, row.generation)
+    wait_until_served(partial(session, database_url), *wanted, timeout=30)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +101,7 @@ def test_the_whole_loop(db: Session, database_url: str, server: ModelServer, tmp
     model = first.path("models/model")
     alone = run_job(tmp_path / "evaluate-0", evaluate, {"dataset": tmp_path / "staged-0", "candidate": model}).result
     assert decide(alone, min_gain=0, max_class_drop=0.1).accepted
-    serve(database_url, server, dataset.id, made.name, model, tmp_path / "models" / "1")
+    serve(database_url, dataset.id, made.name, model, tmp_path / "models" / "1")
 
     batch = register_batch(
         db, store, dataset, made.write_files(tmp_path / "new", range(70, 150)), name="new", owner="ann"
