@@ -103,13 +103,18 @@ def moment(text: str) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    shown.print(table_of(headings, rows))
+
+
+def table_of(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """The table that `table` prints."""
     made = Table(box=None, pad_edge=False)
     for heading in headings:
         # A time that is broken over lines cannot be read; words can.
         made.add_column(heading, overflow="fold", no_wrap=heading in ("at", "until", "size"))
     for row in rows:
         made.add_row(*("" if cell is None else _plain(str(cell)) for cell in row))
-    shown.print(made)
+    return made
 
 
 def say(text: str) -> None:

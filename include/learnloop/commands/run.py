@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 from rich.live import Live
-from rich.table import Table
 
-from learnloop.commands.common import JsonOption, client, moment, say, show, shown, table
+from learnloop.commands.common import JsonOption, client, moment, say, show, shown, table, table_of
 
 app = typer.Typer(no_args_is_help=True, help="Runs of Airflow's DAGs: how far they are.")
 
@@ -45,16 +44,9 @@ def watch(dag: Dag, run: Run, as_json: bool = JsonOption) -> None:
                     state = told["state"]
                     if "task_id" in told:
                         tasks[told["task_id"], told["map_index"]] = told
-                        live.update(_drawn(list(tasks.values())))
+                        live.update(table_of(HEADINGS, [_row(task) for task in tasks.values()]))
             say(f"{dag} {run}: {state}")
     raise typer.Exit(0 if state == "success" else 1)
-
-
-def _drawn(tasks: list[dict[str, Any]]) -> Table:
-    made = Table(*HEADINGS, box=None, pad_edge=False)
-    for task in tasks:
-        made.add_row(*(str(cell).replace("[", "\\[") for cell in _row(task)))
-    return made
 
 
 def _row(task: dict[str, Any]) -> list[str]:

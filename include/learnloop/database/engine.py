@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session
@@ -13,6 +14,9 @@ from sqlalchemy.orm import Session
 from learnloop.database.outbox import OUTBOX_CHANNEL, OutboxMessage
 from learnloop.errors import InvalidInput
 from learnloop.settings import settings
+
+if TYPE_CHECKING:
+    import psycopg
 
 
 @cache
@@ -41,3 +45,17 @@ def tell(opened: Session, message: OutboxMessage) -> None:
     """Write ``message`` to the outbox and wake whoever listens, when (and only when) this transaction commits."""
     opened.add(message)
     opened.execute(text(f"NOTIFY {OUTBOX_CHANNEL}"))
+
+
+@asynccontextmanager
+async def listening(channel: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """A connection of its own on which ``notifies()`` gives what is told on ``channel`` from here on."""
+    import psycopg
+
+    url = settings().database_url.replace("postgresql+psycopg://", "postgresql://", 1)
+    connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
+    try:
+        await connection.execute(f"LISTEN {channel}".encode())
+        yield connection
+    finally:
+        await connection.close()

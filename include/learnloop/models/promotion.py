@@ -30,6 +30,18 @@ class Moved:
     served_at: datetime
 
 
+def move_alias(
+    sessions: SessionFactory, dataset_id: int, model: str, alias: str, version: int, *, by: str, timeout: float
+) -> Moved:
+    """Serve ``version`` as ``{model}:{alias}`` on every live server, and say so in the registry; raises as `promote`."""
+    with sessions() as db:
+        row = deploy(db, dataset_id=dataset_id, model_name=model, alias=alias, version=version, owner=by)
+        deployed, previous = (row.id, row.generation), row.previous_version
+    served_at = wait_until_served(sessions, *deployed, timeout=timeout)
+    registry.set_alias(model, alias, version)
+    return Moved(model, alias, version, previous, served_at)
+
+
 def promote(
     sessions: SessionFactory,
     model: str,
@@ -54,17 +66,9 @@ def promote(
     registry.source_of(model, version)
     with sessions() as db:
         require_a_server(db)
+        dataset_id = _dataset_of(db, model).id
     aliases = list(dict.fromkeys((alias, CURRENT)))
-    moved = []
-    for name in aliases:
-        with sessions() as db:
-            row = deploy(
-                db, dataset_id=_dataset_of(db, model).id, model_name=model, alias=name, version=version, owner=by
-            )
-            wanted, previous = (row.id, row.generation), row.previous_version
-        served_at = wait_until_served(sessions, *wanted, timeout=timeout)
-        registry.set_alias(model, name, version)
-        moved.append(Moved(model, name, version, previous, served_at))
+    moved = [move_alias(sessions, dataset_id, model, name, version, by=by, timeout=timeout) for name in aliases]
     _remember(sessions, "promotion", model, version, f"{', '.join(aliases)}: {reason or 'no reason given'}", by)
     return moved
 

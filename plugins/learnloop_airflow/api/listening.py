@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import psycopg
 
 from learnloop.database import EVENTS_CHANNEL
+from learnloop.database.engine import listening
 from learnloop.errors import TooManyRequests
-from learnloop.settings import settings
 
 STREAMS = 500
 STREAMS_OF_ONE = 10
@@ -59,11 +59,9 @@ class Hub:
                 self._listening = None
 
     async def _listen(self) -> None:
-        url = settings().database_url.replace("postgresql+psycopg://", "postgresql://", 1)
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-                    await connection.execute(f"LISTEN {EVENTS_CHANNEL}")
+                async with listening(EVENTS_CHANNEL) as connection:
                     self._wake_all()  # for what came while nobody listened
                     async for notice in connection.notifies():
                         for news in self._waiting.get(notice.payload, ()):

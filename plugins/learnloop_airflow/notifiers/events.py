@@ -21,8 +21,7 @@ class EventNotifier(BaseNotifier):
 
     ``DAG(..., on_success_callback=EventNotifier("finished"), on_failure_callback=EventNotifier("failed"))``; :data:`TOLD`
     has these, and tells of a failed task with its reason. A run that nobody triggered by hand is its dataset's owner's.
-    Each is told once a run, however often
-    it is reported; a cleared run tells again.
+    Each is told once a run, however often it is reported; a cleared run tells again.
 
     :param kind: ``admitted``, ``needs_answer``, ``finished`` or ``failed``.
     :param text: what is said (templated); by default the run, and what went wrong.

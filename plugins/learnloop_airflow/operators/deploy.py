@@ -34,21 +34,16 @@ class DeployOperator(BaseOperator):
         from learnloop.database import session
         from learnloop.datasets.versions import get_dataset
         from learnloop.loop.decisions import adopt_structure, mark_served
-        from learnloop.models import registry
-        from learnloop.models.deployment import deploy, wait_until_served
+        from learnloop.models.promotion import CURRENT, move_alias
 
         if not self.gate["accepted"]:
             raise AirflowSkipException(f"not deployed: {self.gate['reason']}")
         name, version, owner = self.gate["model_name"], self.gate["model_version"], run_owner(context)
-        for alias in (self.alias, "current"):
-            with session() as db:
-                dataset = get_dataset(db, self.gate["dataset"])
-                deployment = deploy(
-                    db, dataset_id=dataset.id, model_name=name, alias=alias, version=version, owner=owner
-                )
-                wanted = (deployment.id, deployment.generation)
-            served_at = wait_until_served(session, *wanted, timeout=self.timeout_seconds)
-            registry.set_alias(name, alias, version)
+        with session() as db:
+            dataset_id = get_dataset(db, self.gate["dataset"]).id
+        for alias in (self.alias, CURRENT):
+            moved = move_alias(session, dataset_id, name, alias, version, by=owner, timeout=self.timeout_seconds)
+            served_at = moved.served_at
             self.log.info("%s:%s is version %d, served since %s", name, alias, version, served_at.isoformat())
         with session() as db:
             if self.gate.get("structure"):

@@ -39,24 +39,17 @@ class LockTrigger(BaseTrigger):
         return (f"{type(self).__module__}.{type(self).__qualname__}", arguments)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        import psycopg
-
         from learnloop.database import LOCKS_CHANNEL
-        from learnloop.settings import settings
+        from learnloop.database.engine import listening
 
-        url = settings().database_url.replace("postgresql+psycopg://", "postgresql://", 1)
-        connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
-        try:
-            # Before the first look, so that what happens after it is heard.
-            await connection.execute(f"LISTEN {LOCKS_CHANNEL}")
+        # Before the first look, so that what happens after it is heard.
+        async with listening(LOCKS_CHANNEL) as connection:
             while (place := await asyncio.to_thread(self._look)) is not None and not place.due:
                 self.log.info("%s: place %d in line, %s", self.dataset, place.position, _holder(place))
                 async for told in connection.notifies(timeout=self.poll_seconds):
                     if told.payload == self.dataset:
                         break
             yield TriggerEvent({"status": "lost" if place is None else "due"})
-        finally:
-            await connection.close()
 
     def _look(self) -> Place | None:
         from learnloop.database import session

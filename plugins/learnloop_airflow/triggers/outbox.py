@@ -19,17 +19,10 @@ class OutboxTrigger(BaseEventTrigger):
         return (f"{type(self).__module__}.{type(self).__qualname__}", {})
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        import psycopg
-
+        from learnloop.database.engine import listening
         from learnloop.database.outbox import OUTBOX_CHANNEL
-        from learnloop.settings import settings
 
-        url = settings().database_url.replace("postgresql+psycopg://", "postgresql://", 1)
-        connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
-        try:
-            await connection.execute(f"LISTEN {OUTBOX_CHANNEL}")
+        async with listening(OUTBOX_CHANNEL) as connection:
             yield TriggerEvent({"reason": "listening"})
             async for _ in connection.notifies():
                 yield TriggerEvent({"reason": "notified"})
-        finally:
-            await connection.close()
