@@ -42,7 +42,7 @@ def compare(model: Model, before: int, after: int, as_json: bool = JsonOption) -
         rows += [[f"class {name}", *_figures("accuracy", of)] for name, of in found["per_class"].items()]
         table(("", f"version {before}", f"version {after}", "change"), rows)
         if not found["same_data"]:
-            say("measured on different dataset versions: their test splits may differ")
+            say("not measured on the same test samples: the figures may not mean the same")
 
     show(found, as_json, human)
 

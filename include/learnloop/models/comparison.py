@@ -33,14 +33,16 @@ def side_by_side(db: Session, before: RegisteredVersion, after: RegisteredVersio
     """Figures and per-class accuracy of both, and what ``after`` changes.
 
     A figure that one of them lacks is None there and in ``change``. ``same_data`` says whether both were measured on
-    one dataset version: if not, their test splits may differ, and so may what the figures mean.
+    one test split, as far as the dataset version, or else the number of samples of each class, tells: merged labels
+    make a new version and leave the test split as it was.
     """
     old, new = scores_of(db, before) or {}, scores_of(db, after) or {}
     names = dict.fromkeys([*old.get("per_class", {}), *new.get("per_class", {})])
     return {
         "before": before.version,
         "after": after.version,
-        "same_data": before.tags.get("dataset_version") == after.tags.get("dataset_version"),
+        "same_data": before.tags.get("dataset_version") == after.tags.get("dataset_version")
+        or _tested_on(old) == _tested_on(new),
         "figures": {name: _change(old.get(name), new.get(name)) for name in FIGURES},
         "per_class": {
             name: _change(
@@ -55,6 +57,10 @@ def side_by_side(db: Session, before: RegisteredVersion, after: RegisteredVersio
             "after": new.get("confusion"),
         },
     }
+
+
+def _tested_on(scores: dict[str, Any]) -> dict[str, int]:
+    return {name: of["support"] for name, of in scores.get("per_class", {}).items()}
 
 
 def _change(before: float | None, after: float | None) -> dict[str, float | None]:

@@ -93,6 +93,8 @@ def test_two_versions_are_compared_from_what_was_measured(admin, live_dataset, a
     assert found["figures"]["accuracy"]["before"] > 0.5
     assert found["figures"]["accuracy"]["after"] is None  # nobody evaluated it
     assert set(found["per_class"]) == set(live_dataset.classes)
+    assert not found["same_data"]
+    assert admin.compare_models(MODEL, 1, 1)["same_data"]
     shown = admin.model_version(MODEL, 1)
     assert shown["scores"]["accuracy"] == shown["metrics"]["accuracy"]
     assert MODEL in admin.models()
