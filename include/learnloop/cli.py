@@ -9,7 +9,7 @@ import typer
 
 from learnloop import __version__
 from learnloop.client import LearnloopClient
-from learnloop.commands import audit, dataset, events, exchange, init, model, review, run, task, user
+from learnloop.commands import audit, dataset, events, exchange, guide, init, model, review, run, task, user
 from learnloop.commands.common import client, errors, keep_token, say, server
 from learnloop.errors import LearnloopError, NotAuthenticated
 
@@ -22,6 +22,7 @@ app.add_typer(dataset.app, name="dataset")
 app.add_typer(exchange.app, name="annotations")
 app.add_typer(review.app, name="review")
 app.add_typer(task.app, name="task")
+app.add_typer(guide.app, name="guide")
 app.add_typer(model.app, name="model")
 app.add_typer(user.app, name="user")
 app.add_typer(run.app, name="run")

@@ -158,9 +158,17 @@ class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods, 
     def progress(self, dataset: str) -> ProgressInfo:
         return ProgressInfo.model_validate(self._get(f"/datasets/{part(dataset)}/progress"))
 
-    def claim(self, dataset: str) -> Task | None:
-        """Lease the next task; None when there is none. Claiming again gives the task one holds: it may be retried."""
-        answer = self._checked("POST", f"{API}/datasets/{part(dataset)}/tasks/claim", retry=True)
+    def balance(self, dataset: str) -> list[dict[str, Any]]:
+        """Of each class: ``label``, ``confirmed`` labels, and how many of them are ``waiting`` for a round."""
+        return list(self._get(f"/datasets/{part(dataset)}/balance")["items"])
+
+    def claim(self, dataset: str, *, beside: int | None = None) -> Task | None:
+        """Lease the next task; None when there is none. Claiming again gives the task one holds: it may be retried.
+
+        With ``beside``, the id of the task one holds, the one to follow it is leased in advance.
+        """
+        params = {} if beside is None else {"beside": beside}
+        answer = self._checked("POST", f"{API}/datasets/{part(dataset)}/tasks/claim", retry=True, params=params)
         return None if answer.status_code == 204 else Task.model_validate(answer.json())
 
     def choose(self, task_id: int) -> Task:
@@ -208,6 +216,10 @@ class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods, 
         """
         task = self._write(f"/datasets/{part(dataset)}/tasks/undo", {}, key).json()["task"]
         return None if task is None else Task.model_validate(task)
+
+    def release(self, task_id: int) -> None:
+        """Give a task back unanswered: others may have it at once."""
+        self._delete(f"/tasks/{task_id}/claim")
 
     def renew(self, task_id: int) -> None:
         """Keep a task for another lease."""
@@ -304,8 +316,10 @@ class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods, 
                 break
         return items
 
-    def _put(self, path: str, body: dict[str, Any]) -> Any:
-        return self._checked("PUT", API + path, retry=True, json=body).json()
+    def _put(self, path: str, body: dict[str, Any], if_match: str | None = None) -> Any:
+        headers = {} if if_match is None else {"If-Match": if_match}
+        # After an answer that got lost, the same again would be refused.
+        return self._checked("PUT", API + path, retry=if_match is None, json=body, headers=headers).json()
 
     def _write(
         self, path: str, body: dict[str, Any], key: str | None = None, if_match: str | None = None

@@ -206,7 +206,7 @@ class AsyncEventMethods:
 
         async def _all(self, path: str, most: int | None = None, **params: Any) -> list[Json]: ...
 
-        async def _put(self, path: str, body: Json) -> Any: ...
+        async def _put(self, path: str, body: Json, if_match: str | None = None) -> Any: ...
 
         def _follow(self, path: str, headers: dict[str, str]) -> AsyncIterator[Json]: ...
 
@@ -379,6 +379,10 @@ class AsyncReviewMethods:
 
         async def _get(self, path: str, **params: Any) -> Any: ...
 
+        async def _show(self, path: str) -> Json: ...
+
+        async def _put(self, path: str, body: Json, if_match: str | None = None) -> Any: ...
+
         async def _all(self, path: str, most: int | None = None, **params: Any) -> list[Json]: ...
 
         async def _write(self, path: str, body: Json, key: str | None = None) -> httpx.Response: ...
@@ -403,12 +407,46 @@ class AsyncReviewMethods:
         body = {"decision": decision, "label": label, "reason": reason}
         return dict((await self._write(f"/reviews/{review_id}/decision", body, key)).json())
 
+    async def guide(self, dataset: str) -> Json:
+        """What annotators are told: ``instructions`` (Markdown), ``classes`` (``color`` and ``key``), and the ``etag``."""
+        return await self._show(f"/datasets/{part(dataset)}/guide")
+
+    async def write_guide(
+        self,
+        dataset: str,
+        *,
+        instructions: str,
+        classes: Mapping[str, Mapping[str, str | None]] | None = None,
+        if_match: str | None = None,
+    ) -> Json:
+        """Replace it; with ``if_match``, an ``etag`` of `guide`, only if nobody else has since.
+
+        Args:
+            classes: ``{label: {"color": "#rrggbb", "key": "A"}}``; what is left out, the page chooses.
+
+        Raises:
+            PreconditionFailed: somebody has: look again.
+        """
+        body: Json = {
+            "instructions": instructions,
+            "classes": {name: dict(style) for name, style in (classes or {}).items()},
+        }
+        return dict(await self._put(f"/datasets/{part(dataset)}/guide", body, if_match))
+
     async def my_quality(self, dataset: str) -> Json:
         return dict(await self._get(f"/datasets/{part(dataset)}/quality/me"))
 
     async def quality(self, dataset: str) -> Json:
         """Everybody's figures, agreement, the policy, the last check of all answers."""
         return dict(await self._get(f"/datasets/{part(dataset)}/quality"))
+
+    async def my_throughput(self, dataset: str, *, days: int = 14) -> list[Json]:
+        """What you answered on each of the last days: ``day``, ``answers``, ``skipped``, ``timed``, ``seconds``."""
+        return list((await self._get(f"/datasets/{part(dataset)}/throughput/me", days=days))["items"])
+
+    async def throughput(self, dataset: str, *, days: int = 14) -> list[Json]:
+        """The same of everybody, by ``annotator``."""
+        return list((await self._get(f"/datasets/{part(dataset)}/throughput", days=days))["items"])
 
     async def check_quality(self, dataset: str) -> Json:
         """Look at all answers now; suspected labels go to review."""
@@ -519,9 +557,17 @@ class AsyncLearnloopClient(
     async def progress(self, dataset: str) -> ProgressInfo:
         return ProgressInfo.model_validate(await self._get(f"/datasets/{part(dataset)}/progress"))
 
-    async def claim(self, dataset: str) -> Task | None:
-        """Lease the next task; None when there is none. Claiming again gives the task one holds: it may be retried."""
-        answer = await self._checked("POST", f"{API}/datasets/{part(dataset)}/tasks/claim", retry=True)
+    async def balance(self, dataset: str) -> list[dict[str, Any]]:
+        """Of each class: ``label``, ``confirmed`` labels, and how many of them are ``waiting`` for a round."""
+        return list((await self._get(f"/datasets/{part(dataset)}/balance"))["items"])
+
+    async def claim(self, dataset: str, *, beside: int | None = None) -> Task | None:
+        """Lease the next task; None when there is none. Claiming again gives the task one holds: it may be retried.
+
+        With ``beside``, the id of the task one holds, the one to follow it is leased in advance.
+        """
+        params = {} if beside is None else {"beside": beside}
+        answer = await self._checked("POST", f"{API}/datasets/{part(dataset)}/tasks/claim", retry=True, params=params)
         return None if answer.status_code == 204 else Task.model_validate(answer.json())
 
     async def choose(self, task_id: int) -> Task:
@@ -569,6 +615,10 @@ class AsyncLearnloopClient(
         """
         task = (await self._write(f"/datasets/{part(dataset)}/tasks/undo", {}, key)).json()["task"]
         return None if task is None else Task.model_validate(task)
+
+    async def release(self, task_id: int) -> None:
+        """Give a task back unanswered: others may have it at once."""
+        await self._delete(f"/tasks/{task_id}/claim")
 
     async def renew(self, task_id: int) -> None:
         """Keep a task for another lease."""
@@ -665,8 +715,9 @@ class AsyncLearnloopClient(
                 break
         return items
 
-    async def _put(self, path: str, body: dict[str, Any]) -> Any:
-        return (await self._checked("PUT", API + path, retry=True, json=body)).json()
+    async def _put(self, path: str, body: dict[str, Any], if_match: str | None = None) -> Any:
+        headers = {} if if_match is None else {"If-Match": if_match}
+        return (await self._checked("PUT", API + path, retry=if_match is None, json=body, headers=headers)).json()
 
     async def _write(
         self, path: str, body: dict[str, Any], key: str | None = None, if_match: str | None = None

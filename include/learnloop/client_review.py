@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from learnloop.client_data import Json, part
@@ -16,6 +17,8 @@ class ReviewMethods:
     if TYPE_CHECKING:
 
         def _get(self, path: str, **params: Any) -> Any: ...
+        def _show(self, path: str) -> Json: ...
+        def _put(self, path: str, body: Json, if_match: str | None = None) -> Any: ...
         def _all(self, path: str, most: int | None = None, **params: Any) -> list[Json]: ...
         def _write(self, path: str, body: Json, key: str | None = None) -> httpx.Response: ...
 
@@ -39,12 +42,46 @@ class ReviewMethods:
         body = {"decision": decision, "label": label, "reason": reason}
         return dict(self._write(f"/reviews/{review_id}/decision", body, key).json())
 
+    def guide(self, dataset: str) -> Json:
+        """What annotators are told: ``instructions`` (Markdown), ``classes`` (``color`` and ``key``), and the ``etag``."""
+        return self._show(f"/datasets/{part(dataset)}/guide")
+
+    def write_guide(
+        self,
+        dataset: str,
+        *,
+        instructions: str,
+        classes: Mapping[str, Mapping[str, str | None]] | None = None,
+        if_match: str | None = None,
+    ) -> Json:
+        """Replace it; with ``if_match``, an ``etag`` of `guide`, only if nobody else has since.
+
+        Args:
+            classes: ``{label: {"color": "#rrggbb", "key": "A"}}``; what is left out, the page chooses.
+
+        Raises:
+            PreconditionFailed: somebody has: look again.
+        """
+        body: Json = {
+            "instructions": instructions,
+            "classes": {name: dict(style) for name, style in (classes or {}).items()},
+        }
+        return dict(self._put(f"/datasets/{part(dataset)}/guide", body, if_match))
+
     def my_quality(self, dataset: str) -> Json:
         return dict(self._get(f"/datasets/{part(dataset)}/quality/me"))
 
     def quality(self, dataset: str) -> Json:
         """Everybody's figures, agreement, the policy, the last check of all answers."""
         return dict(self._get(f"/datasets/{part(dataset)}/quality"))
+
+    def my_throughput(self, dataset: str, *, days: int = 14) -> list[Json]:
+        """What you answered on each of the last days: ``day``, ``answers``, ``skipped``, ``timed``, ``seconds``."""
+        return list(self._get(f"/datasets/{part(dataset)}/throughput/me", days=days)["items"])
+
+    def throughput(self, dataset: str, *, days: int = 14) -> list[Json]:
+        """The same of everybody, by ``annotator``."""
+        return list(self._get(f"/datasets/{part(dataset)}/throughput", days=days)["items"])
 
     def check_quality(self, dataset: str) -> Json:
         """Look at all answers now; suspected labels go to review."""

@@ -14,12 +14,15 @@ NEWEST = 200
 """Among how many tasks a gold task looks for its like."""
 
 
-def is_due(session: Session, dataset_id: int, annotator: str) -> bool:
-    """Whether the person's newest ``gold_every`` answers are all to ordinary tasks."""
+def is_due(session: Session, dataset_id: int, annotator: str, *, unanswered: int = 0) -> bool:
+    """Whether the person's newest ``gold_every`` answers are all to ordinary tasks.
+
+    ``unanswered``: so many ordinary tasks that they hold count as answered.
+    """
     quality = session.get_one(Dataset, dataset_id).loop.get("quality", {})
     if quality.get("check") == "none":
         return False
-    every = int(quality.get("gold_every", 10))
+    every = int(quality.get("gold_every", 10)) - unanswered
     newest = session.scalars(
         select(Annotation.outcome)
         .where(

@@ -52,17 +52,25 @@ _CLAIM = text(
 )
 
 
-def claim(session: Session, dataset_id: int, annotator: str, *, lease_seconds: int) -> AnnotationTask | None:
+def claim(
+    session: Session, dataset_id: int, annotator: str, *, lease_seconds: int, beside: int | None = None
+) -> AnnotationTask | None:
     """Lease the next task to ``annotator``: the one they hold already, else a gold task when one is due, else the first
     open one; None when there is nothing for them.
+
+    Args:
+        beside: a task that they hold and have not answered yet. The one to follow it is leased in advance, so that nobody
+            waits for it. They hold two then, and never more: the same again gives the same.
     """
     take_turn(session, dataset_id, annotator)
-    held = _held(session, dataset_id, annotator)
+    held = _held(session, dataset_id, annotator, beside)
     if held is not None:
         held.lease_expires_at = in_seconds(session, lease_seconds)
         return held
     return_lapsed(session, dataset_id)
-    if is_due(session, dataset_id, annotator):
+    unanswered = None if beside is None else _in_hand(session, dataset_id, annotator, beside)
+    holds_gold = unanswered is not None and unanswered.kind == "gold"
+    if not holds_gold and is_due(session, dataset_id, annotator, unanswered=0 if unanswered is None else 1):
         gold = claim_gold(session, dataset_id, annotator, in_seconds(session, lease_seconds))
         if gold is not None:
             return gold
@@ -71,7 +79,7 @@ def claim(session: Session, dataset_id: int, annotator: str, *, lease_seconds: i
     if found is not None:
         return session.get_one(AnnotationTask, found, populate_existing=True)
     # Nothing left for this person: what they answered since their last gold task must not wait for ever.
-    if _pending(session, dataset_id, annotator) == 0:
+    if holds_gold or _pending(session, dataset_id, annotator) == 0:
         return None
     return claim_gold(session, dataset_id, annotator, in_seconds(session, lease_seconds))
 
@@ -109,6 +117,19 @@ def skip(session: Session, task_id: int, annotator: str, reason: str) -> None:
     session.flush()
     if task.kind == "label":
         _review_if_nobody_will_say(session, task)
+
+
+def release(session: Session, task_id: int, annotator: str) -> None:
+    """Give a task back unanswered: others may have it at once. A gold task waits for its person. Again does no harm.
+
+    Raises:
+        NotFound: there is no such task.
+    """
+    get_task(session, task_id)
+    task = session.get_one(AnnotationTask, task_id, with_for_update=True, populate_existing=True)
+    if task.kind == "label" and task.state == "claimed" and task.claimed_by == annotator:
+        task.state = "open"
+        task.claimed_by = task.lease_expires_at = None
 
 
 def put_down(session: Session, task: AnnotationTask, annotator: str) -> None:
@@ -199,7 +220,8 @@ def _review_if_nobody_will_say(session: Session, task: AnnotationTask) -> None:
         open_review(session, task, "skipped", f"{len(reasons)} people skipped it: {said}")
 
 
-def _held(session: Session, dataset_id: int, annotator: str) -> AnnotationTask | None:
+def _held(session: Session, dataset_id: int, annotator: str, beside: int | None) -> AnnotationTask | None:
+    """The task that the person holds; with ``beside`` the other one."""
     return session.scalars(
         select(AnnotationTask)
         .where(
@@ -207,11 +229,24 @@ def _held(session: Session, dataset_id: int, annotator: str) -> AnnotationTask |
             AnnotationTask.state == "claimed",
             AnnotationTask.claimed_by == annotator,
             (AnnotationTask.lease_expires_at >= func.now()) | (AnnotationTask.kind == "gold"),
+            AnnotationTask.id != (0 if beside is None else beside),
         )
         .order_by(AnnotationTask.id)
         .limit(1)
         .with_for_update()
     ).first()
+
+
+def _in_hand(session: Session, dataset_id: int, annotator: str, task_id: int) -> AnnotationTask | None:
+    """The task, if the person holds it."""
+    return session.scalars(
+        select(AnnotationTask).where(
+            AnnotationTask.id == task_id,
+            AnnotationTask.dataset_id == dataset_id,
+            AnnotationTask.state == "claimed",
+            AnnotationTask.claimed_by == annotator,
+        )
+    ).one_or_none()
 
 
 def _pending(session: Session, dataset_id: int, annotator: str) -> int:

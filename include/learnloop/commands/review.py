@@ -113,9 +113,10 @@ def show_quality(
     everybody: Annotated[bool, typer.Option("--all", help="Everybody's, with agreement: for reviewers.")] = False,
     as_json: bool = JsonOption,
 ) -> None:
-    """How far your answers to a dataset can be trusted; with --all, everybody's."""
+    """How far your answers to a dataset can be trusted, and how many they were lately; with --all, everybody's."""
     with client() as api:
         found = api.quality(dataset) if everybody else api.my_quality(dataset)
+        found["days"] = api.throughput(dataset) if everybody else api.my_throughput(dataset)
 
     def human() -> None:
         names = ("annotator", "answers", "skipped", "waiting", "confirmed", "rejected", "fast", "median_seconds")
@@ -134,6 +135,9 @@ def show_quality(
         table(headings, [[*(_short(person[name]) for name in names), _gold(person)] for person in people])
         if everybody:
             _show_agreement(found["agreement"])
+        if found["days"]:
+            rows = [(day["day"], day["annotator"], day["answers"], day["skipped"]) for day in found["days"]]
+            table(("day (UTC)", "annotator", "answers", "skipped"), rows)
 
     show(found, as_json, human)
 

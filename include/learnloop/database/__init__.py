@@ -2,6 +2,7 @@
 
 from learnloop.database.annotation import (
     Annotation,
+    AnnotationGuide,
     AnnotationTask,
     ConfirmedAnnotation,
     GoldQuestion,
@@ -34,6 +35,7 @@ __all__ = [
     "EVENTS_CHANNEL",
     "LOCKS_CHANNEL",
     "Annotation",
+    "AnnotationGuide",
     "AnnotationTask",
     "AuditEvent",
     "Base",

@@ -108,6 +108,17 @@ class GoldQuestion(Owned, Base):
     prediction: Mapped[Json] = mapped_column(default=dict)
 
 
+class AnnotationGuide(Owned, Base):
+    """What annotators of a dataset are told. ``owner``: who wrote it last."""
+
+    __tablename__ = "annotation_guides"
+
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
+    instructions: Mapped[str] = mapped_column(Text, default="")  # Markdown
+    classes: Mapped[Json] = mapped_column(default=dict)  # {label: {"color": "#rrggbb" or None, "key": "A" or None}}
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class Annotation(Owned, Base):
     """One person's answer (``owner``) to one task, or a reviewer's decision; never changed but for its ``outcome``.
 

@@ -7,7 +7,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
+from learnloop.annotation.quality.throughput import PersonDay
 from learnloop.datasets.waiting import Place
+from learnloop.loop.balance import ClassCount
 from learnloop.models.promotion import Moved
 
 Item = TypeVar("Item")
@@ -52,6 +54,23 @@ class DatasetItem(BaseModel):
     head: str | None
     owner: str
     created_at: datetime
+
+
+class StyledClass(BaseModel):
+    """``color`` is ``#rrggbb``, ``key`` a digit or capital letter; null where nobody chose."""
+
+    label: str
+    color: str | None
+    key: str | None
+
+
+class GuideItem(BaseModel):
+    """``instructions`` are Markdown. ``updated_by`` and ``updated_at`` are null until somebody has written one."""
+
+    instructions: str
+    classes: list[StyledClass]
+    updated_by: str | None
+    updated_at: datetime | None
 
 
 class VersionItem(BaseModel):
@@ -110,6 +129,10 @@ class RoundOpened(BaseModel):
     number: int
     state: str
     run_id: str
+
+
+class Balance(BaseModel):
+    items: list[ClassCount]
 
 
 class LockItem(BaseModel):
@@ -310,6 +333,10 @@ class PersonFigures(BaseModel):
     accepted: float | None
     median_seconds: float | None
     fast: int
+
+
+class Throughput(BaseModel):
+    items: list[PersonDay]
 
 
 class PairAgreement(BaseModel):

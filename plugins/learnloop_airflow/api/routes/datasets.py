@@ -10,6 +10,7 @@ from sqlalchemy.orm import joinedload, selectinload
 
 from learnloop.database import Batch, Dataset, DatasetVersion, Round, session
 from learnloop.datasets.versions import get_dataset
+from learnloop.loop.balance import balance
 from learnloop.loop.progress import Progress, progress
 from learnloop.loop.rounds import request_round
 from learnloop_airflow.api.auth import Caller
@@ -17,7 +18,7 @@ from learnloop_airflow.api.fields import Body, Message
 from learnloop_airflow.api.idempotency import Key, once
 from learnloop_airflow.api.paging import Cursor, Limit, page
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import BatchItem, DatasetItem, Page, RoundItem, RoundOpened, VersionItem
+from learnloop_airflow.api.shapes import Balance, BatchItem, DatasetItem, Page, RoundItem, RoundOpened, VersionItem
 
 routes = Routes()
 
@@ -88,6 +89,13 @@ def show_progress(name: str, caller: Caller) -> dict[str, Any]:
     """Labels against the training policy's threshold, with its reason, and the caller's own count."""
     with session() as db:
         return dict(vars(progress(db, get_dataset(db, name), annotator=caller.name)))
+
+
+@routes.add("GET", "/datasets/{name}/balance", "round:read", response_model=Balance)
+def show_balance(name: str) -> dict[str, Any]:
+    """How many confirmed labels each class has, and how many of them no round has taken yet."""
+    with session() as db:
+        return {"items": [vars(found) for found in balance(db, get_dataset(db, name))]}
 
 
 def _dataset(row: Dataset) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mimetypes
 from typing import Annotated, Any, Literal
 
+from fastapi import Query
 from fastapi.responses import JSONResponse
 from pydantic import Field
 from sqlalchemy import select
@@ -14,6 +15,7 @@ from learnloop.annotation import pool, reviews
 from learnloop.annotation.adjudication import adjudicate
 from learnloop.annotation.quality import checks, people
 from learnloop.annotation.quality.overlap import agreement_of, answers_of
+from learnloop.annotation.quality.throughput import by_day
 from learnloop.database import Annotation, QualityCheck, Review, session
 from learnloop.datasets.schema import loop_config
 from learnloop.datasets.versions import get_dataset
@@ -29,10 +31,12 @@ from learnloop_airflow.api.shapes import (
     QualityDetails,
     ReviewDetails,
     ReviewItem,
+    Throughput,
 )
 
 routes = Routes()
 
+Days = Annotated[int, Query(ge=1, le=90)]
 Words = Annotated[str, Field(max_length=2000, pattern=TEXT)]
 
 
@@ -110,6 +114,20 @@ def show_quality(name: str) -> dict[str, Any]:
             "agreement": agreement_of(answers_of(db, dataset)),
             "check": _check(checks.newest(db, dataset)),
         }
+
+
+@routes.add("GET", "/datasets/{name}/throughput/me", "annotation:claim", response_model=Throughput)
+def show_own_throughput(name: str, caller: Caller, days: Days = 14) -> dict[str, Any]:
+    """How much the caller answered, day by day."""
+    with session() as db:
+        return {"items": [vars(day) for day in by_day(db, get_dataset(db, name), days=days, annotator=caller.name)]}
+
+
+@routes.add("GET", "/datasets/{name}/throughput", "annotation:review", response_model=Throughput)
+def show_throughput(name: str, days: Days = 14) -> dict[str, Any]:
+    """How much everybody answered, day by day."""
+    with session() as db:
+        return {"items": [vars(day) for day in by_day(db, get_dataset(db, name), days=days)]}
 
 
 @routes.add("POST", "/datasets/{name}/quality/checks", "annotation:review", status_code=201, response_model=CheckItem)

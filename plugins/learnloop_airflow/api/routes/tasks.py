@@ -25,7 +25,7 @@ from learnloop_airflow.api.fields import TEXT, Body, Moment, line
 from learnloop_airflow.api.idempotency import Key, once
 from learnloop_airflow.api.paging import Cursor, Limit, page
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import Page, QueuedItem, Received, Renewed, Skipped, TaskItem, Undone
+from learnloop_airflow.api.shapes import Page, QueuedItem, Received, Released, Renewed, Skipped, TaskItem, Undone
 
 routes = Routes()
 
@@ -35,6 +35,7 @@ SHOWN_REASON = ("strategy", "margin", "model_version")
 Text = Annotated[str, Field(max_length=2000, pattern=TEXT)]
 State = Literal["open", "skipped", "claimed", "answered", "review", "confirmed", "rejected"]
 Name = Annotated[str | None, Query(max_length=250, pattern=TEXT)]
+Beside = Annotated[int | None, Query(ge=1, lt=2**31)]
 Confidence = Annotated[float, Query(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -55,10 +56,13 @@ class Skip(Body):
     answers=TaskItem,
     responses={204: {"description": "There is no task for the caller"}},
 )
-def claim_task(name: str, caller: Caller) -> Response:
-    """Lease the next task to the caller; 204 when there is none for them."""
+def claim_task(name: str, caller: Caller, beside: Beside = None) -> Response:
+    """Lease the next task to the caller; 204 when there is none for them. Again gives the same.
+
+    With ``beside``, the id of a task that they hold, the one to follow it is leased in advance, and they hold two.
+    """
     with session() as db:
-        task = _claim(db, get_dataset(db, name), caller)
+        task = _claim(db, get_dataset(db, name), caller, beside)
         audited.write_with(db, 204 if task is None else 200)
         return Response(status_code=204) if task is None else JSONResponse(_task(task))
 
@@ -110,6 +114,15 @@ def choose_task(task_id: int, caller: Caller) -> JSONResponse:
         task = listing.choose(db, task_id, caller.name, lease_seconds=lease)
         audited.write_with(db, 200)
         return JSONResponse(_task(task))
+
+
+@routes.add("DELETE", "/tasks/{task_id}/claim", "annotation:claim", response_model=Released)
+def release_task(task_id: int, caller: Caller) -> dict[str, Any]:
+    """Give a task back unanswered, so that others may have it at once. One that the caller does not hold stays as it is."""
+    with session() as db:
+        queue.release(db, task_id, caller.name)
+        audited.write_with(db, 200)
+        return {"released": True}
 
 
 @routes.add("POST", "/datasets/{name}/tasks/undo", "annotation:claim", answers=Undone, errors=(409,))
@@ -201,9 +214,9 @@ def renew_lease(task_id: int, caller: Caller) -> dict[str, Any]:
         return {"task_id": task_id, "lease_expires_at": _time(task.lease_expires_at)}
 
 
-def _claim(db: Session, dataset: Dataset, caller: Principal) -> AnnotationTask | None:
+def _claim(db: Session, dataset: Dataset, caller: Principal, beside: int | None = None) -> AnnotationTask | None:
     lease = dataset.loop.get("quality", {}).get("lease_seconds", 300)
-    return queue.claim(db, dataset.id, caller.name, lease_seconds=lease)
+    return queue.claim(db, dataset.id, caller.name, lease_seconds=lease, beside=beside)
 
 
 def _visible(task: AnnotationTask, caller: Principal) -> AnnotationTask:

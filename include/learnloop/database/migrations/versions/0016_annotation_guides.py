@@ -1,0 +1,33 @@
+"""what annotators of a dataset are told
+
+Revision ID: 0016
+Revises: 0014
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0016"
+down_revision = "0014"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    json = sa.JSON().with_variant(postgresql.JSONB(astext_type=sa.Text()), "postgresql")
+    op.create_table(
+        "annotation_guides",
+        sa.Column("dataset_id", sa.Integer(), nullable=False),
+        sa.Column("instructions", sa.Text(), nullable=False),
+        sa.Column("classes", json, nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("owner", sa.String(250), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name=op.f("fk_annotation_guides_dataset_id")),
+        sa.PrimaryKeyConstraint("dataset_id", name=op.f("pk_annotation_guides")),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("annotation_guides")
