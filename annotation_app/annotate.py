@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from annotation_app import markup, quiet
 from annotation_app.desk import Desk
+from annotation_app.errand import Answer
 from annotation_app.keys import AGREE_KEY, CONTINUE_KEY, SKIP_KEYS, UNDO_KEY, keys_of
+from annotation_app.problems import said
 from annotation_app.samples import plain, sample
 from annotation_app.texts import text
 from learnloop.client import Task
 
+PATIENCE_SECONDS = 4.0
+"""So long the page waits to hear of an answer; then it says that it is being sent, and looks again from time to time."""
 MOST_COMMENT = 1900
 """The API takes 2000 characters, and a skip's reason is put before its comment."""
 
 
 def show(desk: Desk) -> None:
+    """Draw the task, and only then wait for what became of the answer before it."""
     if not desk.paused:
         desk.look_again()
-    if desk.kept:
-        _kept(desk)
+    above = st.container()
     if desk.paused:
         _paused(desk)
+        below = st.container()
     elif desk.task is not None:
-        _task(desk, desk.task)
+        below = _task(desk, desk.task)
     else:
-        _last(desk)
+        below = st.container()
         _waiting(desk)
+    desk.settle(PATIENCE_SECONDS)
+    if desk.kept:
+        with above:
+            _kept(desk)
+    with below:
+        _last(desk)
 
 
-def _task(desk: Desk, task: Task) -> None:
+def _task(desk: Desk, task: Task) -> DeltaGenerator:
+    """Returns the place below it."""
     left, right = st.columns([5, 6], gap="large")
     with left:
         if desk.content is None:
-            st.warning(desk.problem or text("task.broken"))
+            st.warning(plain(said(desk.error)) if desk.error is not None else text("task.broken"))
             st.button(text("task.load_again"), on_click=desk.load)
         else:
             sample(desk.content, task.content_type, sample_id=task.sample_id, dataset=task.dataset)
@@ -45,7 +59,7 @@ def _task(desk: Desk, task: Task) -> None:
         _guess(desk, task)
         _skips(desk, task)
         _comment(task)
-        _last(desk)
+        return st.container()
 
 
 def _answers(desk: Desk, task: Task) -> None:
@@ -115,14 +129,17 @@ def _say(desk: Desk, task_id: int, label: str | None, skip_reason: str = "") -> 
 def _last(desk: Desk) -> None:
     """What was answered last, and the way back."""
     if desk.notice is not None:
-        st.html(f'<p class="ll-muted" role="status">{escape(desk.notice)}</p>')
+        st.html(f'<p class="ll-muted" role="status">{escape(said(desk.notice))}</p>')
+    if desk.on_its_way:
+        sending = text("last.sending", answers=_list(desk.on_its_way))
+        st.html(f'<p class="ll-muted" role="status">{escape(sending)}</p>')
     if desk.last is None:
         return
-    said = text("last.skip", sample=desk.last.sample_id)
+    received = text("last.skip", sample=desk.last.sample_id)
     if desk.last.label is not None:
-        said = text("last.answer", label=desk.last.label, sample=desk.last.sample_id)
+        received = text("last.answer", label=desk.last.label, sample=desk.last.sample_id)
     with st.container(horizontal=True, vertical_alignment="center", key="last"):
-        st.html(f'<p class="ll-muted" role="status">✓ {escape(said)}</p>', width="content")
+        st.html(f'<p class="ll-muted" role="status">✓ {escape(received)}</p>', width="content")
         st.button(
             text("undo"),
             key="undo",
@@ -135,18 +152,22 @@ def _last(desk: Desk) -> None:
 
 def _kept(desk: Desk) -> None:
     """What has not been taken yet, why, and what can be done about it."""
-    answers = ", ".join(
-        text("kept.skip", sample=kept.answer.sample_id)
-        if kept.answer.label is None
-        else text("kept.answer", label=kept.answer.label, sample=kept.answer.sample_id)
-        for kept in desk.kept.values()
-    )
-    problems = dict.fromkeys(kept.problem for kept in desk.kept.values())
+    answers = _list([kept.answer for kept in desk.kept.values()])
+    problems = dict.fromkeys(said(kept.error) for kept in desk.kept.values())
     with st.container(horizontal=True, vertical_alignment="center", key="kept"):
         heading = escape(text("kept.heading", answers=answers))
         st.html(f"<p><b>{heading}</b></p>" + "".join(f"<p>{escape(problem)}</p>" for problem in problems))
         st.button(text("kept.send"), key="kept_send", on_click=desk.send_kept, kwargs={"refused_too": True})
         st.button(text("kept.discard"), key="kept_discard", on_click=desk.discard_kept, type="tertiary")
+
+
+def _list(answers: Sequence[Answer]) -> str:
+    return ", ".join(
+        text("kept.skip", sample=answer.sample_id)
+        if answer.label is None
+        else text("kept.answer", label=answer.label, sample=answer.sample_id)
+        for answer in answers
+    )
 
 
 def _paused(desk: Desk) -> None:
@@ -161,9 +182,9 @@ def _waiting(desk: Desk) -> None:
     kept = len(desk.kept)
     if desk.look_again() or desk.signed_out or len(desk.kept) != kept:
         st.rerun()
-    if desk.problem is None:
+    if desk.error is None:
         quiet.show(text("empty.heading"), text("empty.body", dataset=desk.dataset))
     elif desk.offline:
-        quiet.show(text("offline.heading"), text("offline.body"), desk.problem)
+        quiet.show(text("offline.heading"), text("offline.body"), said(desk.error))
     else:
-        quiet.show(text("trouble.heading"), desk.problem)
+        quiet.show(text("trouble.heading"), said(desk.error))

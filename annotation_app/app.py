@@ -65,7 +65,7 @@ def header(who: login.Login, names: list[str]) -> str | None:
             )
         st.space("stretch")
         st.text(who.user, width="content")
-        st.button(text("logout"), key="logout", on_click=login.log_out, type="tertiary")
+        st.button(text("logout"), key="logout", on_click=log_out, type="tertiary")
     return dataset
 
 
@@ -90,12 +90,20 @@ def page(who: login.Login, dataset: str | None) -> None:
             st.rerun()
     else:
         desk = desk_of(who, dataset)
-        progress.show(desk)
-        if not desk.signed_out:
-            annotate.show(desk)
+        above = st.container()  # filled last: nobody waits for figures
+        annotate.show(desk)
+        with above:
+            progress.show(desk)
         if desk.signed_out:
             login.leave(text("login.ended"))
             st.rerun()
+
+
+def log_out() -> None:
+    """What is leased goes back to the queue first."""
+    for desk in st.session_state.get("desks", {}).values():
+        desk.leave()
+    login.log_out()
 
 
 def desk_of(who: login.Login, dataset: str) -> Desk:

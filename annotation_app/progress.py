@@ -8,17 +8,27 @@ from annotation_app import markup
 from annotation_app.desk import Desk, now
 
 PULSE_SECONDS = 10
+AGAIN_PATIENCE_SECONDS = 1.0
+"""So long it waits to hear of what a lost connection had kept back."""
 
 
 @st.fragment(run_every=PULSE_SECONDS)
 def show(desk: Desk) -> None:
     """Runs by itself every few seconds. What it finds out about the task in hand redraws the whole page."""
-    had_task, signed_out = desk.task is not None, desk.signed_out
+    before = _state(desk)
+    desk.settle(0)
+    desk.send_again()
+    desk.settle(AGAIN_PATIENCE_SECONDS)
     desk.keep_lease(now())
     desk.read_progress()
     if desk.progress is not None:
         st.html(markup.progress(desk.progress))
     if desk.quality is not None:
         st.html(markup.quality(desk.quality))
-    if (desk.task is not None) != had_task or desk.signed_out != signed_out:
+    if _state(desk) != before:
         st.rerun()
+
+
+def _state(desk: Desk) -> tuple[bool, bool, bool, int]:
+    """What the rest of the page shows of it."""
+    return desk.task is not None, desk.signed_out is not None, bool(desk.on_its_way), len(desk.kept)

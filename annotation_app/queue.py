@@ -9,6 +9,7 @@ import streamlit as st
 from annotation_app import markup, quiet
 from annotation_app.browsing import AGES, Browsing
 from annotation_app.desk import Desk
+from annotation_app.problems import said
 from annotation_app.samples import plain
 from annotation_app.texts import text
 
@@ -21,7 +22,7 @@ REVIEWERS = {state: f"queue.{state}" for state in ("claimed", "answered", "revie
 def show(browsing: Browsing, desk: Desk, *, reviewer: bool) -> None:
     state = _filters(browsing, STATES | REVIEWERS if reviewer else STATES)
     if desk.notice is not None:
-        st.warning(plain(desk.notice))
+        st.warning(plain(said(desk.notice)))
     if browsing.problem is not None:
         st.warning(plain(browsing.problem))
     elif not browsing.found:

@@ -74,6 +74,7 @@ TEXTS: dict[str, dict[str, str]] = {
         # After an answer
         "last.answer": "{label} received for {sample}",
         "last.skip": "{sample} skipped",
+        "last.sending": "Sending: {answers} …",
         "undo": "Take it back",
         "undo.later": "Taken back. Somebody else is answering that sample just now; you are asked about it later.",
         "kept.heading": "Not sent yet: {answers}",

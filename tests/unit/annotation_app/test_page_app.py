@@ -77,6 +77,7 @@ def test_lost_connection_says_so_and_recovers(page: AppTest, double) -> None:
     page.button(key="answer_1_3").click().run()
     assert "Not sent yet" in words(page)
     assert "does not answer" in words(page)
+    assert "batch_7/0002" in words(page)  # it was there already, and can be answered
     double.down = False
     page.run()
     page.run()
@@ -127,11 +128,13 @@ def test_another_person_does_not_inherit_answers(page: AppTest, double) -> None:
     assert "Not sent yet" not in words(page)
 
 
-def test_log_out_ends_the_token(page: AppTest, double) -> None:
+def test_log_out_ends_the_token_and_gives_back_what_was_leased(page: AppTest, double) -> None:
     log_in(page)
+    assert sorted(double.claims) == [1, 2]
     page.button(key="logout").click().run()
     assert page.info[0].value == "You are logged out."
     assert double.token("anna") in double.revoked
+    assert not double.claims
 
 
 def test_dataset_is_chosen_when_there_are_several(page: AppTest, double) -> None:

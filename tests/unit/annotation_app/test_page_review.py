@@ -47,6 +47,7 @@ def test_what_cannot_be_taken_back_is_said_and_the_task_in_hand_stays(page: AppT
 def test_somebody_else_answers_it_just_now(desk: Desk, double) -> None:
     desk.take()
     desk.answer(1, "7")
+    desk.settle()
     double.open.insert(0, double.last["anna"])
     desk.undo()
     assert "asked about it later" in desk.notice
@@ -56,8 +57,10 @@ def test_somebody_else_answers_it_just_now(desk: Desk, double) -> None:
 def test_an_answer_that_was_not_sent_is_not_undone(desk: Desk, double) -> None:
     desk.take()
     desk.answer(1, "7")
+    desk.settle()
     double.down = True
     desk.answer(2, "7")
+    desk.settle()
     assert not desk.can_undo
     double.down = False
     desk.undo()
