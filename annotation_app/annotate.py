@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import streamlit as st
@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from annotation_app import markup, quiet
 from annotation_app.desk import Desk
 from annotation_app.errand import Answer
+from annotation_app.guides import Guide, safe
 from annotation_app.keys import AGREE_KEY, CONTINUE_KEY, SKIP_KEYS, UNDO_KEY, keys_of
 from annotation_app.problems import said
 from annotation_app.samples import plain, sample
@@ -23,7 +24,7 @@ MOST_COMMENT = 1900
 """The API takes 2000 characters, and a skip's reason is put before its comment."""
 
 
-def show(desk: Desk) -> None:
+def show(desk: Desk, guide: Guide) -> None:
     """Draw the task, and only then wait for what became of the answer before it."""
     if not desk.paused:
         desk.look_again()
@@ -32,7 +33,7 @@ def show(desk: Desk) -> None:
         _paused(desk)
         below = st.container()
     elif desk.task is not None:
-        below = _task(desk, desk.task)
+        below = _task(desk, desk.task, guide)
     else:
         below = st.container()
         _waiting(desk)
@@ -44,7 +45,7 @@ def show(desk: Desk) -> None:
         _last(desk)
 
 
-def _task(desk: Desk, task: Task) -> DeltaGenerator:
+def _task(desk: Desk, task: Task, guide: Guide) -> DeltaGenerator:
     """Returns the place below it."""
     left, right = st.columns([5, 6], gap="large")
     with left:
@@ -53,17 +54,21 @@ def _task(desk: Desk, task: Task) -> DeltaGenerator:
             st.button(text("task.load_again"), on_click=desk.load)
         else:
             sample(desk.content, task.content_type, sample_id=task.sample_id, dataset=task.dataset)
+        if guide.instructions:
+            with st.expander(text("guide.heading"), expanded=True, key="instructions"):
+                st.markdown(safe(guide.instructions), anchors=False)
     with right:
         st.html(f"<h2>{text('task.question')}</h2>")
-        _answers(desk, task)
-        _guess(desk, task)
+        _answers(desk, task, guide)
+        _guess(desk, task, guide.colors)
         _skips(desk, task)
         _comment(task)
         return st.container()
 
 
-def _answers(desk: Desk, task: Task) -> None:
-    keys = keys_of(task.classes)
+def _answers(desk: Desk, task: Task, guide: Guide) -> None:
+    keys = keys_of(task.classes, guide.keys)
+    st.html(markup.class_colors(task.classes, guide.colors))
     same = all(key == name.upper() for name, key in keys.items())
     # The key need not be printed beside a label that is the key.
     with st.container(horizontal=True, gap="small", key="answers_plain" if same else "answers"):
@@ -79,11 +84,11 @@ def _answers(desk: Desk, task: Task) -> None:
     st.html(f'<p class="ll-muted">{text("keys.hint")}</p>')
 
 
-def _guess(desk: Desk, task: Task) -> None:
+def _guess(desk: Desk, task: Task, colors: Mapping[str, str]) -> None:
     of = escape(text("prediction.of", version=task.prediction.model_version))
     heading = f'<h3>{text("prediction.heading")} <span class="ll-muted">· {of}</span></h3>'
     with st.container(horizontal=True, gap="small", vertical_alignment="top", key="guess"):
-        st.html(heading + markup.prediction(task.prediction), width="stretch")
+        st.html(heading + markup.prediction(task.prediction, colors), width="stretch")
         if task.prediction.label in task.classes:
             st.button(
                 text("prediction.agree"),
@@ -153,7 +158,7 @@ def _last(desk: Desk) -> None:
 def _kept(desk: Desk) -> None:
     """What has not been taken yet, why, and what can be done about it."""
     answers = _list([kept.answer for kept in desk.kept.values()])
-    problems = dict.fromkeys(said(kept.error) for kept in desk.kept.values())
+    problems = dict.fromkeys(said(kept.error) if kept.refused else text("kept.waits") for kept in desk.kept.values())
     with st.container(horizontal=True, vertical_alignment="center", key="kept"):
         heading = escape(text("kept.heading", answers=answers))
         st.html(f"<p><b>{heading}</b></p>" + "".join(f"<p>{escape(problem)}</p>" for problem in problems))

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
 # Streamlit puts this folder on the path, not the one that holds the package.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from annotation_app import annotate, datasets, login, progress, queue, quiet, review
+from annotation_app import annotate, datasets, languages, login, overview, progress, projects, queue, quiet, review
 from annotation_app.bench import Bench
 from annotation_app.browsing import Browsing
 from annotation_app.desk import Desk
+from annotation_app.guides import Guide
+from annotation_app.standing import Standing
 from annotation_app.texts import text
+from learnloop.client import DatasetInfo
 from learnloop.errors import LearnloopError, NotAuthenticated
 
 HERE = Path(__file__).parent
@@ -23,10 +28,13 @@ VIEWS = {
     "annotate": ("view.annotate", "annotation:claim"),
     "queue": ("view.queue", "annotation:claim"),
     "review": ("view.review", "annotation:review"),
+    "progress": ("view.progress", "round:read"),
+    "projects": ("view.projects", "dataset:read"),
 }
 
 
 def main() -> None:
+    languages.remember()
     title = f"{text('page')} · {text('title')}"
     st.set_page_config(page_title=title, page_icon=HERE / "icon.svg", layout="wide")
     st.html(HERE / "style.css")
@@ -34,69 +42,107 @@ def main() -> None:
     st.html(HERE / "viewer.html", unsafe_allow_javascript=True)
     try:
         who = login.current()
-        names = [] if who is None else datasets.names(who.client)
+        found = [] if who is None else datasets.available(who.client)
     except NotAuthenticated:
         login.leave(text("login.ended"))
-        who, names = None, []
+        who, found = None, []
     except LearnloopError as error:
         quiet.offline(error, login.current)
         return
     if who is None:
         login.form()
     else:
-        page(who, header(who, names))
+        page(who, found, *header(who, [dataset.name for dataset in found]))
 
 
-def header(who: login.Login, names: list[str]) -> str | None:
-    """The line on top: title, dataset, person. Returns the dataset; None when there is none."""
+def header(who: login.Login, names: list[str]) -> tuple[str | None, str | None]:
+    """The line on top: title, dataset, view, language, person. Returns the dataset and the view; None when there is none."""
     with st.container(horizontal=True, vertical_alignment="center", key="header"):
         st.html(f'<span class="ll-title">{text("title")}<span> {text("page")}</span></span>', width="content")
         dataset = datasets.choose(names)
         views = [view for view, (_, right) in VIEWS.items() if right in who.permissions]
+        view = None
         if views:
-            st.segmented_control(
+            if st.session_state.get("view") not in (None, *views):
+                del st.session_state.view  # who was logged in before had other rights
+            view = st.segmented_control(
                 text("page"),
                 views,
                 format_func=lambda view: text(VIEWS[view][0]),
-                default="annotate",
+                default=views[0],
                 required=True,
                 key="view",
                 label_visibility="collapsed",
             )
         st.space("stretch")
+        languages.choice()
         st.text(who.user, width="content")
         st.button(text("logout"), key="logout", on_click=log_out, type="tertiary")
-    return dataset
+    return dataset, view
 
 
-def page(who: login.Login, dataset: str | None) -> None:
+def page(who: login.Login, found: list[DatasetInfo], dataset: str | None, view: str | None) -> None:
     if "annotation:claim" not in who.permissions:
         roles = ", ".join(who.roles) or text("forbidden.no_roles")
-        quiet.show(text("forbidden.heading"), text("forbidden.body", user=who.user, roles=roles))
-    elif dataset is None:
+        quiet.aside(text("forbidden.heading"), text("forbidden.body", user=who.user, roles=roles))
+    if view is None:
+        return
+    if dataset is None:
         quiet.show(text("dataset.none_heading"), text("dataset.none"))
-    elif st.session_state.get("view") == "review":
-        bench = bench_of(who, dataset)
-        review.show(bench)
-        if bench.signed_out:
-            login.leave(text("login.ended"))
-            st.rerun()
-    elif st.session_state.get("view") == "queue":
-        desk, browsing = desk_of(who, dataset), browsing_of(who, dataset)
-        progress.show(desk)
-        queue.show(browsing, desk, reviewer="annotation:review" in who.permissions)
-        if desk.signed_out or browsing.signed_out:
-            login.leave(text("login.ended"))
-            st.rerun()
-    else:
-        desk = desk_of(who, dataset)
-        above = st.container()  # filled last: nobody waits for figures
-        annotate.show(desk)
-        with above:
-            progress.show(desk)
-        if desk.signed_out:
-            login.leave(text("login.ended"))
-            st.rerun()
+        return
+    guide = of_dataset("guides", dataset, who, lambda: Guide(who.client, dataset))
+    if DRAWN[view](who, found, dataset, guide):
+        login.leave(text("login.ended"))
+        st.rerun()
+
+
+def draw_annotate(who: login.Login, found: list[DatasetInfo], dataset: str, guide: Guide) -> bool:
+    desk = desk_of(who, dataset)
+    above = st.container()  # filled last: nobody waits for figures
+    if guide.found is None:
+        guide.look()
+    annotate.show(desk, guide)
+    with above:
+        progress.show(desk, guide)
+    return desk.signed_out is not None
+
+
+def draw_queue(who: login.Login, found: list[DatasetInfo], dataset: str, guide: Guide) -> bool:
+    desk = desk_of(who, dataset)
+    browsing = of_dataset("lists", dataset, who, lambda: Browsing(who.client, dataset))
+    progress.show(desk, guide)
+    queue.show(browsing, desk, reviewer="annotation:review" in who.permissions)
+    return desk.signed_out is not None or browsing.signed_out is not None
+
+
+def draw_review(who: login.Login, found: list[DatasetInfo], dataset: str, guide: Guide) -> bool:
+    bench = of_dataset("benches", dataset, who, lambda: Bench(who.client, who.user, dataset))
+    guide.look()
+    review.show(bench, guide)
+    return bench.signed_out is not None
+
+
+def draw_progress(who: login.Login, found: list[DatasetInfo], dataset: str, guide: Guide) -> bool:
+    standing = of_dataset("standings", dataset, who, lambda: Standing(who.client, dataset, who.permissions))
+    guide.look()
+    overview.show(standing, guide.colors)
+    return standing.signed_out
+
+
+def draw_projects(who: login.Login, found: list[DatasetInfo], dataset: str, guide: Guide) -> bool:
+    rights = who.permissions
+    projects.show(found, dataset, guide, editor="dataset:write" in rights, annotator="annotation:claim" in rights)
+    return isinstance(guide.error, NotAuthenticated)
+
+
+# Each draws its view, and returns whether the session turned out to have ended.
+DRAWN: dict[str, Callable[[login.Login, list[DatasetInfo], str, Guide], bool]] = {
+    "annotate": draw_annotate,
+    "queue": draw_queue,
+    "review": draw_review,
+    "progress": draw_progress,
+    "projects": draw_projects,
+}
 
 
 def log_out() -> None:
@@ -118,20 +164,13 @@ def desk_of(who: login.Login, dataset: str) -> Desk:
     return desk
 
 
-def bench_of(who: login.Login, dataset: str) -> Bench:
-    benches: dict[str, Bench] = st.session_state.setdefault("benches", {})
-    bench = benches.get(dataset)
-    if bench is None or bench.client is not who.client:
-        bench = benches[dataset] = Bench(who.client, who.user, dataset)
-    return bench
-
-
-def browsing_of(who: login.Login, dataset: str) -> Browsing:
-    lists: dict[str, Browsing] = st.session_state.setdefault("lists", {})
-    browsing = lists.get(dataset)
-    if browsing is None or browsing.client is not who.client:
-        browsing = lists[dataset] = Browsing(who.client, dataset)
-    return browsing
+def of_dataset(kind: str, dataset: str, who: login.Login, make: Callable[[], object]) -> Any:
+    """What the session keeps of a dataset for this login; made anew after another login."""
+    kept: dict[str, Any] = st.session_state.setdefault(kind, {})
+    found = kept.get(dataset)
+    if found is None or found.client is not who.client:
+        found = kept[dataset] = make()
+    return found
 
 
 main()

@@ -26,12 +26,12 @@ class Bench:
     review: dict[str, Any] | None = None
     """The one that is looked at, with everything that people said."""
     content: bytes | None = None
-    problem: str | None = None
+    error: LearnloopError | None = None
     last: dict[str, Any] | None = None
     """The review that was decided last."""
-    signed_out: str | None = None
+    signed_out: LearnloopError | None = None
     offline: bool = False
-    """``problem`` is that the API did not answer: it is over once it does."""
+    """``error`` is that the API did not answer: it is over once it does."""
     passed: set[int] = field(default_factory=set)
     """What was put off: it comes again when nothing else is left."""
 
@@ -45,7 +45,7 @@ class Bench:
             self._note(error)
         else:
             if self.offline:
-                self.offline, self.problem = False, None
+                self.offline, self.error = False, None
 
     def put_off(self) -> None:
         if self.review is not None:
@@ -71,10 +71,10 @@ class Bench:
         """After a refusal: somebody else may have decided it meanwhile. What was said of it stays on the page."""
         try:
             if self.client.review(review_id)["decision"] is not None:
-                said = self.problem
+                said = self.error
                 self._put_down()
                 self.look()
-                self.problem = said
+                self.error = said
         except LearnloopError as error:
             self._note(error)
 
@@ -86,12 +86,12 @@ class Bench:
         try:
             self.content = self.client.content(self.review["task_id"])
         except NotFound as error:  # the sample's bytes are gone: it can be decided all the same
-            self.problem = str(error)
+            self.error = error
 
     def _put_down(self) -> None:
-        self.review = self.content = self.problem = None
+        self.review = self.content = self.error = None
 
     def _note(self, error: LearnloopError) -> None:
-        self.problem, self.offline = str(error), isinstance(error, Unavailable)
+        self.error, self.offline = error, isinstance(error, Unavailable)
         if isinstance(error, NotAuthenticated):
-            self.signed_out = str(error)
+            self.signed_out = error

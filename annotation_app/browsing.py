@@ -33,8 +33,8 @@ class Browsing:
     found: list[dict[str, Any]] = field(default_factory=list)
     more: bool = False
     """There are more than were found."""
-    problem: str | None = None
-    signed_out: str | None = None
+    error: LearnloopError | None = None
+    signed_out: LearnloopError | None = None
     shown: int = STEP
     _asked: tuple[Any, ...] = ()
 
@@ -64,11 +64,11 @@ class Browsing:
             self.batches = [row["name"] for row in self.client.batches(self.dataset)]
             found = self.client.tasks(self.dataset, limit=self.shown + 1, **wanted)
         except LearnloopError as error:
-            self.problem, self.found, self.more = str(error), [], False
+            self.error, self.found, self.more = error, [], False
             if isinstance(error, NotAuthenticated):
-                self.signed_out = str(error)
+                self.signed_out = error
         else:
-            self.problem, self.found, self.more = None, found[: self.shown], len(found) > self.shown
+            self.error, self.found, self.more = None, found[: self.shown], len(found) > self.shown
 
     def show_more(self) -> None:
         self.shown += STEP

@@ -8,21 +8,21 @@ from html import escape
 import streamlit as st
 
 from annotation_app.texts import text
-from learnloop.client import LearnloopClient
+from learnloop.client import DatasetInfo, LearnloopClient
 from learnloop.errors import Unavailable
 
 FRESH_SECONDS = 30
 """Datasets seldom change: an answer need not wait for their list."""
 
 
-def names(client: LearnloopClient) -> list[str]:
-    """The datasets' names. The list known before will do while the API does not answer."""
-    known: list[str] | None = None
+def available(client: LearnloopClient) -> list[DatasetInfo]:
+    """The datasets there are. The list known before will do while the API does not answer."""
+    known: list[DatasetInfo] | None = None
     known, read_at = st.session_state.get("datasets", (None, 0.0))
     if known and time.monotonic() - read_at < FRESH_SECONDS:
         return known
     try:
-        found = [dataset.name for dataset in client.datasets()]
+        found = client.datasets()
     except Unavailable:
         if known is None:
             raise
@@ -31,12 +31,12 @@ def names(client: LearnloopClient) -> list[str]:
     return found
 
 
-def choose(available: list[str]) -> str | None:
-    if len(available) > 1:
+def choose(names: list[str]) -> str | None:
+    if len(names) > 1:
         return st.selectbox(
-            text("dataset"), available, key="dataset", label_visibility="collapsed", bind="query-params", width=220
+            text("dataset"), names, key="dataset", label_visibility="collapsed", bind="query-params", width=220
         )
-    if not available:
+    if not names:
         return None
-    st.html(f'<span class="ll-muted">{escape(available[0])}</span>', width="content")
-    return available[0]
+    st.html(f'<span class="ll-muted">{escape(names[0])}</span>', width="content")
+    return names[0]

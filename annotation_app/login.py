@@ -8,6 +8,8 @@ from urllib.parse import quote, urlsplit
 
 import streamlit as st
 
+from annotation_app import languages
+from annotation_app.problems import said
 from annotation_app.texts import text
 from learnloop.client import LearnloopClient
 from learnloop.errors import InvalidInput, LearnloopError, NotAuthenticated
@@ -49,6 +51,7 @@ def current() -> Login | None:
 def form() -> None:
     """The login form, with what there is to say (a session that ended, a wrong password) above it."""
     with st.container(key="login"):
+        languages.choice()
         st.header(text("login.heading"), anchor=False)
         if notice := st.session_state.get("login_notice"):
             st.info(notice, icon=":material/info:")
@@ -77,7 +80,7 @@ def log_out() -> None:
     except NotAuthenticated:
         pass  # it had ended already
     except LearnloopError as error:
-        notice = str(error)
+        notice = said(error)
     leave(notice)
 
 
@@ -90,7 +93,7 @@ def _submit(user: str, password: str) -> bool:
     except (NotAuthenticated, InvalidInput):
         st.error(text("login.wrong"))
     except LearnloopError as error:
-        st.error(str(error))
+        st.error(said(error))
     else:
         return True
     return False

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from annotation_app.images import Picture
+from annotation_app.problems import reason
 from annotation_app.texts import has, text
-from learnloop.client import Prediction, ProgressInfo
+from learnloop.client import DatasetInfo, Prediction, ProgressInfo
 
 GUESSES = 3
 """The model's best guess and its runners-up."""
@@ -62,19 +64,56 @@ def row(fields: Sequence[tuple[str, str]], *, alt: str, caption: str) -> str:
     )
 
 
-def prediction(given: Prediction) -> str:
-    """Bars for the likeliest labels, the likeliest first."""
+def prediction(given: Prediction, colors: Mapping[str, str] | None = None) -> str:
+    """Bars for the likeliest labels, the likeliest first. ``colors``: of labels that have one."""
     likeliest = sorted(given.probabilities.items(), key=lambda guess: -guess[1])[:GUESSES]
-    return '<div class="ll-guesses" role="list">' + "".join(_guess(*guess) for guess in likeliest) + "</div>"
+    bars = "".join(_guess(label, probability, (colors or {}).get(label)) for label, probability in likeliest)
+    return f'<div class="ll-guesses" role="list">{bars}</div>'
 
 
-def _guess(label: str, probability: float) -> str:
+def _guess(label: str, probability: float, color: str | None) -> str:
     percent = round(100 * probability)
+    painted = "" if color is None else f";background:{color}"
     spoken = escape(text("prediction.bar", label=label, percent=percent))
     return (
         f'<div class="ll-guess" role="listitem" aria-label="{spoken}"><span class="ll-label">{escape(label)}</span>'
-        f'<span class="ll-track"><span class="ll-fill" style="width:{percent}%"></span></span>'
+        f'<span class="ll-track"><span class="ll-fill" style="width:{percent}%{painted}"></span></span>'
         f'<span class="ll-percent">{percent} %</span></div>'
+    )
+
+
+def class_colors(labels: Sequence[str], colors: Mapping[str, str]) -> str:
+    """A style sheet that paints the edge of each answer's button in its class's colour."""
+    rules = "".join(
+        f".st-key-answers > :nth-child({place}) button, .st-key-answers_plain > :nth-child({place}) button "
+        f"{{ border-inline-start: 0.4rem solid {colors[label]}; }}"
+        for place, label in enumerate(labels, 1)
+        if label in colors
+    )
+    return f"<style>{rules}</style>"
+
+
+def classes(keys: Mapping[str, str | None], colors: Mapping[str, str]) -> str:
+    """A dataset's classes, each with its colour and its key."""
+    lines = "".join(
+        f'<li><span class="ll-dot" style="background:{colors.get(label, "transparent")}"></span>'
+        f'<span class="ll-name">{escape(label)}</span>{f"<kbd>{escape(key)}</kbd>" if key else ""}</li>'
+        for label, key in keys.items()
+    )
+    return f'<h3>{escape(text("guide.classes", count=len(keys)))}</h3><ul class="ll-classes">{lines}</ul>'
+
+
+def project(dataset: DatasetInfo, chosen: bool) -> str:
+    """A dataset in the list of projects."""
+    facts = [text(f"task_type.{dataset.task_type}") if has(f"task_type.{dataset.task_type}") else dataset.task_type]
+    facts += [text("guide.classes", count=len(dataset.classes))]
+    if dataset.head is not None:
+        facts.append(dataset.head)
+    said = " · ".join(escape(fact) for fact in facts)
+    described = f"<p>{escape(dataset.description)}</p>" if dataset.description else ""
+    mark = f' <span class="ll-muted">{escape(text("projects.chosen"))}</span>' if chosen else ""
+    return (
+        f'<div class="ll-project"><h3>{escape(dataset.name)}{mark}</h3>{described}<p class="ll-muted">{said}</p></div>'
     )
 
 
@@ -108,9 +147,24 @@ def chosen(by: Mapping[str, Any]) -> str:
     return escape(text(key) if has(key) else text("chosen.other", strategy=str(strategy).replace("_", " ")))
 
 
+def training(given: ProgressInfo) -> str:
+    """How far the next training is, in a sentence."""
+    if given.round is not None:
+        return text("progress.under_way", round=given.round["number"], count=given.waiting)
+    missing = given.needed - given.waiting
+    if missing > 0 and re.fullmatch(rf"{missing} more labels? needed", given.reason):
+        return text("progress.more", count=missing)
+    said = reason(given.reason)
+    return said[:1].upper() + said[1:]
+
+
+def filled(given: ProgressInfo) -> int:
+    """Labels that wait for training against what the policy needs, in percent."""
+    return round(100 * min(given.waiting / max(given.needed, 1), 1.0))
+
+
 def progress(given: ProgressInfo) -> str:
-    """A bar of the labels that wait for training against what the policy needs, its reason, and the counts."""
-    filled = round(100 * min(given.waiting / max(given.needed, 1), 1.0))
+    """A bar of the labels that wait for training against what the policy needs, how far it is, and the counts."""
     counts = [
         (given.answered_by_me, "progress.mine"),
         (given.pending, "progress.pending"),
@@ -119,12 +173,11 @@ def progress(given: ProgressInfo) -> str:
     ]
     facts = "".join(f"<span><b>{count}</b> {escape(text(key))}</span>" for count, key in counts)
     labels = escape(text("progress.labels", waiting=given.waiting, needed=given.needed))
-    reason = escape(given.reason[:1].upper() + given.reason[1:])
     return (
         f'<div class="ll-progress"><div class="ll-progress-line"><span class="ll-track" role="progressbar" '
         f'aria-valuemin="0" aria-valuemax="{given.needed}" aria-valuenow="{given.waiting}" aria-label="{labels}">'
-        f'<span class="ll-fill" style="width:{filled}%"></span></span><span class="ll-percent">{labels}</span></div>'
-        f'<div class="ll-progress-facts"><span class="ll-reason">{reason}</span>{facts}</div></div>'
+        f'<span class="ll-fill" style="width:{filled(given)}%"></span></span><span class="ll-percent">{labels}</span></div>'
+        f'<div class="ll-progress-facts"><span class="ll-reason">{escape(training(given))}</span>{facts}</div></div>'
     )
 
 

@@ -1,9 +1,59 @@
-"""What went wrong, in words for the person at the page."""
+"""What went wrong, in words for the person at the page and in their language.
+
+The API says it in English. Its sentences are in the catalogue ``errors`` as they are in its source, with the placeholders
+of their f-strings; what a placeholder stood for is translated in turn, if it is a sentence of the catalogue itself.
+"""
 
 from __future__ import annotations
 
+import re
+from functools import cache
+
+from annotation_app.texts import catalogue, language, text
 from learnloop.errors import LearnloopError
+
+SOURCE = "en"
+"""The language of the API."""
+PROBLEM = "\n  - "
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 def said(error: LearnloopError | str) -> str:
-    return str(error)
+    """The error in the person's language; a sentence that has no translation is quoted as it came."""
+    words = str(error)
+    if language() == SOURCE or not isinstance(error, LearnloopError):
+        return words
+    sentence, *problems = words.split(PROBLEM)  # as InvalidInput lists them
+    whole = translated(sentence, language()) or text("error.quoted", words=sentence)
+    return PROBLEM.join([whole, *(translated(problem, language()) or problem for problem in problems)])
+
+
+def reason(words: str) -> str:
+    """A sentence of the training policy's, in the person's language if it has one."""
+    return words if language() == SOURCE else translated(words, language()) or words
+
+
+def translated(words: str, name: str) -> str | None:
+    """``words`` in the language ``name``; None when no sentence of its catalogue fits."""
+    for pattern, names, other in _sentences(name):
+        found = pattern.fullmatch(words)
+        if found is not None:
+            values = dict(zip(names, found.groups(), strict=True))
+            return PLACEHOLDER.sub(lambda part: _value(values[part[1]], name), other)  # noqa: B023 - called at once
+    return None
+
+
+def _value(given: str, name: str) -> str:
+    return translated(given, name) or given
+
+
+@cache
+def _sentences(name: str) -> list[tuple[re.Pattern[str], list[str], str]]:
+    """Those with the most words of their own first: of two that fit, the one that says more."""
+    messages = {key: other for key, other in catalogue(name, "errors")._catalog.items() if key}
+    found = []
+    for key, other in messages.items():
+        parts = PLACEHOLDER.split(key)
+        pattern = "".join(re.escape(part) if number % 2 == 0 else "(.+)" for number, part in enumerate(parts))
+        found.append((re.compile(pattern, re.DOTALL), parts[1::2], other, sum(map(len, parts[::2]))))
+    return [one[:3] for one in sorted(found, key=lambda one: -one[3])]

@@ -6,6 +6,7 @@ import streamlit as st
 
 from annotation_app import markup
 from annotation_app.desk import Desk, now
+from annotation_app.guides import Guide
 
 PULSE_SECONDS = 10
 AGAIN_PATIENCE_SECONDS = 1.0
@@ -13,7 +14,7 @@ AGAIN_PATIENCE_SECONDS = 1.0
 
 
 @st.fragment(run_every=PULSE_SECONDS)
-def show(desk: Desk) -> None:
+def show(desk: Desk, guide: Guide) -> None:
     """Runs by itself every few seconds. What it finds out about the task in hand redraws the whole page."""
     before = _state(desk)
     desk.settle(0)
@@ -25,7 +26,7 @@ def show(desk: Desk) -> None:
         st.html(markup.progress(desk.progress))
     if desk.quality is not None:
         st.html(markup.quality(desk.quality))
-    if _state(desk) != before:
+    if guide.look() or _state(desk) != before:
         st.rerun()
 
 

@@ -23,8 +23,8 @@ def show(browsing: Browsing, desk: Desk, *, reviewer: bool) -> None:
     state = _filters(browsing, STATES | REVIEWERS if reviewer else STATES)
     if desk.notice is not None:
         st.warning(plain(said(desk.notice)))
-    if browsing.problem is not None:
-        st.warning(plain(browsing.problem))
+    if browsing.error is not None:
+        st.warning(plain(said(browsing.error)))
     elif not browsing.found:
         quiet.show(text("queue.none_heading"), text("queue.none_skipped" if state == "skipped" else "queue.none"))
     for row in browsing.found:

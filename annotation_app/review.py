@@ -9,7 +9,9 @@ import streamlit as st
 
 from annotation_app import markup, quiet
 from annotation_app.bench import Bench
+from annotation_app.guides import Guide
 from annotation_app.keys import keys_of
+from annotation_app.problems import said
 from annotation_app.samples import plain, sample
 from annotation_app.texts import text
 from learnloop.client import Prediction
@@ -20,10 +22,10 @@ DONE = {"confirm": "review.last_confirm", "send_back": "review.last_send_back", 
 LOOK_AGAIN_SECONDS = 5
 
 
-def show(bench: Bench) -> None:
+def show(bench: Bench, guide: Guide) -> None:
     bench.look()
-    if bench.problem is not None:
-        st.warning(plain(bench.problem))
+    if bench.error is not None:
+        st.warning(plain(said(bench.error)))
     if bench.review is None:
         _nothing(bench)
         return
@@ -35,12 +37,12 @@ def show(bench: Bench) -> None:
     with right:
         st.html(markup.why(review, len(bench.waiting)))
         st.html(markup.opinions(review["answers"]))
-        st.html(f"<h3>{escape(text('prediction.heading'))}</h3>" + markup.prediction(_prediction(review)))
-        _decision(bench, review)
+        st.html(f"<h3>{escape(text('prediction.heading'))}</h3>" + markup.prediction(_prediction(review), guide.colors))
+        _decision(bench, review, guide)
         _last(bench)
 
 
-def _decision(bench: Bench, review: dict[str, Any]) -> None:
+def _decision(bench: Bench, review: dict[str, Any], guide: Guide) -> None:
     st.html(f"<h3>{escape(text('review.question'))}</h3>")
     reason = f"reason_{review['id']}"
     st.text_input(
@@ -50,7 +52,8 @@ def _decision(bench: Bench, review: dict[str, Any]) -> None:
         placeholder=text("review.reason_hint"),
         label_visibility="collapsed",
     )
-    keys = keys_of(review["classes"])
+    keys = keys_of(review["classes"], guide.keys)
+    st.html(markup.class_colors(review["classes"], guide.colors))
     same = all(key == name.upper() for name, key in keys.items())
     with st.container(horizontal=True, gap="small", key="answers_plain" if same else "answers"):
         for index, (name, key) in enumerate(keys.items()):

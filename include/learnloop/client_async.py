@@ -427,10 +427,8 @@ class AsyncReviewMethods:
         Raises:
             PreconditionFailed: somebody has: look again.
         """
-        body: Json = {
-            "instructions": instructions,
-            "classes": {name: dict(style) for name, style in (classes or {}).items()},
-        }
+        styles = [{"label": label, **style} for label, style in (classes or {}).items()]
+        body: Json = {"instructions": instructions, "classes": styles}
         return dict(await self._put(f"/datasets/{part(dataset)}/guide", body, if_match))
 
     async def my_quality(self, dataset: str) -> Json:

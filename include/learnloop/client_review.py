@@ -62,10 +62,8 @@ class ReviewMethods:
         Raises:
             PreconditionFailed: somebody has: look again.
         """
-        body: Json = {
-            "instructions": instructions,
-            "classes": {name: dict(style) for name, style in (classes or {}).items()},
-        }
+        styles = [{"label": label, **style} for label, style in (classes or {}).items()]
+        body: Json = {"instructions": instructions, "classes": styles}
         return dict(self._put(f"/datasets/{part(dataset)}/guide", body, if_match))
 
     def my_quality(self, dataset: str) -> Json:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+sys.path.append(str(Path(__file__).parents[2]))  # the page's package is not installed
+
+from annotation_app.texts import catalogue
 from learnloop.client import LearnloopClient
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -31,6 +35,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 PATIENCE_MS = 30_000
+ENGLISH = catalogue("en").gettext
 
 
 @pytest.fixture
@@ -51,8 +56,8 @@ def artefacts(tmp_path: Path) -> Path:
     return folder
 
 
-def open_page(browser: Any, width: int = 1280, scheme: str = "light") -> Any:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+def open_page(browser: Any, width: int = 1280, scheme: str = "light", locale: str = "en-US") -> Any:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, locale=locale)
     context.set_default_timeout(PATIENCE_MS)
     return context.new_page()
 
@@ -63,11 +68,18 @@ def ready(page: Any) -> str:
     return str(page.locator(".ll-sample figcaption").inner_text()).split(" · ")[0]
 
 
-def log_in_by_form(page: Any, stack: Any, user: tuple[str, str], dataset: str) -> None:
+def log_in_by_form(
+    page: Any,
+    stack: Any,
+    user: tuple[str, str],
+    dataset: str,
+    said: Callable[[str], str] = ENGLISH,
+) -> None:
+    """``said``: the messages of the page's language."""
     page.goto(f"{stack.url}/annotate/?dataset={dataset}")  # other tests leave datasets too
-    page.get_by_label("User name").fill(user[0])
-    page.get_by_label("Password", exact=True).fill(user[1])
-    page.get_by_role("button", name="Log in", exact=True).click()
+    page.get_by_label(said("login.user")).fill(user[0])
+    page.get_by_label(said("login.password"), exact=True).fill(user[1])
+    page.get_by_role("button", name=said("login.submit"), exact=True).click()
 
 
 def answer_by_key(page: Any) -> None:

@@ -28,6 +28,7 @@ _KEY = re.compile(r"[0-9A-Z]")
 class ClassStyle:
     """How a class is shown: ``color`` is ``#rrggbb``, ``key`` a letter or digit; None: the page chooses."""
 
+    label: str
     color: str | None = None
     key: str | None = None
 
@@ -48,19 +49,20 @@ def guide_of(session: Session, dataset: Dataset) -> dict[str, Any]:
 
 
 def write_guide(
-    session: Session, dataset: Dataset, *, instructions: str, classes: Mapping[str, ClassStyle], by: str
+    session: Session, dataset: Dataset, *, instructions: str, classes: Sequence[ClassStyle], by: str
 ) -> None:
     """Replace the guide. What is not said of a class, the page chooses.
 
     Raises:
-        InvalidInput: a class that the dataset has not, no colour, no key, a key that is taken or given to two classes.
+        InvalidInput: a class that the dataset has not, no colour, no key, a key that is taken or given to two classes, a
+            class that is named twice.
     """
-    problems = list(_faults(dataset.loop.get("classes") or (), classes))
+    problems = _faults(dataset.loop.get("classes") or (), classes)
     if len(instructions) > MOST_WORDS:
         problems.append(f"instructions: {len(instructions)} characters, at most {MOST_WORDS}")
     if problems:
         raise InvalidInput("the guide is not valid; nothing was changed", problems)
-    kept = {name: {"color": style.color, "key": style.key} for name, style in classes.items()}
+    kept = {style.label: {"color": style.color, "key": style.key} for style in classes}
     row = session.get(AnnotationGuide, dataset.id, with_for_update=True)
     if row is None:
         session.add(AnnotationGuide(dataset_id=dataset.id, instructions=instructions, classes=kept, owner=by))
@@ -69,10 +71,15 @@ def write_guide(
     session.flush()
 
 
-def _faults(known: Sequence[str], classes: Mapping[str, ClassStyle]) -> list[str]:
+def _faults(known: Sequence[str], classes: Sequence[ClassStyle]) -> list[str]:
     faults = []
     taken: dict[str, str] = {}
-    for name, style in classes.items():
+    named: set[str] = set()
+    for style in classes:
+        name = style.label
+        if name in named:
+            faults.append(f"classes: {name!r} is there twice")
+        named.add(name)
         if name not in known:
             faults.append(f"classes: {name!r} is not a class of the dataset; its classes are {', '.join(known)}")
         if style.color is not None and not _COLOR.fullmatch(style.color):

@@ -11,7 +11,7 @@ from test_reviews_api import pets  # noqa: F401
 from learnloop.annotation.guide import MOST_WORDS
 from learnloop.database import AnnotationGuide, AuditEvent
 
-GUIDE = {"instructions": "# Cats\n\nEars: *pointed*.", "classes": {"cat": {"color": "#1f77b4", "key": "K"}}}
+GUIDE = {"instructions": "# Cats\n\nEars: *pointed*.", "classes": [{"label": "cat", "color": "#1f77b4", "key": "K"}]}
 
 
 def put(client, guide=GUIDE, **headers: str):
@@ -70,15 +70,17 @@ def test_of_two_who_saw_the_same_one_is_refused(pets, as_user) -> None:  # noqa:
 @pytest.mark.parametrize(
     ("classes", "said"),
     [
-        ({"eel": {}}, "'eel' is not a class of the dataset; its classes are cat, dog"),
-        ({"cat": {"color": "red"}}, "'red' is no colour such as #1f77b4"),
-        ({"cat": {"color": "#1F77B4"}}, "is no colour"),
-        ({"cat": {"color": '#fff"}'}}, "is no colour"),
-        ({"cat": {"key": "k"}}, "'k' must be one digit or capital letter"),
-        ({"cat": {"key": "é"}}, "must be one digit or capital letter"),
-        ({"cat": {"key": "S"}}, "S is taken by the page"),
-        ({"cat": {"key": "K"}, "dog": {"key": "K"}}, "classes.dog.key: K is cat's already"),
-        ({"cat": {"colour": "#1f77b4"}}, "colour"),
+        ([{"label": "eel"}], "'eel' is not a class of the dataset; its classes are cat, dog"),
+        ([{"label": "cat", "color": "red"}], "'red' is no colour such as #1f77b4"),
+        ([{"label": "cat", "color": "#1F77B4"}], "is no colour"),
+        ([{"label": "cat", "color": '#fff"}'}], "is no colour"),
+        ([{"label": "cat"}, {"label": "cat"}], "'cat' is there twice"),
+        ([{"color": "#1f77b4"}], "label"),
+        ([{"label": "cat", "key": "k"}], "'k' must be one digit or capital letter"),
+        ([{"label": "cat", "key": "é"}], "must be one digit or capital letter"),
+        ([{"label": "cat", "key": "S"}], "S is taken by the page"),
+        ([{"label": "cat", "key": "K"}, {"label": "dog", "key": "K"}], "classes.dog.key: K is cat's already"),
+        ([{"label": "cat", "colour": "#1f77b4"}], "colour"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_and_changes_nothing(pets, as_user, classes, said: str) -> None:  # noqa: F811

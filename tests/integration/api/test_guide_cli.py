@@ -29,7 +29,9 @@ def test_instructions_come_from_a_file_and_styles_are_changed_one_by_one(run: Ru
     shown = run("sue", "guide", "write", "pets", "--style", "dog=#ff7f0e").output
     assert "# 猫" in shown
     assert "written by sue" in shown
-    lines = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line.strip().startswith(("cat", "dog"))}
+    lines = {
+        line.split()[0]: line.split()[1:] for line in shown.splitlines() if line.strip().startswith(("cat", "dog"))
+    }
     assert lines == {"cat": ["#1f77b4", "K"], "dog": ["#ff7f0e"]}
     run("sue", "guide", "write", "pets", "--style", "cat=")
     assert "#1f77b4" not in run("ann", "guide", "show", "pets").output

@@ -61,11 +61,11 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def double() -> Iterator[Double]:
     """The server, running, with ten open tasks and one user a role."""
-    state = Double(
-        {"anna": ("secret-a", "annotator"), "vera": ("secret-v", "viewer"), "rita": ("secret-r", "reviewer")}
-    )
+    roles = {"anna": "annotator", "vera": "viewer", "rita": "reviewer", "sue": "scientist"}
+    state = Double({name: (f"secret-{name[0]}", role) for name, role in roles.items()})
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
+    listening.listen()  # who comes before the server is up waits
     state.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     state.put(10)
     server = uvicorn.Server(uvicorn.Config(build(state), log_level="warning"))

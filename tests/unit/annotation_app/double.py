@@ -38,6 +38,9 @@ class Double:
     known: dict[int, dict[str, Any]] = field(default_factory=dict)  # every task there ever was
     reviews: list[dict[str, Any]] = field(default_factory=list)
     decisions: list[dict[str, Any]] = field(default_factory=list)
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    guides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    guides_written: list[str] = field(default_factory=list)  # whose, as often as they were
 
     def __post_init__(self) -> None:
         self.hold.set()
@@ -102,6 +105,16 @@ class Double:
             }
         )
         return self.reviews[-1]
+
+    def trained(self, number: int, labels: int, accuracy: float, state: str = "accepted") -> None:
+        """One more round, with its figures."""
+        measured = {"accuracy": accuracy, "per_class": {"1": {"support": 9, "accuracy": 0.5}}}
+        metrics = {"comparison": {"candidate": measured}}
+        self.rounds.append({"number": number, "labels": labels, "state": state, "metrics": metrics})
+
+    def write_guide(self, dataset: str, instructions: str, classes: dict[str, Any], by: str = "sue") -> None:
+        self.guides[dataset] = {"instructions": instructions, "classes": classes, "by": by}
+        self.guides_written.append(dataset)
 
     def give(self, task_id: int, user: str) -> None:
         """Let the lease of a claimed task lapse and ``user`` claim it."""

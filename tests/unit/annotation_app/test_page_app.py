@@ -39,7 +39,7 @@ def test_task_is_shown_and_one_click_answers_it(page: AppTest, double) -> None:
     shown = words(page)
     assert 'alt=\\"Sample batch_7/0001 of dataset digits' in shown
     assert "1: 52 %" in shown
-    assert "40 more labels needed" in shown
+    assert "40 more labels until the next training" in shown
     assert answers(page) == [str(digit) for digit in range(10)]
     page.button(key="answer_1_3").click().run()
     assert [(a["task"], a["label"]) for a in double.answers] == [(1, "3")]

@@ -38,7 +38,7 @@ def test_progress_bar_is_filled_by_labels_against_need() -> None:
     html = markup.progress(progress())
     assert "width:75%" in html
     assert 'aria-valuenow="30"' in html
-    assert "10 more labels needed" in html
+    assert "10 more labels until the next training" in html
     assert "width:100%" in markup.progress(progress(waiting=55))
     assert "width:0%" in markup.progress(progress(waiting=0, needed=0))
 

@@ -146,7 +146,7 @@ def test_list_of_a_dataset_that_is_gone_says_so(double) -> None:
     double.datasets["gone"] = []
     browsing = Browsing(LearnloopClient(double.url, double.token("vera")), "digits")
     browsing.look()
-    assert "annotation:read" in browsing.problem
+    assert "annotation:read" in str(browsing.error)
     assert browsing.found == []
 
 

@@ -84,7 +84,7 @@ def test_an_annotator_sees_their_own_quality_and_no_review(page: AppTest, double
     for said in ("34 given", "90 % of 30 checked ones confirmed", "4 of 5 test samples right", "3.2 s each"):
         assert said in shown
     assert "very fast" not in shown
-    assert page.segmented_control(key="view").options == ["Annotate", "Queue"]
+    assert page.segmented_control(key="view").options == ["Annotate", "Queue", "Progress", "Projects"]
     assert not [url for url in double.urls if "/reviews" in url]
 
 
@@ -165,7 +165,7 @@ def test_what_another_reviewer_decided_meanwhile_is_said_and_left(bench: Bench, 
     bench.look()
     double.decisions.append(double.reviews.pop(0) | {"decision": "confirm", "label": "1"})
     bench.decide(1, "confirm", "7", "")
-    assert "ron chose confirm 1" in bench.problem
+    assert "ron chose confirm 1" in str(bench.error)
     assert bench.review["id"] == 2
     assert len(double.decisions) == 1
 
@@ -175,11 +175,11 @@ def test_a_lost_connection_is_said_and_the_review_stays(bench: Bench, double) ->
     bench.look()
     double.down = True
     bench.decide(1, "confirm", "7", "")
-    assert "does not answer" in bench.problem
+    assert "does not answer" in str(bench.error)
     assert bench.review["id"] == 1
     double.down = False
     bench.look()
-    assert bench.problem is None
+    assert bench.error is None
     bench.decide(1, "confirm", "7", "")
     assert [one["id"] for one in double.decisions] == [1]
 

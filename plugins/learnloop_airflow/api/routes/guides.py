@@ -25,13 +25,14 @@ routes = Routes()
 class Style(Body):
     """How a class is shown. Null, or left out: the page chooses."""
 
+    label: Annotated[str, line(least=1, most=200)]
     color: Annotated[str, line(most=7)] | None = None
     key: Annotated[str, line(most=1)] | None = None
 
 
 class Guide(Body):
     instructions: Annotated[str, Field(max_length=MOST_WORDS, pattern=TEXT)] = ""
-    classes: dict[Annotated[str, line(least=1, most=200)], Style] = Field(default={}, max_length=10_000)
+    classes: list[Style] = Field(default=[], max_length=10_000)
 
 
 @routes.add("GET", "/datasets/{name}/guide", "dataset:read", response_model=GuideItem)
@@ -58,5 +59,5 @@ def _write(db: Session, name: str, wanted: Guide, by: str, if_match: str | None)
     dataset = get_dataset(db, name)
     lock(db, dataset)  # of two who saw the same, one comes second
     require(if_match, etag_of(guide_of(db, dataset)), f"the guide of {name}")
-    styles = {label: ClassStyle(style.color, style.key) for label, style in wanted.classes.items()}
+    styles = [ClassStyle(style.label, style.color, style.key) for style in wanted.classes]
     write_guide(db, dataset, instructions=wanted.instructions, classes=styles, by=by)
