@@ -42,6 +42,7 @@ KEPT = {
     # the whole demo, minutes each
     "test_ctrl_c_anywhere_stops_everything_and_the_next_demo_works": 0,
     # a browser, half a minute each
+    "test_an_api_server_killed_in_mid_submit_loses_no_answer_and_counts_it_once": 0,
     "test_with_only_what_is_needed_filled_in_a_run_starts": 2,
     # jobs as pods: half a minute or more each, or a stack of their own that is killed in parts
     "test_a_pod_that_is_deleted_or_evicted_is_made_again_from_its_checkpoint": 0,

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[2]))  # the page's package is not installed
-
 from annotation_app.texts import catalogue
 from learnloop.client import LearnloopClient
 
+ROOT = Path(__file__).parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 pytestmark = [
@@ -49,9 +47,11 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def artefacts(tmp_path: Path) -> Path:
-    """Where screenshots are kept."""
-    folder = Path(os.environ.get("LEARNLOOP_TEST_ARTEFACTS", tmp_path))
+def artefacts() -> Path:
+    """Where screenshots are kept: LEARNLOOP_TEST_ARTEFACTS, or tests/output. Those in Chinese need a font that has it
+    (Debian: fonts-wqy-zenhei).
+    """
+    folder = Path(os.environ.get("LEARNLOOP_TEST_ARTEFACTS") or ROOT / "tests" / "output")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -13,7 +13,7 @@ from learnloop.client import LearnloopClient
 
 # Each view, and what is on it once it is drawn.
 VIEWS = {
-    "annotate": ".ll-sample figcaption",
+    "annotate": ".ll-progress",
     "queue": '[class*="st-key-queued_"]',
     "review": ".ll-quiet, .ll-opinion",
     "progress": ".ll-table",
@@ -58,9 +58,11 @@ def test_every_view_is_there(
     page.screenshot(path=artefacts / f"login-{language}-{scheme}-{width}.png")
     log_in_by_form(page, live_stack, live_stack.users["admin"], live_dataset.name, said)
     for view, shown in VIEWS.items():
-        page.get_by_role("radio", name=said(f"view.{view}")).click()
+        page.get_by_role("radio", name=said(f"view.{view}"), exact=True).click()
         page.locator(shown).first.wait_for()
         page.locator('[data-stale="true"]').first.wait_for(state="detached")  # nothing of the view before is left
+        page.locator('[data-testid="stSkeleton"]').first.wait_for(state="detached")
+        page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
         if view == "progress":
             page.locator('[data-testid="stVegaLiteChart"] canvas, [data-testid="stVegaLiteChart"] svg').first.wait_for()
         page.screenshot(path=artefacts / f"{view}-{language}-{scheme}-{width}.png", full_page=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 from fastapi import FastAPI, Request
@@ -98,6 +99,8 @@ def test_quality_of_oneself_and_of_everybody(run, differing) -> None:
     mine = run("ann", "quality", "pets").output
     assert "ann" in mine
     assert "bob" not in mine
+    (day,) = [line for line in mine.splitlines() if line.strip().startswith(datetime.now(UTC).date().isoformat())]
+    assert day.split()[1:] == ["ann", "1", "0"]
     assert "it needs a role" in run("ann", "quality", "pets", "--all", code=1).output
     everybody = run("rita", "quality", "pets", "--all").output
     assert "bob" in everybody
