@@ -58,7 +58,9 @@ class PreloadingLocalExecutor(LocalExecutor):
         quieten_mlflow()  # again: importing MLflow sets its own log level
         super().start()
 
-    def change_state(self, key: WorkloadKey, state: WorkloadState, info: Any = None, remove_running: bool = True) -> None:
+    def change_state(
+        self, key: WorkloadKey, state: WorkloadState, info: Any = None, remove_running: bool = True
+    ) -> None:
         if state in (TaskInstanceState.SUCCESS, TaskInstanceState.FAILED) and key in self._handed_out:
             self._handed_out[key] -= 1
             if not self._handed_out[key]:
