@@ -11,10 +11,10 @@ from streamlit.delta_generator import DeltaGenerator
 from annotation_app import markup, quiet
 from annotation_app.desk import Desk
 from annotation_app.errand import Answer
-from annotation_app.guides import Guide, safe
+from annotation_app.guides import Guide
 from annotation_app.keys import AGREE_KEY, CONTINUE_KEY, SKIP_KEYS, UNDO_KEY, keys_of
 from annotation_app.problems import said
-from annotation_app.samples import plain, sample
+from annotation_app.samples import instructions, plain, sample
 from annotation_app.texts import text
 from learnloop.client import Task
 
@@ -54,9 +54,7 @@ def _task(desk: Desk, task: Task, guide: Guide) -> DeltaGenerator:
             st.button(text("task.load_again"), on_click=desk.load)
         else:
             sample(desk.content, task.content_type, sample_id=task.sample_id, dataset=task.dataset)
-        if guide.instructions:
-            with st.expander(text("guide.heading"), expanded=True, key="instructions"):
-                st.markdown(safe(guide.instructions), anchors=False)
+        instructions(guide)
     with right:
         st.html(f"<h2>{text('task.question')}</h2>")
         _answers(desk, task, guide)

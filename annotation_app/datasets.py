@@ -34,7 +34,7 @@ def available(client: LearnloopClient) -> list[DatasetInfo]:
 def choose(names: list[str]) -> str | None:
     if len(names) > 1:
         return st.selectbox(
-            text("dataset"), names, key="dataset", label_visibility="collapsed", bind="query-params", width=220
+            text("dataset"), names, key="dataset", label_visibility="collapsed", bind="query-params", width=180
         )
     if not names:
         return None

@@ -12,7 +12,7 @@ from annotation_app.bench import Bench
 from annotation_app.guides import Guide
 from annotation_app.keys import keys_of
 from annotation_app.problems import said
-from annotation_app.samples import plain, sample
+from annotation_app.samples import instructions, plain, sample
 from annotation_app.texts import text
 from learnloop.client import Prediction
 
@@ -34,6 +34,7 @@ def show(bench: Bench, guide: Guide) -> None:
     with left:
         if bench.content is not None:
             sample(bench.content, review["content_type"], sample_id=review["sample_id"], dataset=review["dataset"])
+        instructions(guide)
     with right:
         st.html(markup.why(review, len(bench.waiting)))
         st.html(markup.opinions(review["answers"]))

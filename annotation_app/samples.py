@@ -7,6 +7,7 @@ import codecs
 import streamlit as st
 
 from annotation_app import markup
+from annotation_app.guides import Guide, safe
 from annotation_app.images import picture
 from annotation_app.rows import is_row, row
 from annotation_app.texts import text
@@ -30,6 +31,13 @@ def sample(content: bytes, content_type: str, *, sample_id: str, dataset: str) -
             st.warning(text("task.unshowable", content_type=content_type))
     except InvalidInput as error:
         st.warning(f"{text('task.broken')}\n\n{plain(str(error))}")
+
+
+def instructions(guide: Guide) -> None:
+    """What people are told of the dataset, beside the sample; nothing where nobody has written any."""
+    if guide.instructions:
+        with st.expander(text("guide.heading"), expanded=True, key="instructions"):
+            st.markdown(safe(guide.instructions), anchors=False)
 
 
 def readable(content: bytes) -> tuple[str, bool]:

@@ -167,3 +167,11 @@ def test_the_page_offers_as_many_words_as_the_api_takes() -> None:
     from annotation_app import projects
 
     assert projects.MOST_WORDS == MOST_WORDS
+
+
+def test_a_reviewer_has_the_instructions_beside_the_sample_too(page: AppTest, double) -> None:
+    double.write_guide("digits", "A 7 may have a bar.", {"3": {"color": "#ff0000", "key": "T"}})
+    double.differ("3", "4")
+    view(page, "rita", "review")
+    assert [each.value for each in page.markdown] == ["A 7 may have a bar."]
+    assert page.button(key="confirm_1_3").proto.shortcut == "t"
