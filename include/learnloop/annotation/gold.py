@@ -39,7 +39,24 @@ def is_due(session: Session, dataset_id: int, annotator: str, *, unanswered: int
 
 
 def claim_gold(session: Session, dataset_id: int, annotator: str, expires: datetime) -> AnnotationTask | None:
-    """A task made of the gold question that this person has met least recently; None when the dataset has none."""
+    """The gold task that this person gave back unanswered, else one made of the gold question that they have met least
+    recently; None when the dataset has none.
+    """
+    given_back = session.scalars(
+        select(AnnotationTask)
+        .where(
+            AnnotationTask.dataset_id == dataset_id,
+            AnnotationTask.owner == annotator,
+            AnnotationTask.kind == "gold",
+            AnnotationTask.state == "open",
+        )
+        .limit(1)
+        .with_for_update()
+    ).first()
+    if given_back is not None:
+        given_back.state, given_back.claimed_by, given_back.lease_expires_at = "claimed", annotator, expires
+        session.flush()
+        return given_back
     met = (
         select(AnnotationTask.sample_id, func.max(Annotation.id).label("last"))
         .join(Annotation, Annotation.task_id == AnnotationTask.id)

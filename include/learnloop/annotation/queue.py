@@ -2,7 +2,8 @@
 
 The lease is part of the task's row and all times are the database's, so two people cannot hold one task. A task whose
 lease lapsed is open again but keeps its last holder in ``claimed_by``: until somebody else claims it, their late answer
-counts. A gold task is one person's and never lapses: it waits for them.
+counts. A gold task is one person's and never lapses: it waits for them. One that they gave back is open like any other, or
+they would know it by that; nobody else gets it, and they do when the next is due.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ MOST_SKIPS = 3
 # which an index range leads to; and only when there is none, all.
 _MINE = "SELECT 1 FROM annotations WHERE task_id = task.id AND owner = :annotator"
 _FREE = f"""
-    task.dataset_id = :dataset AND task.state = 'open'
+    task.dataset_id = :dataset AND task.state = 'open' AND (task.kind = 'label' OR task.owner = :annotator)
     AND NOT EXISTS ({_MINE} AND withdrawn_at IS NULL AND review_id IS NULL)
 """
 _FIRST = "ORDER BY task.priority DESC, task.id LIMIT 1 FOR UPDATE OF task SKIP LOCKED"
@@ -79,7 +80,8 @@ def claim(
     if found is not None:
         return session.get_one(AnnotationTask, found, populate_existing=True)
     # Nothing left for this person: what they answered since their last gold task must not wait for ever.
-    if holds_gold or _pending(session, dataset_id, annotator) == 0:
+    # Not in advance, though: that there is nothing beside a gold task, and something beside another, would tell it.
+    if unanswered is not None or _pending(session, dataset_id, annotator) == 0:
         return None
     return claim_gold(session, dataset_id, annotator, in_seconds(session, lease_seconds))
 
@@ -120,25 +122,24 @@ def skip(session: Session, task_id: int, annotator: str, reason: str) -> None:
 
 
 def release(session: Session, task_id: int, annotator: str) -> None:
-    """Give a task back unanswered: others may have it at once. A gold task waits for its person. Again does no harm.
+    """Give a task back unanswered: others may have it at once. Again does no harm.
 
     Raises:
         NotFound: there is no such task.
     """
     get_task(session, task_id)
     task = session.get_one(AnnotationTask, task_id, with_for_update=True, populate_existing=True)
-    if task.kind == "label" and task.state == "claimed" and task.claimed_by == annotator:
+    if task.state == "claimed" and task.claimed_by == annotator:
         task.state = "open"
         task.claimed_by = task.lease_expires_at = None
 
 
 def put_down(session: Session, task: AnnotationTask, annotator: str) -> None:
-    """Give back what the person holds of the dataset beside ``task``. A gold task waits for its person."""
+    """Give back what the person holds of the dataset beside ``task``."""
     held = select(AnnotationTask).where(
         AnnotationTask.dataset_id == task.dataset_id,
         AnnotationTask.state == "claimed",
         AnnotationTask.claimed_by == annotator,
-        AnnotationTask.kind == "label",
         AnnotationTask.id != task.id,
     )
     for other in session.scalars(held.with_for_update()):

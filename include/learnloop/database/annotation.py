@@ -62,6 +62,13 @@ class AnnotationTask(Owned, Base):
             "lease_expires_at",
             postgresql_where=text("state = 'claimed'"),
         ),
+        # Gold tasks that their person gave back.
+        Index(
+            "ix_annotation_tasks_open_gold",
+            "dataset_id",
+            "owner",
+            postgresql_where=text("state = 'open' AND kind = 'gold'"),
+        ),
         # A sample is asked about at most once at a time.
         Index(
             "uq_annotation_tasks_live_sample",

@@ -77,6 +77,16 @@ def test_the_last_lot_is_closed_by_a_gold_task(db, make_dataset) -> None:
     assert db.scalars(select(Annotation.id).where(Annotation.outcome == "pending")).all() == []
 
 
+def test_at_the_end_of_the_queue_a_gold_task_in_hand_looks_like_another(db, make_dataset) -> None:
+    dataset = make_dataset(tasks=3, gold=3, gold_every=2)
+    assert work_plainly(db, dataset.id, "ben", 3) == ["label", "label", "gold"]
+    last = claim(db, dataset.id, "ben", lease_seconds=LEASE)
+    assert (last.kind, claim(db, dataset.id, "ben", lease_seconds=LEASE, beside=last.id)) == ("label", None)
+    submit(db, last.id, "ben", "cat")
+    gold = claim(db, dataset.id, "ben", lease_seconds=LEASE)
+    assert (gold.kind, claim(db, dataset.id, "ben", lease_seconds=LEASE, beside=gold.id)) == ("gold", None)
+
+
 def test_a_gold_task_in_hand_brings_no_second_one(db, make_dataset) -> None:
     dataset = make_dataset(tasks=2, gold=3, gold_every=2)
     for _ in range(2):
@@ -120,13 +130,21 @@ def test_what_is_given_back_is_there_for_others_at_once(db, make_dataset) -> Non
         release(db, 99_999, "ben")
 
 
-def test_a_gold_task_waits_for_its_person_also_when_it_is_given_back(db, make_dataset) -> None:
-    dataset = make_dataset(tasks=2, gold=1, gold_every=2)
+def test_a_gold_task_that_is_given_back_is_its_persons_alone_and_comes_again(db, make_dataset) -> None:
+    dataset = make_dataset(tasks=4, gold=2, gold_every=2)
     assert work_plainly(db, dataset.id, "ben", 2) == ["label", "label"]
     gold = claim(db, dataset.id, "ben", lease_seconds=LEASE)
     assert gold.kind == "gold"
     release(db, gold.id, "ben")
+    assert (gold.state, gold.claimed_by) == ("open", None)  # as any other would be
+    others = []
+    while (task := claim(db, dataset.id, "eva", lease_seconds=LEASE)) is not None:
+        others.append(task.id)
+        submit(db, task.id, "eva", "cat")
+    assert gold.id not in others
     assert claim(db, dataset.id, "ben", lease_seconds=LEASE).id == gold.id
+    submit(db, gold.id, "ben", "cat")
+    assert gold.state == "confirmed"
 
 
 def test_undo_gives_back_both(db, make_dataset) -> None:

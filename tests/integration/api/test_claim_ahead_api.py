@@ -44,16 +44,34 @@ def test_what_is_no_task_is_refused(pets, as_user, beside: str) -> None:  # noqa
 
 
 def test_what_is_given_back_looks_the_same_whether_it_is_gold_or_not(pets, as_user, db) -> None:  # noqa: F811
-    pets(tasks=3, gold=1, gold_every=2)
+    """Whatever an annotator tries on a task that they gave back, or put down for another."""
+    pets(tasks=6, gold=2, gold_every=2)
     ann = as_user("ann", "annotator")
-    said = []
-    for _ in range(3):
-        task = ann.post("/datasets/pets/tasks/claim").json()
-        said.append(ann.delete(f"/tasks/{task['id']}/claim").text)
-        again = ann.post("/datasets/pets/tasks/claim").json()
-        assert again["id"] == task["id"]
-        ann.post(f"/tasks/{again['id']}/annotation", json={"label": "cat"})
-    kinds = db.scalars(select(AnnotationTask.kind).where(AnnotationTask.state != "open")).all()
-    assert "gold" in kinds
-    assert len(set(said)) == 1
-    assert SECRET not in said[0]
+
+    def tried(task: int) -> list[object]:
+        said = [ann.get(f"/tasks/{task}"), ann.get(f"/tasks/{task}/content"), ann.post(f"/tasks/{task}/renew")]
+        said.append(ann.post(f"/tasks/{task}/annotation", json={"label": "cat"}))
+        said.append(ann.post(f"/tasks/{task}/skip", json={"reason": "x"}))
+        shown = [(answer.status_code, answer.text.replace(f"task {task} ", "task N ")) for answer in said]
+        return [*shown, ann.get("/datasets/pets/progress").json()["open_tasks"] - before]
+
+    kinds, given_back, put_down = [], [], []
+    for _ in range(4):
+        task = ann.post("/datasets/pets/tasks/claim").json()["id"]
+        kinds.append(db.scalars(select(AnnotationTask.kind).where(AnnotationTask.id == task)).one())
+        before = ann.get("/datasets/pets/progress").json()["open_tasks"]
+        assert ann.delete(f"/tasks/{task}/claim").json() == {"released": True}
+        given_back.append(tried(task))
+        assert ann.post(f"/tasks/{task}/claim").json()["id"] == task
+        ordinary = AnnotationTask.state == "open", AnnotationTask.kind == "label"
+        other = db.scalars(select(AnnotationTask.id).where(*ordinary).order_by(AnnotationTask.id.desc())).first()
+        before = ann.get("/datasets/pets/progress").json()["open_tasks"]
+        assert ann.post(f"/tasks/{other}/claim").status_code == 200
+        put_down.append(tried(task))
+        assert ann.post(f"/tasks/{task}/claim").json()["id"] == task
+        assert ann.post(f"/tasks/{task}/annotation", json={"label": "cat"}).status_code == 201
+        db.rollback()
+    assert kinds == ["label", "label", "gold", "label"]
+    assert given_back == [given_back[0]] * 4
+    assert put_down == [put_down[0]] * 4
+    assert SECRET not in str(given_back)

@@ -212,7 +212,7 @@ def test_a_skipped_gold_task_looks_and_comes_back_like_any_other(pets, as_user, 
     listed = {item["id"]: item for item in ann.get("/datasets/pets/tasks", params={"state": "skipped"}).json()["items"]}
     differing = {name for name in listed[gold] if listed[gold][name] != listed[other][name]}
     assert differing <= {"id", "sample_id", "label", "confidence"}
-    answers = [ann.post(f"/tasks/{task_id}/claim") for task_id in (gold, other)]
+    answers = [ann.post(f"/tasks/{task_id}/claim") for task_id in (other, gold)]
     assert [answer.status_code for answer in answers] == [200, 200]
     assert set(answers[0].json()) == set(answers[1].json())
     assert ann.post(f"/tasks/{gold}/annotation", json={"label": "cat"}).status_code == 201

@@ -1,4 +1,4 @@
-"""what annotators of a dataset are told
+"""what annotators of a dataset are told; gold tasks that are given back
 
 Revision ID: 0016
 Revises: 0014
@@ -27,7 +27,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name=op.f("fk_annotation_guides_dataset_id")),
         sa.PrimaryKeyConstraint("dataset_id", name=op.f("pk_annotation_guides")),
     )
+    given_back = sa.text("state = 'open' AND kind = 'gold'")
+    op.create_index(
+        "ix_annotation_tasks_open_gold", "annotation_tasks", ["dataset_id", "owner"], postgresql_where=given_back
+    )
 
 
 def downgrade() -> None:
+    """A gold task that was given back would be handed to anybody: it goes, and is made anew when one is due."""
+    op.drop_index("ix_annotation_tasks_open_gold", table_name="annotation_tasks")
+    op.execute("UPDATE annotation_tasks SET state = 'cancelled' WHERE state = 'open' AND kind = 'gold'")
     op.drop_table("annotation_guides")
