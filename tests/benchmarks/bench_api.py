@@ -53,12 +53,15 @@ VALUES (1, 'pool', md5('pool') || '.dir', :annotations, '{}', 'ada');
 INSERT INTO annotation_tasks (dataset_id, batch_id, kind, sample_id, path, object, prediction, reason, state, owner)
 SELECT 1, 1, 'label', 's' || n, n || '.png', md5(n::text),
     '{"label": "a", "confidence": 0.6, "uncertainty": 0.8, "probabilities": {"a": 0.6, "b": 0.4}, "model_version": 1}',
-    '{"strategy": "diverse_mini_batch", "rank": 1}', CASE WHEN n <= :annotations THEN 'confirmed' ELSE 'open' END, 'ada'
+    CASE WHEN n % 10 = 0 THEN '{"strategy": "random", "model_version": 1}'
+        ELSE '{"strategy": "margin", "rank": 1}' END::jsonb,
+    CASE WHEN n <= :annotations THEN 'confirmed' ELSE 'open' END, 'ada'
 FROM generate_series(1, 2 * :annotations) AS n;
 INSERT INTO annotations (dataset_id, task_id, label, comment, seconds, outcome, outcome_reason, owner)
-SELECT 1, id, 'a', '', 1.5, 'confirmed', '', 'person' || id % 50 FROM annotation_tasks WHERE state = 'confirmed';
-INSERT INTO confirmed_annotations (dataset_id, batch_id, annotation_id, sample_id, label, confirmed_by, owner)
-SELECT 1, 1, annotations.id, sample_id, 'a', 'two agree', annotations.owner
+SELECT 1, id, 'a', '', 1.5, 'confirmed', '', CASE WHEN id % 10 = 0 THEN 'ada' ELSE 'person' || id % 50 END
+FROM annotation_tasks WHERE state = 'confirmed';
+INSERT INTO confirmed_annotations (dataset_id, number, batch_id, annotation_id, sample_id, label, confirmed_by, owner)
+SELECT 1, row_number() OVER (ORDER BY annotations.id), 1, annotations.id, sample_id, 'a', 'two agree', annotations.owner
 FROM annotations JOIN annotation_tasks ON annotation_tasks.id = task_id;
 INSERT INTO rounds (dataset_id, number, state, reason, base_version_id, version_id, metrics, owner)
 SELECT 1, n, 'accepted', 'due', n + 1, n + 2, '{"accuracy": 0.9}', 'ada' FROM generate_series(0, 199) AS n;

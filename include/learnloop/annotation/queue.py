@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from learnloop.annotation.gold import claim_gold, is_due
 from learnloop.annotation.reviews import open_review
@@ -126,7 +126,9 @@ def put_down(session: Session, task: AnnotationTask, annotator: str) -> None:
 
 
 def get_task(session: Session, task_id: int) -> AnnotationTask:
-    task = session.get(AnnotationTask, task_id) if 0 < task_id < 2**31 else None
+    """The task, with its dataset; raises NotFound."""
+    loaded = [joinedload(AnnotationTask.dataset)]
+    task = session.get(AnnotationTask, task_id, options=loaded) if 0 < task_id < 2**31 else None
     if task is None:
         raise NotFound(f"there is no task {task_id}")
     return task

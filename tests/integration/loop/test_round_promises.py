@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from learnloop.annotation.answers import submit
+from learnloop.annotation.pool import next_number
 from learnloop.annotation.queue import claim
 from learnloop.database import (
     Annotation,
@@ -88,6 +89,7 @@ def test_a_correction_counts_once_and_as_it_is_now(db) -> None:
         sample_id=old.sample_id,
         label="dog",
         confirmed_by="corrected",
+        number=next_number(dataset.id),
         supersedes_id=old.id,
         owner="rita",
     )
