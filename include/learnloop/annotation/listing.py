@@ -39,7 +39,7 @@ class Wanted:
 
 
 # Written out, so that PostgreSQL sees that there is an index of it.
-_PREDICTED: ColumnElement[str] = AnnotationTask.prediction.op("->>")(literal_column("'label'"))
+_predicted: ColumnElement[Any] = AnnotationTask.prediction.op("->>")(literal_column("'label'"))
 _LISTED = (
     AnnotationTask.id,
     AnnotationTask.sample_id,
@@ -76,13 +76,13 @@ def tasks(wanted: Wanted, dataset_id: int, caller: str, *, complete: bool) -> Se
         Annotation.review_id.is_(None),
     )
     if wanted.state == "skipped":
-        found = found.where(mine.where(Annotation.outcome == "skipped"))
+        found = found.where(mine.where(Annotation.outcome == literal("skipped", literal_execute=True)))
     else:
         found = found.where(task.kind == "label", task.state == literal(wanted.state, literal_execute=True))
     if wanted.state == "open" and not complete:
         found = found.where(~mine, func.hashtextextended(func.concat(task.id, " ", caller), 0) % LEFT_OUT != 0)
     if wanted.label is not None:
-        found = found.where(wanted.label == _PREDICTED)
+        found = found.where(_predicted == wanted.label)
     confidence = task.prediction["confidence"].as_float()
     if wanted.least > 0:
         found = found.where(confidence >= wanted.least)

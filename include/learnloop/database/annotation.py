@@ -63,12 +63,12 @@ class AnnotationTask(Owned, Base):
             postgresql_where=text("state = 'claimed'"),
         ),
         # Lists: by state, newest first, and of open tasks by what the model predicts.
-        Index("ix_annotation_tasks_dataset_id_state_id", "dataset_id", "state", "id"),
+        Index("ix_annotation_tasks_state", "dataset_id", "state", text("(-id)")),
         Index(
             "ix_annotation_tasks_open_label",
             "dataset_id",
             text("(prediction ->> 'label')"),
-            "id",
+            text("(-id)"),
             postgresql_where=text("state = 'open'"),
         ),
         # Those that a model's accuracy is measured by (`annotation.honest`).
@@ -152,6 +152,7 @@ class Annotation(Owned, Base):
         Index("ix_annotations_pending", "dataset_id", "owner", postgresql_where=text("outcome = 'pending'")),
         Index("ix_annotations_dataset_id_owner_id", "dataset_id", "owner", "id"),
         Index("ix_annotations_dataset_id_id", "dataset_id", "id"),
+        Index("ix_annotations_skipped", "owner", "task_id", postgresql_where=text("outcome = 'skipped'")),
         # What a person is told of how many they answered, counted from the index alone.
         Index(
             "ix_annotations_given",

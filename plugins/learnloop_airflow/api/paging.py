@@ -27,12 +27,19 @@ Item = dict[str, Any]
 _LAST = 2**63 - 1
 
 
-def newest_first(select: Select[Any], column: Any) -> Select[Any]:
+def newest_first(select: Select[Any], column: Any, *, by_negative: bool = False) -> Select[Any]:
     """``select`` as `page` takes it: descending by ``column``, an integer key that is selected as ``id``.
 
     Made once for each list, where nothing of the request is in it: making a statement takes longer than asking it.
+
+    Args:
+        by_negative: order by ``-column``, for a list with an index of that. PostgreSQL then cannot walk the primary key
+            instead, which it believes to be short where it is long: past all the newest rows that the list leaves out.
     """
-    return select.where(column < bindparam("before", type_=BigInteger)).order_by(column.desc()).limit(bindparam("rows"))
+    before, rows = bindparam("before", type_=BigInteger), bindparam("rows")
+    if by_negative:
+        return select.where(-column > -before).order_by(-column).limit(rows)
+    return select.where(column < before).order_by(column.desc()).limit(rows)
 
 
 def page(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from learnloop.annotation.answers import submit
@@ -24,7 +24,7 @@ from learnloop.database import (
     session,
 )
 from learnloop.errors import Conflict, NotFound
-from learnloop.loop.progress import progress
+from learnloop.loop.progress import MOST_OPEN, progress
 from learnloop.loop.rounds import close_round, due_rounds, open_base_round, start_round
 
 TREE = "0" * 32 + ".dir"
@@ -115,6 +115,18 @@ def test_progress_says_where_the_loop_is(db) -> None:
     now = progress(db, dataset)
     assert now.round == {"number": 0, "state": "requested"}
     assert (now.confirmed, now.waiting) == (3, 0)
+
+
+def test_open_tasks_are_counted_so_far_and_no_further(db, monkeypatch) -> None:
+    dataset = make(db, tasks=0, labels=3)
+    more = text(
+        "INSERT INTO annotation_tasks"
+        " (dataset_id, batch_id, kind, sample_id, path, object, prediction, reason, state, owner)"
+        " SELECT :dataset, min(id), 'label', 's' || n, 'x', '0', '{}', '{}', 'open', 'ada'"
+        " FROM batches, generate_series(1, :many) AS n GROUP BY n"
+    )
+    db.execute(more, {"dataset": dataset.id, "many": MOST_OPEN + 5})
+    assert progress(db, dataset).open_tasks == MOST_OPEN
 
 
 def test_a_base_run_that_is_tried_again(db) -> None:

@@ -90,7 +90,8 @@ def list_tasks(
     wanted = listing.Wanted(state, label, batch, least_confidence, most_confidence, since, until)
     with reading() as db:
         found = listing.tasks(wanted, dataset_id(db, name), caller.name, complete=complete)
-        listed = page(db, newest_first(found, AnnotationTask.id), limit, cursor, lambda task: _queued(task, state))
+        found = newest_first(found, AnnotationTask.id, by_negative=True)
+        listed = page(db, found, limit, cursor, lambda task: _queued(task, state))
         if state == "skipped":
             reasons = listing.skip_reasons(db, [item["id"] for item in listed["items"]], caller.name)
             for item in listed["items"]:

@@ -14,6 +14,7 @@ depends_on = None
 
 GIVEN = sa.text("label IS NOT NULL AND withdrawn_at IS NULL AND review_id IS NULL")
 RANDOM = sa.text("kind = 'label' AND reason ->> 'strategy' = 'random'")
+NEWEST = sa.text("(-id)")
 LABEL = sa.text("(prediction ->> 'label')")
 
 
@@ -31,11 +32,14 @@ def upgrade() -> None:
         op.f("uq_confirmed_annotations_dataset_id_number"), "confirmed_annotations", ["dataset_id", "number"]
     )
     op.create_index("ix_annotations_given", "annotations", ["dataset_id", "owner"], postgresql_where=GIVEN)
-    op.create_index("ix_annotation_tasks_dataset_id_state_id", "annotation_tasks", ["dataset_id", "state", "id"])
+    op.create_index(
+        "ix_annotations_skipped", "annotations", ["owner", "task_id"], postgresql_where=sa.text("outcome = 'skipped'")
+    )
+    op.create_index("ix_annotation_tasks_state", "annotation_tasks", ["dataset_id", "state", NEWEST])
     op.create_index(
         "ix_annotation_tasks_open_label",
         "annotation_tasks",
-        ["dataset_id", LABEL, "id"],
+        ["dataset_id", LABEL, NEWEST],
         postgresql_where=sa.text("state = 'open'"),
     )
     op.create_index("ix_annotation_tasks_random", "annotation_tasks", ["dataset_id", "id"], postgresql_where=RANDOM)
@@ -50,7 +54,8 @@ def downgrade() -> None:
     op.drop_index("ix_dataset_version_parents_parent_id", "dataset_version_parents")
     op.drop_index("ix_annotation_tasks_random", "annotation_tasks")
     op.drop_index("ix_annotation_tasks_open_label", "annotation_tasks")
-    op.drop_index("ix_annotation_tasks_dataset_id_state_id", "annotation_tasks")
+    op.drop_index("ix_annotation_tasks_state", "annotation_tasks")
+    op.drop_index("ix_annotations_skipped", "annotations")
     op.drop_index("ix_annotations_given", "annotations")
     op.drop_constraint(op.f("uq_confirmed_annotations_dataset_id_number"), "confirmed_annotations")
     op.drop_column("confirmed_annotations", "number")
