@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from learnloop.annotation import pool
 from learnloop.database import Annotation, AnnotationTask, Dataset, Review
@@ -63,7 +63,9 @@ def request(session: Session, dataset: Dataset, sample_id: str, *, reason: str, 
 
 
 def get_review(session: Session, review_id: int) -> Review:
-    review = session.get(Review, review_id) if 0 < review_id < 2**31 else None
+    """The review, with its task and dataset; raises NotFound."""
+    loaded = [joinedload(Review.task), joinedload(Review.dataset)]
+    review = session.get(Review, review_id, options=loaded) if 0 < review_id < 2**31 else None
     if review is None:
         raise NotFound(f"there is no review {review_id}")
     return review

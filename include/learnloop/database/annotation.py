@@ -152,6 +152,8 @@ class Annotation(Owned, Base):
         Index("ix_annotations_pending", "dataset_id", "owner", postgresql_where=text("outcome = 'pending'")),
         Index("ix_annotations_dataset_id_owner_id", "dataset_id", "owner", "id"),
         Index("ix_annotations_dataset_id_id", "dataset_id", "id"),
+        # What a reviewer is shown, and what a skip looks at: all that was said of a task, also what was taken back.
+        Index("ix_annotations_task_id", "task_id", "id"),
         Index("ix_annotations_skipped", "owner", "task_id", postgresql_where=text("outcome = 'skipped'")),
         # What a person is told of how many they answered, counted from the index alone.
         Index(

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from learnloop.database.liveness import look_before_use
 from learnloop.database.outbox import OUTBOX_CHANNEL, OutboxMessage
-from learnloop.errors import InvalidInput
+from learnloop.errors import Unavailable
 from learnloop.settings import settings
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def engine(url: str | None = None) -> Engine:
     """The engine for ``url`` (default: the settings' database), one a process."""
     url = url or settings().database_url
     if not url.startswith("postgresql"):
-        raise InvalidInput(
+        raise Unavailable(
             "Learnloop's database is not configured: LEARNLOOP_DATABASE_URL must be a PostgreSQL URL"
             " (postgresql+psycopg://user@host/name). Is the stack up? `make up` sets it."
         )

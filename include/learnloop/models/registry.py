@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, column, select, table
 
 from learnloop.database.engine import engine
-from learnloop.errors import InvalidInput, NotFound
+from learnloop.errors import InvalidInput, NotFound, Unavailable
 from learnloop.jobs.checksums import files_below, fsync_file, fsync_folder, write_manifest
 from learnloop.jobs.namespace import key_folder
 from learnloop.settings import settings
@@ -292,7 +292,7 @@ def _client(url: str | None) -> MlflowClient:
 def _url(url: str | None) -> str:
     chosen = url or settings().mlflow_url
     if not chosen.startswith("postgresql"):
-        raise InvalidInput(
+        raise Unavailable(
             "the model registry is not configured: LEARNLOOP_MLFLOW_URL must be the PostgreSQL URL of MLflow's database"
             " (postgresql+psycopg://user@host/mlflow). Is the stack up? `make up` sets it."
         )
@@ -301,7 +301,7 @@ def _url(url: str | None) -> str:
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise InvalidInput(
+        raise Unavailable(
             f"model name {name!r} cannot be: it needs a letter or digit, then letters, digits, '_', '.' or '-', at most 200"
         )
 

@@ -32,6 +32,7 @@ def upgrade() -> None:
         op.f("uq_confirmed_annotations_dataset_id_number"), "confirmed_annotations", ["dataset_id", "number"]
     )
     op.create_index("ix_annotations_given", "annotations", ["dataset_id", "owner"], postgresql_where=GIVEN)
+    op.create_index("ix_annotations_task_id", "annotations", ["task_id", "id"])
     op.create_index(
         "ix_annotations_skipped", "annotations", ["owner", "task_id"], postgresql_where=sa.text("outcome = 'skipped'")
     )
@@ -56,6 +57,7 @@ def downgrade() -> None:
     op.drop_index("ix_annotation_tasks_open_label", "annotation_tasks")
     op.drop_index("ix_annotation_tasks_state", "annotation_tasks")
     op.drop_index("ix_annotations_skipped", "annotations")
+    op.drop_index("ix_annotations_task_id", "annotations")
     op.drop_index("ix_annotations_given", "annotations")
     op.drop_constraint(op.f("uq_confirmed_annotations_dataset_id_number"), "confirmed_annotations")
     op.drop_column("confirmed_annotations", "number")
