@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi.responses import JSONResponse
 from pydantic import Field
 from sqlalchemy import bindparam, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from learnloop.annotation import pool, reviews
 from learnloop.annotation.adjudication import adjudicate
@@ -100,7 +100,8 @@ def request_review(name: str, wanted: WantedReview, caller: Caller, key: Key = N
 def show_review(review_id: int) -> dict[str, Any]:
     """A review with everything that people said of the sample."""
     with reading() as db:
-        return _whole(db, reviews.get_review(db, review_id))
+        loaded = joinedload(Review.task), joinedload(Review.dataset)
+        return _whole(db, reviews.get_review(db, review_id, *loaded))
 
 
 @routes.add("POST", "/reviews/{review_id}/decision", "annotation:review", answers=ReviewDetails, errors=(409,))

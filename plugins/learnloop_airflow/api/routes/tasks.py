@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from learnloop.annotation import answers, listing, queue
 from learnloop.annotation.undo import undo
@@ -132,7 +132,7 @@ def undo_answer(name: str, caller: Caller, key: Key = None) -> JSONResponse:
 @routes.add("GET", "/tasks/{task_id}", "annotation:read", response_model=TaskItem)
 def show_task(task_id: int, caller: Caller) -> dict[str, Any]:
     with reading() as db:
-        return _task(_visible(queue.get_task(db, task_id), caller))
+        return _task(_visible(queue.get_task(db, task_id, joinedload(AnnotationTask.dataset)), caller))
 
 
 @routes.add(
