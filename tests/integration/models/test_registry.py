@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from learnloop.errors import Corrupted, InvalidInput, NotFound
+from learnloop.errors import Corrupted, InvalidInput, NotFound, Unavailable
 from learnloop.jobs.checksums import check_manifest
 from learnloop.models import registry
 
