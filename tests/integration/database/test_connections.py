@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import tempfile
@@ -66,15 +67,16 @@ def test_a_connection_that_was_idle_for_long_is_pinged(database_url: str, pings,
 
 
 def test_what_the_server_says_to_an_idle_connection_is_not_taken_for_its_end(database_url: str, db, pings) -> None:
-    (pid,) = pids(database_url, 1)
-    listener = engine(database_url).connect()
-    assert listener.scalar(text("SELECT pg_backend_pid()")) == pid
-    listener.execute(text("LISTEN something"))
-    listener.commit()
+    mine = db.scalar(text("SELECT pg_backend_pid()"))
+    with engine(database_url).connect() as listener:
+        pid = listener.scalar(text("SELECT pg_backend_pid()"))
+        listener.execute(text("LISTEN something"))
+        listener.commit()
+        heard = listener.connection.dbapi_connection.fileno()
     db.execute(text("NOTIFY something"))
     db.commit()
-    db.close()  # its connection is the pool's next but one
-    listener.close()
+    assert pid != mine
+    assert select.select([heard], [], [], 30)[0]  # it has come, and nobody has read it
     with engine(database_url).connect() as first, engine(database_url).connect() as second:
         found = {one.scalar(text("SELECT pg_backend_pid()")) for one in (first, second)}
     assert pid in found
