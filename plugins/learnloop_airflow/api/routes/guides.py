@@ -9,7 +9,7 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 
 from learnloop.annotation.guide import MOST_WORDS, ClassStyle, guide_of, write_guide
-from learnloop.database import session
+from learnloop.database import reading, session
 from learnloop.datasets.versions import get_dataset
 from learnloop.loop.rounds import lock
 from learnloop_airflow.api import audited
@@ -38,7 +38,7 @@ class Guide(Body):
 @routes.add("GET", "/datasets/{name}/guide", "dataset:read", response_model=GuideItem)
 def show_guide(name: str, response: Response) -> dict[str, Any]:
     """Instructions in Markdown, and each class's colour and key where somebody chose them."""
-    with session() as db:
+    with reading() as db:
         found = guide_of(db, get_dataset(db, name))
     response.headers["ETag"] = etag_of(found)
     return found
