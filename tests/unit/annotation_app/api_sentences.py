@@ -33,7 +33,7 @@ SAYING = {
     DOMAIN / "annotation" / "guide.py": {"_faults"},
     DOMAIN / "training" / "policy.py": {"evaluate", "_reason", "_doubt"},
     DOMAIN / "client.py": {"_send", "login"},
-    DOMAIN / "datasets" / "versions.py": {"get_dataset"},
+    DOMAIN / "datasets" / "versions.py": {"no_dataset"},
     ROOT / "plugins" / "learnloop_airflow" / "api" / "problems.py": {"no_database", "unforeseen"},
     ROOT / "plugins" / "learnloop_airflow" / "api" / "routes" / "tasks.py": {"_visible", "list_tasks"},
 }
