@@ -26,7 +26,14 @@ from learnloop.database.merges import MergeConflict, MergeRequest, Responder
 from learnloop.database.outbox import IdempotentRequest, OutboxMessage
 from learnloop.database.people import IssuedToken
 from learnloop.database.rounds import Decision, PolicyEvaluation, Round, RoundAnnotation
-from learnloop.database.serving import Deployment, DeploymentStatus, ModelLease, ServerReplica
+from learnloop.database.serving import (
+    Deployment,
+    DeploymentStatus,
+    LiveSample,
+    LiveWindow,
+    ModelLease,
+    ServerReplica,
+)
 from learnloop.database.storage import StoreLease, VersionStorage, VersionUse
 from learnloop.database.workspaces import Workspace
 
@@ -53,6 +60,8 @@ __all__ = [
     "IdempotentRequest",
     "IssuedToken",
     "JobProgress",
+    "LiveSample",
+    "LiveWindow",
     "Lock",
     "LockRequest",
     "MergeConflict",

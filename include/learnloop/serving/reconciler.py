@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -19,8 +20,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from learnloop.database import Deployment, DeploymentStatus, ModelLease, ServerReplica, session
+from learnloop.serving.loading import Loader
 from learnloop.serving.metrics import Metrics
-from learnloop.serving.models import Key, LoadedVersion, ModelSet
+from learnloop.serving.models import ModelSet
+from learnloop.serving.rollback import MIN_FAULTS, MIN_SHARE, take_back
+from learnloop.serving.versions import Key, LoadedVersion
 
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 10.0
@@ -43,8 +47,10 @@ class Wanted:
         """Every version that must be loaded, with the newest generation that asks for it (0: only a lease does)."""
         newest = dict.fromkeys(self.leased, 0)
         for row in self.deployments:
-            key = (row.model_name, row.model_version)
-            newest[key] = max(newest.get(key, 0), row.generation)
+            for version in (row.model_version, row.canary_version):
+                if version is not None:
+                    key = (row.model_name, version)
+                    newest[key] = max(newest.get(key, 0), row.generation)
         return newest
 
 
@@ -66,11 +72,27 @@ class _Failure:
 
 
 class Reconciler:
-    """Keeps ``models`` at what the database wants; reports as ``replica`` (a name no other process ever had)."""
+    """Keeps ``models`` at what the database wants; reports as ``replica`` (a name no other process ever had).
 
-    def __init__(self, models: ModelSet, metrics: Metrics, *, database_url: str, replica: str, url: str) -> None:
+    Args:
+        probation: seconds after a swap in which the version before is kept, and takes over when the new one errs.
+    """
+
+    def __init__(
+        self,
+        models: ModelSet,
+        loader: Loader,
+        metrics: Metrics,
+        *,
+        database_url: str,
+        replica: str,
+        url: str,
+        probation: float,
+    ) -> None:
         self._models = models
+        self._loader = loader
         self._metrics = metrics
+        self._probation = probation
         self._database_url = database_url
         self._replica = replica
         self._url = url
@@ -78,7 +100,7 @@ class Reconciler:
         self._failures: dict[Key, _Failure] = {}
         self._reported: dict[int, Status] = {}
         self._untried: set[int] | None = None  # deployments present at the start; None: not read yet
-        self._loader = ThreadPoolExecutor(max_workers=2, thread_name_prefix="load-model")
+        self._wanted = Wanted([], set())
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
@@ -92,7 +114,7 @@ class Reconciler:
         self._stopping.set()
         self.wake()
         self._thread.join()
-        self._loader.shutdown(wait=False, cancel_futures=True)
+        self._loader.stop()
         try:
             with session(self._database_url) as opened:
                 _forget(opened, self._replica)
@@ -133,16 +155,66 @@ class Reconciler:
         Raises:
             SQLAlchemyError: the database did not answer; the next pass does what this one could not.
         """
-        wanted = self._read()
+        self._take_back_faulty()
+        wanted = self._wanted = self._read()
+        self._models.pin(wanted.leased)
         self._collect_loads(wanted)
         self._start_loads(wanted)
         statuses = {row.id: self._serve(row) for row in wanted.deployments}
         self._models.keep_aliases({f"{row.model_name}:{row.alias}" for row in wanted.deployments})
+        self._models.end_probation(self._probation)
         for name, version in self._models.unload_unused(keep=wanted.generations):
             log.info("Unloaded %s version %d", name, version)
+        for name, version in self._models.expire():
+            log.info("Unloaded %s version %d: nobody asked for it; the next request brings it back", name, version)
         self._report(statuses)
         tried = {number for number, status in statuses.items() if status.state != "loading"}
         self._untried = (statuses.keys() if self._untried is None else self._untried & statuses.keys()) - tried
+
+    def index(self) -> list[dict[str, Any]]:
+        """Every version that should be here, as the protocol's repository index tells of it, by its addresses."""
+        wanted, versions, parked = self._wanted, self._models.versions, self._models.parked
+        addresses = [
+            (f"{row.model_name}:{row.alias}", (row.model_name, row.model_version)) for row in wanted.deployments
+        ]
+        addresses += [(name, (name, version)) for name, version in sorted(wanted.leased)]
+        rows = []
+        for name, key in addresses:
+            failure = self._failures.get(key)
+            if key in versions:
+                state, reason = "READY", ""
+            elif failure is not None:
+                state, reason = "UNAVAILABLE", failure.message
+            elif key in parked:
+                state, reason = "UNAVAILABLE", "not in memory: the next request brings it back"
+            else:
+                state, reason = "LOADING", ""
+            rows.append({"name": name, "version": str(key[1]), "state": state, "reason": reason})
+        return rows
+
+    def failure_of(self, key: Key) -> str | None:
+        """Why a version could not be loaded when it was last tried; None: it could, or was not tried."""
+        failure = self._failures.get(key)
+        return None if failure is None else failure.message
+
+    def _take_back_faulty(self) -> None:
+        """Lead aliases away from versions that err where the one before does not, here at once and then everywhere."""
+        for key, loaded in self._models.versions.items():
+            if loaded.faults < MIN_FAULTS or loaded.faults < MIN_SHARE * loaded.answered:
+                continue
+            message = (
+                f"{loaded.faults} of {loaded.answered} requests that the version before could answer failed; the last:"
+                f" {loaded.last_fault}"
+            )
+            if moved := self._models.take_back(key):
+                self._metrics.rolled_back(loaded.name)
+                log.error("Took %s back from %s: %s", ", ".join(moved), f"{key[0]} version {key[1]}", message)
+            # It must not take the alias again before somebody asks for it anew, also while the database is away.
+            newest = self._wanted.generations.get(key, 0)
+            self._failures[key] = _Failure(message, newest, float("inf"))
+        for key, failure in self._failures.items():
+            if failure.retry_at == float("inf"):
+                take_back(self._database_url, key, failure.message)
 
     def _read(self) -> Wanted:
         with session(self._database_url) as opened:
@@ -161,38 +233,59 @@ class Reconciler:
                 continue
             message = f"{type(error).__name__}: {error}"
             log.error("Could not load %s version %d: %s", *key, message, exc_info=error)
-            self._metrics.load_failures += 1
+            self._metrics.load_failed()
             self._failures[key] = _Failure(message, generations.get(key, 0), time.monotonic() + RETRY_SECONDS)
         # A version that nobody wants any more starts afresh when it is wanted again.
         self._failures = {key: failure for key, failure in self._failures.items() if key in generations}
 
     def _start_loads(self, wanted: Wanted) -> None:
-        loaded = self._models.versions
+        loaded, parked = self._models.versions, self._models.parked
         for key, generation in wanted.generations.items():
+            failure = self._failures.get(key)
+            if failure and generation > failure.generation:
+                failure = None
+                del self._failures[key]  # asked for anew: it is loading, not failed
+                if key in loaded:
+                    self._models.forgive(key)
             if key in loaded or key in self._loads:
                 continue
-            failure = self._failures.get(key)
-            if failure and generation <= failure.generation and time.monotonic() < failure.retry_at:
+            if key in parked and key not in wanted.leased:
+                continue  # it was here, and comes back when somebody asks for it
+            if failure and time.monotonic() < failure.retry_at:
                 continue
-            if failure and generation > failure.generation:
-                del self._failures[key]  # asked for anew: it is loading, not failed
-            load = self._loader.submit(self._models.load, *key)
+            load = self._loader.start(key, fresh=key not in parked)
             self._loads[key] = load
             load.add_done_callback(lambda _: self.wake())
 
     def _serve(self, row: Deployment) -> Status:
         """Move the row's alias when its version is loaded. Returns what to report."""
         key = (row.model_name, row.model_version)
-        if key in self._models.versions:
-            if self._models.move_alias(row.model_name, row.alias, row.model_version):
-                self._metrics.swaps += 1
-                log.info("%s:%s is now version %d", row.model_name, row.alias, row.model_version)
-            return Status(row.generation, "ready", row.model_version, "")
-        served = self._models.aliases.get(f"{row.model_name}:{row.alias}")
+        tagged = f"{row.model_name}:{row.alias}"
+        served = self._models.targets.get(tagged)
         served_version = served.version if served else None
         if failure := self._failures.get(key):
             return Status(row.generation, "failed", served_version, failure.message)
-        return Status(row.generation, "loading", served_version, "")
+        if key not in self._models.versions and key not in self._models.parked:
+            return Status(row.generation, "loading", served_version, "")
+        if self._models.move_alias(row.model_name, row.alias, row.model_version):
+            self._metrics.swapped()
+            log.info("%s is now version %d", tagged, row.model_version)
+        return self._canary(row)
+
+    def _canary(self, row: Deployment) -> Status:
+        """Give the row's canary its share when it is loaded. Returns what to report."""
+        canary, here = row.canary_version, self._models.versions.keys() | self._models.parked
+        status, message = "ready", ""
+        if canary is not None and (row.model_name, canary) not in here:
+            failure = self._failures.get((row.model_name, canary))
+            status, message = ("failed", f"canary: {failure.message}") if failure else ("loading", "")
+            canary = None
+        if canary is not None and (row.model_name, canary) in self._failures:
+            status, message, canary = "failed", f"canary: {self._failures[row.model_name, canary].message}", None
+        if self._models.set_canary(row.model_name, row.alias, canary, row.canary_percent / 100):
+            share = f"{row.canary_percent} % of its requests go to version {canary}" if canary else "no canary any more"
+            log.info("%s:%s: %s", row.model_name, row.alias, share)
+        return Status(row.generation, status, row.model_version, message)
 
     def _report(self, statuses: dict[int, Status]) -> None:
         """Write the heartbeat, and the statuses that changed."""
