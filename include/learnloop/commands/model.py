@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from learnloop.commands import serving
 from learnloop.commands.common import JsonOption, client, moment, say, show, table
 
-app = typer.Typer(no_args_is_help=True, help="Models: list, compare, promote, roll back.")
+app = typer.Typer(no_args_is_help=True, help="Models: list, compare, promote, roll back, load, ask.")
 
 Model = Annotated[str, typer.Argument(help="A model; a dataset's models bear its name.")]
 Alias = Annotated[str, typer.Argument(help="base, realtime, optimized or current.")]
@@ -142,3 +143,6 @@ def _figure(name: str, value: float, *, signed: bool) -> str:
     if name == "accuracy":
         return f"{sign}{value:.1%}"
     return f"{sign}{value:,.0f}" if name == "model_bytes" else f"{sign}{value:.3f}"
+
+
+serving.add_to(app)

@@ -11,7 +11,7 @@ from learnloop.database.annotation import (
 )
 from learnloop.database.audit import AuditEvent
 from learnloop.database.base import Base
-from learnloop.database.datasets import Batch, Dataset, DatasetVersion, DatasetVersionParent, Lock
+from learnloop.database.datasets import LIVE, Batch, Dataset, DatasetVersion, DatasetVersionParent, Lock
 from learnloop.database.engine import engine, session, tell
 from learnloop.database.events import (
     EVENTS_CHANNEL,
@@ -39,6 +39,7 @@ from learnloop.database.workspaces import Workspace
 
 __all__ = [
     "EVENTS_CHANNEL",
+    "LIVE",
     "LOCKS_CHANNEL",
     "Annotation",
     "AnnotationTask",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from learnloop.errors import InvalidInput
+from learnloop.errors import Corrupted, InvalidInput
 from learnloop.serving.versions import Model
+from learnloop.training.reference import FILE as REFERENCE_FILE
 
 if TYPE_CHECKING:
     from learnloop.datasets.recipes import Recipe
@@ -41,6 +43,25 @@ def recipe_in(folder: Path, model: Model) -> tuple[Recipe | None, str | None]:
             f" {recipe.size}: the feature schema has changed since it was trained; train it anew"
         )
     return recipe, config.task_type
+
+
+def reference_in(folder: Path, model: Model) -> dict[str, Any] | None:
+    """What the model's training features were like; None for a model that was saved without.
+
+    Raises:
+        Corrupted: the file is damaged, or of another model.
+    """
+    path = folder / REFERENCE_FILE
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        parts = list(zip(found["features"], found["edges"], found["counts"], strict=True))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise Corrupted(f"{path} cannot be read: {error}; take the folder from its source again") from error
+    if any(not 0 <= index < model.input_size or len(edges) + 1 != len(counts) for index, edges, counts in parts):
+        raise Corrupted(f"{path} is of another model: this one has {model.input_size} features")
+    return found
 
 
 def _size(path: Path) -> int:

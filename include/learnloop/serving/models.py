@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from learnloop.errors import NotFound, Unavailable
-from learnloop.serving.files import recipe_in, unpacked_size
+from learnloop.serving.files import recipe_in, reference_in, unpacked_size
 from learnloop.serving.versions import Key, Load, LoadedVersion, Model, Source, smoke_test
 
 __all__ = ["DEFAULT_TAG", "Key", "Load", "LoadedVersion", "Model", "ModelSet", "NotLoaded", "Source", "smoke_test"]
@@ -97,7 +97,17 @@ class ModelSet:
     def _read(self, key: Key, folder: Path, size: int) -> LoadedVersion:
         model = self._load(folder)
         recipe, takes = recipe_in(folder, model)
-        loaded = LoadedVersion(*key, model, tuple(model.classes), model.input_size, size, recipe, takes)
+        loaded = LoadedVersion(
+            name=key[0],
+            version=key[1],
+            model=model,
+            classes=tuple(model.classes),
+            input_size=model.input_size,
+            size=size,
+            recipe=recipe,
+            takes=takes,
+            reference=reference_in(folder, model),
+        )
         smoke_test(loaded)
         return loaded
 
@@ -121,13 +131,14 @@ class ModelSet:
     def acquire_previous(self, name: str, faulty: LoadedVersion) -> LoadedVersion | None:
         """The version that takes over for ``faulty`` under an alias, taken into use; None when there is none at hand.
 
-        For a canary that is the alias's own version, for that one the version before, during its probation.
+        For a canary, and for what was taken back since, that is the alias's own version; for that one the version before,
+        during its probation.
         """
         with self._lock:
             target = self._targets.get(_tagged(name))
             if target is None:
                 return None
-            number = target.version if faulty.version == target.canary else target.previous
+            number = target.previous if faulty.version == target.version else target.version
             loaded = None if number is None else self._versions.get((faulty.name, number))
             if loaded is None or loaded is faulty:
                 return None
@@ -326,7 +337,8 @@ class ModelSet:
 
     def _park(self, loaded: LoadedVersion) -> Key:
         del self._versions[loaded.key]
-        self._parked.add(loaded.key)
+        if loaded.key in self._led_to():
+            self._parked.add(loaded.key)
         return loaded.key
 
     def _replace(self, tagged: str, target: Target) -> None:

@@ -32,12 +32,14 @@ class InferRequest:
         features: ``[n, d]``; None when samples are given.
         samples: the files' bytes of ``n`` samples, which the model's recipe reads; None when features are given.
         outputs: the outputs wanted, each with whether it is wanted as binary data.
+        record: whether it may be noted (`learnloop.serving.live`), as far as its dataset wants that.
     """
 
     features: NDArray[Any] | None
     samples: list[bytes] | None
     id: str | None
     outputs: dict[str, bool]
+    record: bool = True
 
     @property
     def rows(self) -> int:
@@ -70,13 +72,14 @@ def parse_request(
         raise InvalidInput(f"'id' is {shown(identity)}; it must be a string")
     given = _with_data(inputs, memoryview(body)[json_size:] if json_size is not None else None)
     outputs = _parse_outputs(asked.get("outputs"), _flag(asked, "binary_data_output"))
+    record = _flag(asked, "record", True)
     names = [tensor.get("name") for tensor in inputs]
     if names == [INPUT]:
-        return InferRequest(tensors.features(*given[0], input_size), None, identity, outputs)
+        return InferRequest(tensors.features(*given[0], input_size), None, identity, outputs, record)
     if takes is not None and names == [SAMPLE]:
-        return InferRequest(None, tensors.samples(*given[0]), identity, outputs)
+        return InferRequest(None, tensors.samples(*given[0]), identity, outputs, record)
     if takes == "tabular_classification" and not {INPUT, SAMPLE} & set(map(str, names)):
-        return InferRequest(None, tensors.rows_of_columns(given), identity, outputs)
+        return InferRequest(None, tensors.rows_of_columns(given), identity, outputs, record)
     if len(inputs) != 1:
         raise _one_input(takes)
     raise InvalidInput(f"the input tensor is named {shown(names[0])}; it must be named {_accepted(takes)}")

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +19,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from learnloop.database import Deployment, DeploymentStatus, ModelLease, ServerReplica, session
+from learnloop.database import Dataset, Deployment, DeploymentStatus, ModelLease, ServerReplica, session
+from learnloop.serving.live import LiveRules, Recorder
 from learnloop.serving.loading import Loader
 from learnloop.serving.metrics import Metrics
 from learnloop.serving.models import ModelSet
@@ -32,6 +33,8 @@ RETRY_SECONDS = 10.0
 FORGET_AFTER = timedelta(hours=1)
 """A replica that was killed is forgotten after this long."""
 
+NEVER = float("inf")
+
 log = logging.getLogger(__name__)
 
 
@@ -41,6 +44,7 @@ class Wanted:
 
     deployments: list[Deployment]
     leased: set[Key]
+    live: dict[str, LiveRules] = field(default_factory=dict)
 
     @property
     def generations(self) -> dict[Key, int]:
@@ -66,9 +70,15 @@ class Status:
 
 @dataclass(frozen=True)
 class _Failure:
+    """Why a version may not be served: it did not load or pass (then it is tried again), or it erred when it served."""
+
     message: str
     generation: int
     retry_at: float
+
+    @property
+    def erred(self) -> bool:
+        return self.retry_at == NEVER
 
 
 class Reconciler:
@@ -83,6 +93,7 @@ class Reconciler:
         models: ModelSet,
         loader: Loader,
         metrics: Metrics,
+        recorder: Recorder,
         *,
         database_url: str,
         replica: str,
@@ -92,6 +103,7 @@ class Reconciler:
         self._models = models
         self._loader = loader
         self._metrics = metrics
+        self._recorder = recorder
         self._probation = probation
         self._database_url = database_url
         self._replica = replica
@@ -116,6 +128,7 @@ class Reconciler:
         self._thread.join()
         self._loader.stop()
         try:
+            self._recorder.flush()
             with session(self._database_url) as opened:
                 _forget(opened, self._replica)
         except SQLAlchemyError as error:
@@ -158,6 +171,7 @@ class Reconciler:
         self._take_back_faulty()
         wanted = self._wanted = self._read()
         self._models.pin(wanted.leased)
+        self._recorder.configure(wanted.live)
         self._collect_loads(wanted)
         self._start_loads(wanted)
         statuses = {row.id: self._serve(row) for row in wanted.deployments}
@@ -168,6 +182,7 @@ class Reconciler:
         for name, version in self._models.expire():
             log.info("Unloaded %s version %d: nobody asked for it; the next request brings it back", name, version)
         self._report(statuses)
+        self._recorder.flush()
         tried = {number for number, status in statuses.items() if status.state != "loading"}
         self._untried = (statuses.keys() if self._untried is None else self._untried & statuses.keys()) - tried
 
@@ -192,6 +207,11 @@ class Reconciler:
             rows.append({"name": name, "version": str(key[1]), "state": state, "reason": reason})
         return rows
 
+    def notes(self, name: str, **rules: Any) -> bool:
+        """Whether what is noted of a model's requests is as ``rules`` say."""
+        known = self._wanted.live.get(name)
+        return known is not None and all(getattr(known, rule) == value for rule, value in rules.items())
+
     def failure_of(self, key: Key) -> str | None:
         """Why a version could not be loaded when it was last tried; None: it could, or was not tried."""
         failure = self._failures.get(key)
@@ -211,9 +231,9 @@ class Reconciler:
                 log.error("Took %s back from %s: %s", ", ".join(moved), f"{key[0]} version {key[1]}", message)
             # It must not take the alias again before somebody asks for it anew, also while the database is away.
             newest = self._wanted.generations.get(key, 0)
-            self._failures[key] = _Failure(message, newest, float("inf"))
+            self._failures[key] = _Failure(message, newest, NEVER)
         for key, failure in self._failures.items():
-            if failure.retry_at == float("inf"):
+            if failure.erred:
                 take_back(self._database_url, key, failure.message)
 
     def _read(self) -> Wanted:
@@ -222,13 +242,21 @@ class Reconciler:
             leases = opened.execute(
                 select(ModelLease.model_name, ModelLease.model_version).where(ModelLease.expires_at > func.now())
             )
-            return Wanted(list(deployments), {(name, version) for name, version in leases})
+            loops = opened.execute(
+                select(Deployment.model_name, Dataset.id, Dataset.loop["live"])
+                .join(Dataset, Dataset.id == Deployment.dataset_id)
+                .where(Dataset.loop["live"].is_not(None))
+                .distinct()
+            )
+            live = {name: LiveRules(number, **rules) for name, number, rules in loops if rules}
+            return Wanted(list(deployments), {(name, version) for name, version in leases}, live)
 
     def _collect_loads(self, wanted: Wanted) -> None:
         generations = wanted.generations
         for key in [key for key, load in self._loads.items() if load.done()]:
             error = self._loads.pop(key).exception()
             if error is None:
+                self._failures.pop(key, None)
                 log.info("Loaded %s version %d", *key)
                 continue
             message = f"{type(error).__name__}: {error}"
@@ -253,7 +281,7 @@ class Reconciler:
                 continue  # it was here, and comes back when somebody asks for it
             if failure and time.monotonic() < failure.retry_at:
                 continue
-            load = self._loader.start(key, fresh=key not in parked)
+            load = self._loader.start(key, fresh=generation > 0 and key not in parked)
             self._loads[key] = load
             load.add_done_callback(lambda _: self.wake())
 
@@ -263,29 +291,38 @@ class Reconciler:
         tagged = f"{row.model_name}:{row.alias}"
         served = self._models.targets.get(tagged)
         served_version = served.version if served else None
-        if failure := self._failures.get(key):
-            return Status(row.generation, "failed", served_version, failure.message)
-        if key not in self._models.versions and key not in self._models.parked:
+        if failure := self._refusal(key):
+            return Status(row.generation, "failed", served_version, failure)
+        if not self._is_here(key):
             return Status(row.generation, "loading", served_version, "")
         if self._models.move_alias(row.model_name, row.alias, row.model_version):
             self._metrics.swapped()
             log.info("%s is now version %d", tagged, row.model_version)
-        return self._canary(row)
+        return self._serve_canary(row)
 
-    def _canary(self, row: Deployment) -> Status:
-        """Give the row's canary its share when it is loaded. Returns what to report."""
-        canary, here = row.canary_version, self._models.versions.keys() | self._models.parked
-        status, message = "ready", ""
-        if canary is not None and (row.model_name, canary) not in here:
-            failure = self._failures.get((row.model_name, canary))
-            status, message = ("failed", f"canary: {failure.message}") if failure else ("loading", "")
-            canary = None
-        if canary is not None and (row.model_name, canary) in self._failures:
-            status, message, canary = "failed", f"canary: {self._failures[row.model_name, canary].message}", None
+    def _serve_canary(self, row: Deployment) -> Status:
+        """Give the row's canary its share once it is loaded. Returns what to report."""
+        ready = Status(row.generation, "ready", row.model_version, "")
+        if row.canary_version is None:
+            status, canary = ready, None
+        elif refusal := self._refusal((row.model_name, row.canary_version)):
+            status, canary = replace(ready, state="failed", message=f"canary: {refusal}"), None
+        elif self._is_here((row.model_name, row.canary_version)):
+            status, canary = ready, row.canary_version
+        else:
+            status, canary = replace(ready, state="loading"), None
         if self._models.set_canary(row.model_name, row.alias, canary, row.canary_percent / 100):
-            share = f"{row.canary_percent} % of its requests go to version {canary}" if canary else "no canary any more"
+            share = f"version {canary} answers {row.canary_percent} % of its requests" if canary else "no canary"
             log.info("%s:%s: %s", row.model_name, row.alias, share)
-        return Status(row.generation, status, row.model_version, message)
+        return status
+
+    def _is_here(self, key: Key) -> bool:
+        return key in self._models.versions or key in self._models.parked
+
+    def _refusal(self, key: Key) -> str | None:
+        """Why a version may not be served here; None: nothing speaks against it."""
+        failure = self._failures.get(key)
+        return failure.message if failure and (failure.erred or not self._is_here(key)) else None
 
     def _report(self, statuses: dict[int, Status]) -> None:
         """Write the heartbeat, and the statuses that changed."""

@@ -17,6 +17,7 @@ from learnloop.serving.callers import Callers
 from learnloop.serving.config import ServingConfig
 from learnloop.serving.inference import Inference
 from learnloop.serving.listener import Listener
+from learnloop.serving.live import Recorder
 from learnloop.serving.loading import Loader
 from learnloop.serving.manage import Management
 from learnloop.serving.metrics import Metrics
@@ -50,16 +51,25 @@ class ModelServer:
         self.models = ModelSet(source_of, load, memory_bytes=config.memory_bytes, keep_alive=config.keep_alive)
         self.metrics = Metrics(self.models)
         loader = Loader(self.models)
+        recorder = Recorder(database_url, self.metrics)
         self.reconciler = Reconciler(
             self.models,
             loader,
             self.metrics,
+            recorder,
             database_url=database_url,
             replica=self.replica,
             url=self.url,
             probation=config.probation,
         )
-        inference = Inference(self.models, loader, self.metrics, config, on_fault=lambda _: self.reconciler.wake())
+        inference = Inference(
+            self.models,
+            loader,
+            self.metrics,
+            config,
+            on_fault=lambda _: self.reconciler.wake(),
+            watch=recorder.watch,
+        )
         management = Management(self.models, self.reconciler, source_of, callers, database_url)
         self._listener = Listener(database_url, DEPLOYMENTS_CHANNEL, self.reconciler.wake)
         app = create_app(

@@ -57,6 +57,8 @@ class LoadedVersion:
     """How its samples become features; None: it takes features alone."""
     takes: str | None = None
     """The task type of its samples; None when it has no recipe."""
+    reference: dict[str, Any] | None = None
+    """What its training features were like (`learnloop.training.reference`), for drift."""
     uses: int = 0
     fresh: bool = True
     """Loaded for a swap that has not come to its end: it must not be unloaded before."""
