@@ -21,7 +21,7 @@ from sqlalchemy import update
 
 from learnloop.annotation.scoring import choose_from_predictions, predict_shard
 from learnloop.database import AnnotationTask, Batch, Dataset, LiveSample, LiveWindow, session
-from learnloop.datasets.snapshot import snapshot_folder
+from learnloop.datasets.snapshot import snapshot
 from learnloop.datasets.store import Store
 from learnloop.errors import InvalidInput
 from learnloop.loop.facts import facts_of
@@ -81,7 +81,7 @@ def dataset(database_url, tmp_path, digits) -> tuple[int, Store]:
     pq.write_table(pa.Table.from_pylist(lines), folder / "annotations.parquet")
     store = Store(tmp_path / "store")
     with session(database_url) as db:
-        version = snapshot_folder(db, store, folder, owner="ann")
+        version = snapshot(db, store, folder, owner="ann")
         return version.dataset_id, store
 
 
