@@ -96,6 +96,21 @@ def register(
         return _create(name, source, tags, metrics, idempotency_key, url)
 
 
+def check(folder: Path) -> None:
+    """Load the model folder as a model server would, and ask it something.
+
+    Raises:
+        InvalidInput: a format or a type that may not be loaded, features that are not those of its ``dataset.yaml``, or
+            answers that are no probabilities.
+        Corrupted: a file is cut short or was changed since its checksum was taken.
+        NotFound: there is no model.
+    """
+    from learnloop.serving.models import ModelSet
+    from learnloop.training.models import load
+
+    ModelSet(lambda name, version: folder, load).load(folder.name, 1)
+
+
 def set_alias(name: str, alias: str, version: int, url: str | None = None) -> None:
     """Point ``{name}@{alias}`` at a version.
 

@@ -19,7 +19,6 @@ def main() -> None:
         os.environ[name] = "1"
 
     from learnloop.models.registry import source_of
-    from learnloop.serving.callers import Callers
     from learnloop.serving.config import ServingConfig
     from learnloop.serving.server import ModelServer
     from learnloop.settings import settings
@@ -31,7 +30,6 @@ def main() -> None:
         database_url=settings().database_url,
         source_of=source_of,
         load=load,
-        callers=Callers(settings().api_url),
         config=ServingConfig.of(settings()),
     ).run()
 

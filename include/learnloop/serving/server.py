@@ -24,6 +24,7 @@ from learnloop.serving.metrics import Metrics
 from learnloop.serving.models import ModelSet
 from learnloop.serving.reconciler import Reconciler
 from learnloop.serving.versions import Load, Source
+from learnloop.settings import settings
 
 DRAIN_SECONDS = 30
 KEEP_ALIVE_SECONDS = 75
@@ -41,10 +42,11 @@ class ModelServer:
         database_url: str,
         source_of: Source,
         load: Load,
-        callers: Callers,
+        callers: Callers | None = None,
         config: ServingConfig | None = None,
     ) -> None:
         config = config or ServingConfig()
+        callers = callers or Callers(settings().api_url)
         self.url = f"http://{host}:{port}"
         # Never reused: the statuses of a killed process must not be taken for those of its successor.
         self.replica = f"{socket.gethostname()[:80]}:{port}:{uuid.uuid4().hex[:8]}"

@@ -67,7 +67,6 @@ def run_bare(folder: Path, port: int) -> None:
 
 
 def run_ours(folder: Path, port: int, database_url: str) -> None:
-    from learnloop.serving.callers import Callers
     from learnloop.serving.server import ModelServer
     from learnloop.training.models import load
 
@@ -77,16 +76,15 @@ def run_ours(folder: Path, port: int, database_url: str) -> None:
         database_url=database_url,
         source_of=lambda name, version: folder,
         load=load,
-        callers=Callers("http://127.0.0.1:9"),  # nobody asks it to change anything
     ).run()
 
 
-def mlserver_command(python: Path, place: Path, port: int, workers: int) -> tuple[list[str], dict[str, str]]:
-    """How MLServer is started: as its documentation says, without its own access log."""
-    folder = place / f"mlserver-{workers}"
+def mlserver_command(python: Path, place: Path, port: int) -> tuple[list[str], dict[str, str]]:
+    """How MLServer is started: in one process, which for such a model is its fastest way."""
+    folder = place / "mlserver"
     folder.mkdir()
     ports = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
-    server = {"host": "127.0.0.1", **ports, "parallel_workers": workers, "debug": False}
+    server = {"host": "127.0.0.1", **ports, "parallel_workers": 0, "debug": False}
     model = {
         "name": "digits",
         "implementation": "mlserver_digits.Digits",
@@ -174,7 +172,7 @@ def load_server(port: int, request: bytes, clients: int, seconds: float) -> tupl
     return len(times) / seconds, statistics.median(times) * 1000, times[int(0.95 * len(times))] * 1000
 
 
-def wait_for(port: int, request: bytes, process: subprocess.Popen[bytes]) -> None:
+def wait_for(port: int, request: bytes, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -185,7 +183,7 @@ def wait_for(port: int, request: bytes, process: subprocess.Popen[bytes]) -> Non
         except OSError:
             pass
         time.sleep(0.02)
-    raise SystemExit(f"the server on port {port} does not answer")
+    raise SystemExit(f"the server on port {port} does not answer:\n{log.read_text()[-2000:]}")
 
 
 def free_port() -> int:
@@ -211,7 +209,7 @@ def compare(seconds: float, rounds: int, mlserver: Path | None) -> None:
         database_url = postgres.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
         save_model(place / "model")
         deploy_model(database_url)
-        roles = ["bare", "ours", *(["mlserver-0", "mlserver-1"] if mlserver else [])]
+        roles = ["bare", "ours", *(["mlserver"] if mlserver else [])]
         print(f"load before: {os.getloadavg()[0]:.1f}; {os.cpu_count()} processors")
         print("Start to the first answer, and memory then")
         for role in roles:
@@ -219,14 +217,15 @@ def compare(seconds: float, rounds: int, mlserver: Path | None) -> None:
             environment = {**os.environ, **THREADS}
             command = [sys.executable, __file__, "--role", role, "--port", str(port), "--model", str(place / "model")]
             command += ["--database-url", database_url]
-            if role.startswith("mlserver") and mlserver is not None:
-                command, environment = mlserver_command(mlserver, place, port, int(role[-1]))
+            if role == "mlserver" and mlserver is not None:
+                command, environment = mlserver_command(mlserver, place, port)
             started = time.perf_counter()
-            with (place / f"{role}.log").open("wb") as log:
+            output = place / f"{role}.log"
+            with output.open("wb") as log:
                 process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
             servers[role] = (port, process)
-            wait_for(port, request_bytes(port), process)
-            print(f"  {role:>10}: {time.perf_counter() - started:5.1f} s  {memory_mib(process):5.0f} MiB")
+            wait_for(port, request_bytes(port), process, output)
+            print(f"  {role:>8}: {time.perf_counter() - started:5.1f} s  {memory_mib(process):5.0f} MiB")
         for rows, clients in ((1, 1), (1, 8), (256, 8)):
             print(f"{rows} row(s) of an MLP(64), {clients} client(s): medians of {rounds} rounds")
             measured: dict[str, list[tuple[float, float, float]]] = {role: [] for role in roles}
@@ -235,7 +234,7 @@ def compare(seconds: float, rounds: int, mlserver: Path | None) -> None:
                     measured[role].append(load_server(port, request_bytes(port, rows), clients, seconds))
             for role, results in measured.items():
                 rate, p50, p95 = (statistics.median(result[part] for result in results) for part in range(3))
-                print(f"  {role:>10}: {rate:7.0f}/s  p50 {p50:6.2f} ms  p95 {p95:6.2f} ms")
+                print(f"  {role:>8}: {rate:7.0f}/s  p50 {p50:6.2f} ms  p95 {p95:6.2f} ms")
             for role in roles:
                 if role != "ours":
                     _print_ratio(role, measured[role], measured["ours"], reach=REACH if role == "bare" else 1.0)

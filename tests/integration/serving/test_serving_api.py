@@ -159,7 +159,7 @@ def test_the_client_tells_errors_apart(client, rows):
         client.infer("digits", rows[:, :10])
     with pytest.raises(InvalidInput, match=r"must be \[rows, columns"):
         client.infer("digits", rows[0])
-    with pytest.raises(InvalidInput, match="row 0, column 0 is None"):
+    with pytest.raises(InvalidInput, match="row 0, column 0 is nan"):
         client.infer("digits", np.full((1, 64), np.nan))
     with pytest.raises(InvalidInput, match="at most 10000"):
         client.infer("digits", np.zeros((10_001, 64), dtype=np.float32))

@@ -33,7 +33,12 @@ def upgrade() -> None:
         sa.Column("counts", json, nullable=False),
         sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name=op.f("fk_live_windows_dataset_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_live_windows")),
-        sa.UniqueConstraint("model_name", "model_version", "started_at", name=op.f("uq_live_windows_model_name")),
+        sa.UniqueConstraint(
+            "model_name",
+            "model_version",
+            "started_at",
+            name=op.f("uq_live_windows_model_name_model_version_started_at"),
+        ),
     )
     op.create_table(
         "live_samples",
@@ -46,7 +51,7 @@ def upgrade() -> None:
         sa.Column("seen_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name=op.f("fk_live_samples_dataset_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_live_samples")),
-        sa.UniqueConstraint("dataset_id", "md5", name=op.f("uq_live_samples_dataset_id")),
+        sa.UniqueConstraint("dataset_id", "md5", name=op.f("uq_live_samples_dataset_id_md5")),
     )
 
 
