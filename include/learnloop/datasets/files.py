@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from learnloop.datasets.index import Seen
+from learnloop.datasets.parallel import shared
 from learnloop.datasets.tree import Tree
 from learnloop.errors import Conflict, InvalidDataset
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 NEVER_TRACKED_FOLDERS = (".git", ".hg", ".dvc")
 NEVER_TRACKED_FILES = (".git",)
 REFUSED_FILE = ".dvcignore"
+_MANY = 20_000  # files; from here on a process of its own for half of them saves time
+_SHAREABLE = 8  # folders; fewer may differ too much in size
 _TICK = 20_000_000  # ns; a kernel's clock for files advances every 1 to 10 ms
 _COARSE_TICK = 2_000_000_000  # ns; filesystems that keep whole seconds, FAT even ones
 
@@ -73,8 +77,8 @@ def list_files(folder: Path) -> list[str]:
     return sorted(scan_folder(folder))
 
 
-def scan_folder(folder: Path) -> Seen:
-    """Relative posix path -> stamp (``stamp_of``) of all files in ``folder``.
+def scan_folder(folder: Path, expected: int = 0) -> Seen:
+    """Relative posix path -> stamp (``stamp_of``) of all files in ``folder``, of which about ``expected`` are expected.
 
     As DVC does: ``.git``, ``.hg``, ``.dvc`` and nested DVC repositories are left out, a link to a file counts as
     the file, a link to a folder is not followed. Names may hold anything but bytes that are not UTF-8.
@@ -88,12 +92,10 @@ def scan_folder(folder: Path) -> Seen:
         raise InvalidDataset(f"{folder} is not a folder")
     found: Seen = {}
     folders = [("", str(folder))]
-    while folders:
-        prefix, parent = folders.pop()
-        if prefix and os.path.isdir(f"{parent}/.dvc"):  # noqa: PTH112 - Path's raises where this may not be asked
-            continue
-        inner = _scan_one(prefix, parent, found)
-        folders += [(f"{prefix}{name}/", f"{parent}/{name}") for name in inner if name not in NEVER_TRACKED_FOLDERS]
+    while folders and not (expected >= _MANY and len(folders) >= _SHAREABLE):
+        folders += _scan_next(folders, found)
+    for part in shared(_scan_below, folders):
+        found |= part
     return found
 
 
@@ -114,6 +116,23 @@ def is_settled(stamp: str, started: int) -> bool:
 def is_at_rest(changed: int, now: int) -> bool:
     """Whether a change after ``now`` (ns since 1970) gives another time than ``changed``, as the filesystem keeps time."""
     return changed < now - (_TICK if changed % 1_000_000_000 else _COARSE_TICK)
+
+
+def _scan_below(folders: Sequence[tuple[str, str]]) -> Seen:
+    found: Seen = {}
+    left = list(folders)
+    while left:
+        left += _scan_next(left, found)
+    return found
+
+
+def _scan_next(folders: list[tuple[str, str]], found: Seen) -> list[tuple[str, str]]:
+    """Take the last of ``folders`` (prefix of its paths, place) away, put its files into ``found``, return its folders."""
+    prefix, parent = folders.pop()
+    if prefix and os.path.isdir(f"{parent}/.dvc"):  # noqa: PTH112 - Path's raises where this may not be asked
+        return []
+    inner = _scan_one(prefix, parent, found)
+    return [(f"{prefix}{name}/", f"{parent}/{name}") for name in inner if name not in NEVER_TRACKED_FOLDERS]
 
 
 def _scan_one(prefix: str, parent: str, found: Seen) -> list[str]:

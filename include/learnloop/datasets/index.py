@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from learnloop.datasets import durable
 from learnloop.datasets.tree import TreeObject
 
-_MAGIC = "learnloop index 3"
+_MAGIC = "learnloop index 4"
 
 Seen = dict[str, str]
 """Path -> stamp: what a source says of its files without reading them. A stamp begins with the size in bytes."""
@@ -93,4 +94,5 @@ def write_index(path: Path, temporary: Path, index: Index) -> None:
 
 
 def _checksum(body: bytes) -> str:
-    return hashlib.md5(body, usedforsecurity=False).hexdigest()
+    """Against damage, not against people; read at every snapshot, it has to be quick."""
+    return f"{zlib.crc32(body):08x}"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from learnloop.datasets import copies
+from learnloop.datasets.parallel import shared
 from learnloop.datasets.verified import fact
 from learnloop.datasets.writing import md5_of_bytes
 
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     from learnloop.datasets.store import Store
 
 _LARGE = 1 << 20  # from here on copying beside the next file saves time
+_SHAREABLE = 10_000  # files; from here on a process of its own for half of them saves time
+_ROUND = 64  # folders of the store, of 256, after which it is said how far it is
+
+_Shard = list[tuple[str, str]]
+"""(name, path) of the objects in one folder of the store."""
 
 
 def place_files(
@@ -29,16 +36,36 @@ def place_files(
     Raises:
         NotFound, Corrupted: an object is missing or damaged.
     """
+    # By shard, so that its folder is looked up once and its facts are held one shard at a time.
+    shards = _by_shard(wanted)
+
+    def tell(done: int) -> None:
+        if progress is not None:
+            progress(done, len(wanted))
+
+    if len(wanted) < _SHAREABLE:
+        _place(store, folder, writable, shards, tell)
+        return
+    done = 0
+    for start in range(0, len(shards), _ROUND):
+        some = shards[start : start + _ROUND]
+        shared(partial(_place, store, folder, writable), some)
+        done += sum(map(len, some))
+        tell(done)
+
+
+def _place(
+    store: Store, folder: Path, writable: bool, shards: Sequence[_Shard], tell: Callable[[int], None] | None = None
+) -> None:
     placer = _Placer(store, folder, writable)
     done = 0
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         try:
-            # By shard, so that its folder is looked up once and its facts are held one shard at a time.
-            for names in _by_shard(wanted).values():
+            for names in shards:
                 placer.place_shard(names, pool)
                 done += len(names)
-                if progress is not None:
-                    progress(done, len(wanted))
+                if tell is not None:
+                    tell(done)
             placer.finish()
         finally:
             pool.shutdown(cancel_futures=True)
@@ -55,8 +82,8 @@ class _Placer:
         self.new_facts: list[bytes] = []
         self.waiting: list[Future[bool]] = []  # copies of large files
 
-    def place_shard(self, names: list[tuple[str, str]], pool: ThreadPoolExecutor) -> None:
-        """Place objects, given as (name, path), that are in one folder of the store."""
+    def place_shard(self, names: _Shard, pool: ThreadPoolExecutor) -> None:
+        """Place the objects of one folder of the store."""
         first = names[0][0]
         if not self.store.path_of(first).parent.is_dir():
             raise self.store.missing(first)
@@ -128,11 +155,11 @@ def _read(descriptor: int) -> bytes:
         os.close(descriptor)
 
 
-def _by_shard(wanted: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:
-    shards: dict[str, list[tuple[str, str]]] = {}
+def _by_shard(wanted: Mapping[str, str]) -> list[_Shard]:
+    shards: dict[str, _Shard] = {}
     for path, name in wanted.items():
         shards.setdefault(name[:2], []).append((name, path))
-    return shards
+    return list(shards.values())
 
 
 @contextmanager

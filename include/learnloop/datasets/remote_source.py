@@ -27,6 +27,7 @@ class RemoteSource:
     """
 
     workers = _WORKERS
+    processes = False  # a download waits for the network, and its connections cannot be shared
 
     def __init__(self, url: str, storage_options: Mapping[str, Any]) -> None:
         import fsspec
@@ -41,7 +42,7 @@ class RemoteSource:
             raise InvalidInput(f"{url} is of a storage that is not known here: {error}") from error
         self._root = self._filesystem._strip_protocol(self.name).rstrip("/")
 
-    def scan(self) -> Seen:
+    def scan(self, expected: int = 0) -> Seen:
         found: Seen = {}
         objects = self._asking("", lambda: self._filesystem.find(self._root, detail=True, refresh=True))
         for place, details in objects.items():

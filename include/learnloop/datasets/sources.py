@@ -26,8 +26,11 @@ class Source(Protocol):
     workers: int
     """How many files may be taken at once."""
 
-    def scan(self) -> Seen:
-        """All files, as they are now, unread."""
+    processes: bool
+    """Whether processes may share the reading of small files."""
+
+    def scan(self, expected: int = 0) -> Seen:
+        """All files, as they are now, unread; of which about ``expected`` are expected."""
         ...
 
     def is_settled(self, stamp: str, started: int) -> bool:
@@ -58,9 +61,10 @@ class FolderSource:
         self.folder = folder
         self.name = str(folder.resolve())
         self.workers = min(os.cpu_count() or 1, 8)
+        self.processes = True
 
-    def scan(self) -> Seen:
-        return scan_folder(self.folder)
+    def scan(self, expected: int = 0) -> Seen:
+        return scan_folder(self.folder, expected)
 
     def is_settled(self, stamp: str, started: int) -> bool:
         return is_settled(stamp, started)

@@ -105,11 +105,8 @@ def _check(entries: Mapping[str, str]) -> None:
 def dumps(tree: Tree) -> bytes:
     """The bytes of DVC's ``.dir`` object (``dvc_data.hashfile.tree.Tree.as_bytes``)."""
     # What json.dumps makes of [{"md5": ..., "relpath": ...}, ...], in an eighth of its time.
-    return f"[{', '.join([_entry(path, md5) for path, md5 in tree.items()])}]".encode()
-
-
-def _entry(path: str, md5: str) -> str:
-    return f'{{"md5": "{md5}", "relpath": {_quoted(path)}}}'
+    entries = [f'{{"md5": "{md5}", "relpath": {_quoted(path)}}}' for path, md5 in tree.items()]
+    return f"[{', '.join(entries)}]".encode()
 
 
 def tree_hash(tree: Tree) -> str:

@@ -167,7 +167,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(store, tmp_path, monkey
 
 def test_a_folder_that_changes_while_it_is_read_is_noticed(store, folder, monkeypatch):
     seen = scan_folder(folder)
-    monkeypatch.setattr(sources, "scan_folder", lambda _: seen)
+    monkeypatch.setattr(sources, "scan_folder", lambda *_: seen)
     (folder / "plain.txt").unlink()
     with pytest.raises(Conflict, match=r"plain\.txt is not there"):
         store.add_folder(folder)

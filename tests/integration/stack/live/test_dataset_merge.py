@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -16,6 +18,7 @@ from learnloop.datasets.snapshot import snapshot
 from learnloop.datasets.store import Store
 from learnloop.datasets.versions import get_version, head_of
 from learnloop.settings import load
+from learnloop.stack.places import Places, read_json
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
@@ -23,22 +26,23 @@ DAG = "/dags/dataset_merge"
 
 
 @pytest.fixture
-def conflict(live_stack, tmp_path) -> Iterator[tuple[str, str, Store]]:
+def conflict(live_stack, tmp_path, request) -> Iterator[tuple[str, str, Store]]:
     """Database URL, the name of a version that cannot be merged without asking, and the store."""
     settings = load({"LEARNLOOP_HOME": str(live_stack.home)})
     store = Store(settings.store)
-    folder = write_dataset(tmp_path / "lamps", samples=4, name="disputed-lamps")
+    dataset = request.node.name.replace("_", "-")[:60]
+    folder = write_dataset(tmp_path / "lamps", samples=4, name=dataset)
     made = {"annotator": "scientist", "annotated_at": datetime(2026, 5, 1, tzinfo=UTC)}
     with session(settings.database_url) as db:
         snapshot(db, store, folder, owner="scientist")
     with session(settings.database_url) as db:
-        base = get_version(db, "disputed-lamps_v1.0")
+        base = get_version(db, f"{dataset}_v1.0")
         theirs = changed(
             db, store, base, user="scientist", records={"s000": {"label": "bright", **made}, "s001": {"label": "dark"}}
         )
         name = theirs.name
     with session(settings.database_url) as db:
-        changed(db, store, get_version(db, "disputed-lamps_v1.0"), records={"s000": {"label": None}})
+        changed(db, store, get_version(db, f"{dataset}_v1.0"), records={"s000": {"label": None}})
     yield settings.database_url, name, store
     engine(settings.database_url).dispose()
 
@@ -51,9 +55,10 @@ def token(stack, role: str) -> str:
     return asked.json()["access_token"]
 
 
-def test_a_person_decides_in_airflow(live_stack, conflict) -> None:
-    url, theirs, store = conflict
-    people = {
+@pytest.fixture
+def people(live_stack) -> dict[str, httpx.Client]:
+    """Airflow's API as each role, with the DAG there and not paused."""
+    clients = {
         role: httpx.Client(
             base_url=f"{live_stack.url}/api/v2",
             headers={"Authorization": f"Bearer {token(live_stack, role)}"},
@@ -61,10 +66,30 @@ def test_a_person_decides_in_airflow(live_stack, conflict) -> None:
         )
         for role in ("admin", "scientist", "annotator")
     }
+    wait_for(lambda: clients["scientist"].get(DAG).status_code == 200, 120)
+    clients["admin"].patch(DAG, json={"is_paused": False})
+    return clients
+
+
+def asking(theirs: str) -> dict[str, str]:
+    """The form of a run that merges ``theirs`` and lets a person decide."""
+    return {"dataset": theirs.split("_")[0], "version": theirs, "strategy": "ask", "message": "decided in Airflow"}
+
+
+def ended(person: httpx.Client, run: str) -> dict[str, str]:
+    """The states of a run's tasks, once it has ended."""
+    wait_for(lambda: person.get(run).json()["state"] in ("success", "failed"), 240)
+    return {task["task_id"]: task["state"] for task in person.get(f"{run}/taskInstances").json()["task_instances"]}
+
+
+ALL_WELL = {"open_merge": "success", "decide": "success", "merge": "success"}
+ANSWER = {"chosen_options": ["theirs"], "params_input": {}}
+
+
+def test_a_person_decides_in_airflow(people, conflict) -> None:
+    url, theirs, store = conflict
     sue = people["scientist"]
-    wait_for(lambda: sue.get(DAG).status_code == 200, 120)
-    people["admin"].patch(DAG, json={"is_paused": False})
-    conf = {"dataset": "disputed-lamps", "version": theirs, "strategy": "ask", "message": "decided in Airflow"}
+    conf = asking(theirs)
     wrong = sue.post(f"{DAG}/dagRuns", json={"logical_date": None, "conf": {**conf, "strategy": "toss a coin"}})
     assert wrong.status_code == 400, wrong.text
     # Who has no right to merge starts nothing, whatever Airflow would say.
@@ -79,18 +104,37 @@ def test_a_person_decides_in_airflow(live_stack, conflict) -> None:
     asked = sue.get(form).json()
     assert asked["subject"] == f"1 conflicts: merge of {theirs}"
     assert "/learnloop/api/v1/merges/" in asked["body"]
-    answer = {"chosen_options": ["theirs"], "params_input": {}}
-    refused = people["annotator"].patch(form, json=answer)
+    refused = people["annotator"].patch(form, json=ANSWER)
     assert refused.status_code == 403
     assert "annotator may not dataset:merge" in refused.json()["detail"]
     assert sue.get(f"{run}/taskInstances/decide").json()["state"] == "awaiting_input"
-    answered = sue.patch(form, json=answer)
+    answered = sue.patch(form, json=ANSWER)
     assert answered.status_code == 200, answered.text
 
-    wait_for(lambda: sue.get(run).json()["state"] in ("success", "failed"), 240)
-    assert sue.get(run).json()["state"] == "success"
+    assert ended(sue, run) == ALL_WELL
     with session(url) as db:
         version = head_of(db, get_version(db, theirs).dataset)
         assert (version.parents[1].name, version.message) == (theirs, "decided in Airflow")
         labels = labels_of(store, version)
         assert (labels["s000"], labels["s001"]) == ("bright", "dark")
+
+
+def test_an_answer_before_the_scheduler_knows_of_the_wait(live_stack, people, conflict) -> None:
+    """It is busy or restarted between the question and the answer: the answer counts, and nobody is asked again."""
+    _, theirs, _ = conflict
+    sue = people["scientist"]
+    scheduler = read_json(Places(live_stack.home).status_file)["components"]["scheduler"]["pid"]
+    started = sue.post(f"{DAG}/dagRuns", json={"logical_date": None, "conf": asking(theirs)})
+    assert started.status_code == 200, started.text
+    run = f"{DAG}/dagRuns/{started.json()['dag_run_id']}"
+    decide = f"{run}/taskInstances/decide"
+
+    wait_for(lambda: sue.get(decide).json()["state"] in ("running", "awaiting_input"), 240)
+    os.kill(scheduler, signal.SIGSTOP)
+    try:
+        wait_for(lambda: sue.get(decide).json()["state"] == "awaiting_input", 120)
+        answered = sue.patch(f"{decide}/-1/hitlDetails", json=ANSWER)
+        assert answered.status_code == 200, answered.text
+    finally:
+        os.kill(scheduler, signal.SIGCONT)
+    assert ended(sue, run) == ALL_WELL
