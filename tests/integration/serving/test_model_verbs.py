@@ -3,6 +3,7 @@ token is replaced (tests/integration/stack asks the real one)."""
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 
@@ -13,8 +14,11 @@ from serving_support import free_port, wait_until
 from sqlalchemy import create_engine, make_url, text
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from typer.testing import CliRunner
 
 from learnloop import settings
+from learnloop.cli import app as cli
+from learnloop.client import LearnloopClient
 from learnloop.database import AuditEvent, Decision, Deployment, ModelLease
 from learnloop.database.engine import engine
 from learnloop.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, PermissionDenied
@@ -236,3 +240,43 @@ def test_without_the_api_nobody_may_change_anything_and_inference_goes_on(serve,
         )
         assert response.status_code == 503
         assert client.infer("digits", rows).model_version == 1
+
+
+def test_a_canary_through_the_api(api, server, rows, db):
+    with LearnloopClient(api, "eva-token") as client, ModelClient(server.url) as models:
+        row = client.set_canary("digits", "current", 2, percent=50, reason="to look at it")
+        assert (row["canary_version"], row["canary_percent"]) == (2, 50)
+        wait_until(lambda: server.models.targets["digits:current"].canary == 2)
+        assert {models.infer("digits", rows).model_version for _ in range(40)} == {1, 2}
+        client.set_canary("digits", "current", None)
+        wait_until(lambda: server.models.targets["digits:current"].canary is None)
+        for version, percent, error in ((1, 50, InvalidInput), (2, 0, InvalidInput), (9, 5, NotFound)):
+            with pytest.raises(error):
+                client.set_canary("digits", "current", version, percent=percent)
+    with LearnloopClient(api, "vi-token") as client, pytest.raises(PermissionDenied):
+        client.set_canary("digits", "current", 2, percent=50)
+    assert [decision.kind for decision in db.query(Decision)] == ["canary", "canary"]
+
+
+def test_the_verbs_on_the_command_line(api, server, monkeypatch, db):
+    monkeypatch.setenv("LEARNLOOP_API_URL", api)
+    monkeypatch.setenv("LEARNLOOP_SERVING_URL", server.url)
+    monkeypatch.setenv("LEARNLOOP_TOKEN", "eva-token")
+    settings.settings.cache_clear()
+
+    def learnloop(*command: str, code: int = 0) -> str:
+        ran = CliRunner().invoke(cli, ["model", *command])
+        assert ran.exit_code == code, ran.output
+        return ran.output
+
+    assert "digits:1" in learnloop("ps")
+    assert "is in memory, for 1h" in learnloop("pull", "digits:2", "--keep-alive", "1h")
+    assert [one["version"] for one in json.loads(learnloop("ps", "--json"))] == [1, 2]
+    assert "version 2 of digits" in learnloop("show", "digits:2")
+    assert "digits:realtime serves version 2" in learnloop("cp", "digits:2", "digits:realtime")
+    assert "50 % of its requests go to version 1" in learnloop("canary", "digits", "realtime", "1", "--percent", "50")
+    assert "serves version 2 alone" in learnloop("canary", "digits", "realtime")
+    assert "is out of memory" in learnloop("stop", "digits:2")
+    assert "is gone" in learnloop("rm", "digits:realtime")
+    assert "digits:current stays" in learnloop("rm", "digits:current", code=1)
+    assert "letters:current" in learnloop("show", "letters", code=1)
