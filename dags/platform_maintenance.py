@@ -8,6 +8,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import DAG
 
 from learnloop_airflow.operators.maintenance import (
+    AlignRegistryOperator,
     CheckQualityOperator,
     DeliverEventsOperator,
     DueRoundsOperator,
@@ -38,6 +39,7 @@ Datasets with new answers are looked at, too: labels that the model's prediction
     CheckQualityOperator(task_id="check_quality")
     DeliverEventsOperator(task_id="deliver_events")
     RemoveOrphanedPodsOperator(task_id="remove_orphaned_pods")
+    AlignRegistryOperator(task_id="align_registry")
     live = LiveBatchesOperator(task_id="live_batches")
     TriggerDagRunOperator.partial(
         task_id="score", trigger_dag_id="score_incoming_data", skip_when_already_exists=True

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from learnloop.database import Dataset, Deployment
@@ -25,6 +25,7 @@ from learnloop.models.deployment import (
 
 CURRENT = "current"
 TIMEOUT_SECONDS = 120.0
+SETTLED = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,29 @@ def take_away(db: Session, model: str, alias: str, *, by: str) -> Deployment:
         InvalidInput: it is ``current``.
     """
     row = withdraw(db, model, alias)
+    registry.remove_alias(model, alias)
     _record(db, "withdrawal", model, row.model_version, f"{alias} is served no longer", by)
     return row
+
+
+def align_registry(sessions: SessionFactory) -> list[str]:
+    """Have the registry's aliases say what is deployed: a server that takes a version back does not reach the registry.
+
+    What was changed less than two minutes ago is left to whoever changed it. Returns the aliases that were moved.
+    """
+    with sessions() as db:
+        settled = Deployment.updated_at < func.now() - SETTLED
+        rows = db.execute(
+            select(Deployment.model_name, Deployment.alias, Deployment.model_version)
+            .where(settled)
+            .order_by(Deployment.id)
+        ).all()
+    moved = []
+    for name, alias, version in rows:
+        if registry.version_of(name, alias) != version:
+            registry.set_alias(name, alias, version)
+            moved.append(f"{name}:{alias}")
+    return moved
 
 
 def _served(db: Session, model: str, alias: str) -> int | None:

@@ -121,6 +121,12 @@ def set_alias(name: str, alias: str, version: int, url: str | None = None) -> No
     _client(url).set_registered_model_alias(name, alias, str(version))
 
 
+def remove_alias(name: str, alias: str, url: str | None = None) -> None:
+    """Have ``{name}@{alias}`` point at nothing; again, it changes nothing."""
+    if version_of(name, alias, url) is not None:
+        _client(url).delete_registered_model_alias(name, alias)
+
+
 def set_tags(name: str, version: int, tags: Mapping[str, str], url: str | None = None) -> None:
     """Say something of a version; what was said under the same names before is replaced.
 

@@ -7,21 +7,29 @@ to it brings it back.
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from learnloop.errors import NotFound, Unavailable
 from learnloop.serving.files import recipe_in, reference_in, unpacked_size
+from learnloop.serving.targets import DEFAULT_TAG, Target, Targets, tagged
 from learnloop.serving.versions import Key, Load, LoadedVersion, Model, Source, smoke_test
 
-__all__ = ["DEFAULT_TAG", "Key", "Load", "LoadedVersion", "Model", "ModelSet", "NotLoaded", "Source", "smoke_test"]
-
-DEFAULT_TAG = "current"
+__all__ = [
+    "DEFAULT_TAG",
+    "Key",
+    "Load",
+    "LoadedVersion",
+    "Model",
+    "ModelSet",
+    "NotLoaded",
+    "Source",
+    "Target",
+    "smoke_test",
+]
 
 
 class NotLoaded(Exception):
@@ -30,17 +38,6 @@ class NotLoaded(Exception):
     def __init__(self, key: Key) -> None:
         self.key = key
         super().__init__(f"{key[0]} version {key[1]} is not in memory")
-
-
-@dataclass(frozen=True)
-class Target:
-    """What an alias leads to: a version; a canary that gets a share of the requests; the version before."""
-
-    version: int
-    canary: int | None = None
-    share: float = 0.0
-    previous: int | None = None
-    moved_at: float = 0.0
 
 
 class ModelSet:
@@ -63,8 +60,7 @@ class ModelSet:
         self._pinned: frozenset[Key] = frozenset()
         # Versions that were loaded well and left memory since: an alias may lead to them.
         self._parked: set[Key] = set()
-        self._targets: dict[str, Target] = {}
-        self._random = random.Random()  # noqa: S311 - which of two versions answers is no secret
+        self._targets = Targets()
         self.evictions = 0
 
     def load(self, name: str, version: int, *, fresh: bool = True) -> LoadedVersion:
@@ -119,7 +115,7 @@ class ModelSet:
             NotLoaded: it is, but is not in memory.
         """
         with self._lock:
-            key = self._find(name, version)
+            key = self._targets.find(name, version, canary=True)
             loaded = self._versions.get(key) if key else None
             if loaded is not None:
                 loaded.uses += 1
@@ -129,16 +125,9 @@ class ModelSet:
         raise self._not_found(name, version)
 
     def acquire_previous(self, name: str, faulty: LoadedVersion) -> LoadedVersion | None:
-        """The version that takes over for ``faulty`` under an alias, taken into use; None when there is none at hand.
-
-        For a canary, and for what was taken back since, that is the alias's own version; for that one the version before,
-        during its probation.
-        """
+        """What takes over for ``faulty`` (`Targets.stand_in`), taken into use; None when nothing is at hand."""
         with self._lock:
-            target = self._targets.get(_tagged(name))
-            if target is None:
-                return None
-            number = target.previous if faulty.version == target.version else target.version
+            number = self._targets.stand_in(name, faulty.version)
             loaded = None if number is None else self._versions.get((faulty.name, number))
             if loaded is None or loaded is faulty:
                 return None
@@ -169,7 +158,7 @@ class ModelSet:
     def get(self, name: str, version: int | None = None) -> LoadedVersion:
         """Look at a version without using it; raises as `acquire`."""
         with self._lock:
-            key = self._find(name, version, canary=False)
+            key = self._targets.find(name, version, canary=False)
             if key in self._versions and key is not None:
                 return self._versions[key]
             if key in self._parked and key is not None:
@@ -178,66 +167,40 @@ class ModelSet:
 
     def move_alias(self, name: str, alias: str, version: int) -> bool:
         """Lead ``{name}:{alias}`` to a version that was loaded. Returns whether it led elsewhere before."""
-        tagged, key = f"{name}:{alias}", (name, version)
+        key = (name, version)
         with self._lock:
             if key not in self._versions and key not in self._parked:
                 raise KeyError(key)
-            if key in self._versions:
-                self._versions[key].fresh = False
-            target = self._targets.get(tagged)
-            if target is not None and target.version == version:
-                return False
-            previous = None if target is None else target.version
-            self._replace(tagged, Target(version, previous=previous, moved_at=time.monotonic()))
-            return True
+            self._not_fresh(key)
+            return self._targets.move(f"{name}:{alias}", version)
 
     def set_canary(self, name: str, alias: str, version: int | None, share: float) -> bool:
         """Have ``share`` (0 to 1) of the requests for an alias answered by ``version``; None: of none.
 
         Returns whether that is new.
         """
-        tagged = f"{name}:{alias}"
         with self._lock:
-            target = self._targets[tagged]
-            changed = replace(target, canary=version, share=share if version is not None else 0.0)
-            if version is not None and (name, version) in self._versions:
-                self._versions[name, version].fresh = False
-            self._replace(tagged, changed)
-            return changed != target
+            if version is not None:
+                self._not_fresh((name, version))
+            return self._targets.set_canary(f"{name}:{alias}", version, share)
 
     def take_back(self, bad: Key) -> list[str]:
         """Lead every alias away from ``bad``: to the version before it, or to its own where ``bad`` was the canary.
 
         Returns the aliases that were led away. One that has no version before stays.
         """
-        name, version = bad
-        moved = []
         with self._lock:
-            for tagged, target in self._targets.items():
-                if not tagged.startswith(f"{name}:"):
-                    continue
-                if target.canary == version:
-                    self._replace(tagged, replace(target, canary=None, share=0.0))
-                elif target.version == version and (name, target.previous) in self._versions:
-                    assert target.previous is not None  # noqa: S101 - it is in the set
-                    self._replace(tagged, Target(target.previous, moved_at=time.monotonic()))
-                else:
-                    continue
-                moved.append(tagged)
-        return moved
+            return self._targets.take_back(bad, self._versions)
 
     def end_probation(self, seconds: float) -> None:
         """Forget the version before, of aliases that moved longer ago than ``seconds``."""
-        before = time.monotonic() - seconds
         with self._lock:
-            for tagged, target in self._targets.items():
-                if target.previous is not None and target.moved_at <= before:
-                    self._replace(tagged, replace(target, previous=None))
+            self._targets.end_probation(seconds)
 
     def keep_aliases(self, wanted: Collection[str]) -> None:
         """Drop every alias (``{name}:{alias}``) but the ``wanted`` ones."""
         with self._lock:
-            self._targets = {tagged: target for tagged, target in self._targets.items() if tagged in wanted}
+            self._targets.keep(wanted)
 
     def pin(self, leased: Collection[Key]) -> None:
         """Say which versions have a lease: neither time nor another's need unloads them."""
@@ -251,7 +214,7 @@ class ModelSet:
     def unload_unused(self, keep: Collection[Key]) -> list[Key]:
         """Unload what no request uses, no alias leads to and ``keep`` does not name. Returns what went."""
         with self._lock:
-            led_to = self._led_to()
+            led_to = self._targets.led_to()
             self._parked &= led_to | set(keep)
             unused = [
                 key
@@ -298,7 +261,7 @@ class ModelSet:
     @property
     def targets(self) -> Mapping[str, Target]:
         """What each alias (``{name}:{alias}``) leads to."""
-        return self._targets
+        return self._targets.all
 
     @property
     def memory(self) -> int:
@@ -337,35 +300,13 @@ class ModelSet:
 
     def _park(self, loaded: LoadedVersion) -> Key:
         del self._versions[loaded.key]
-        if loaded.key in self._led_to():
+        if loaded.key in self._targets.led_to():
             self._parked.add(loaded.key)
         return loaded.key
 
-    def _replace(self, tagged: str, target: Target) -> None:
-        # Never changed in place: whoever reads the aliases without the lock sees one state of them.
-        self._targets = {**self._targets, tagged: target}
-
-    def _led_to(self) -> set[Key]:
-        return {
-            (tagged.rpartition(":")[0], version)
-            for tagged, target in self._targets.items()
-            for version in (target.version, target.canary, target.previous)
-            if version is not None
-        }
-
-    def _find(self, name: str, version: int | None, *, canary: bool = True) -> Key | None:
-        if version is not None:
-            return name, version
-        model, _, tag = name.partition(":")
-        if tag.isdecimal():
-            return model, int(tag)
-        target = self._targets.get(_tagged(name))
-        if target is None:
-            return None
-        chosen = target.version
-        if canary and target.canary is not None and self._random.random() < target.share:
-            chosen = target.canary
-        return model, chosen
+    def _not_fresh(self, key: Key) -> None:
+        if key in self._versions:
+            self._versions[key].fresh = False
 
     def _not_found(self, name: str, version: int | None) -> NotFound:
         model, _, tag = name.partition(":")
@@ -375,8 +316,4 @@ class ModelSet:
             there = f"loaded versions: {', '.join(map(str, loaded)) or 'none'}; pull it, or hold a lease on it, first"
             return NotFound(f"version {number} of model {model!r} is not loaded here ({there})")
         served = ", ".join(sorted(self.targets)) or "none"
-        return NotFound(f"no model is served as {_tagged(name)!r}; served are: {served}")
-
-
-def _tagged(name: str) -> str:
-    return name if ":" in name else f"{name}:{DEFAULT_TAG}"
+        return NotFound(f"no model is served as {tagged(name)!r}; served are: {served}")

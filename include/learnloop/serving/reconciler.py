@@ -10,62 +10,27 @@ import logging
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
-from learnloop.database import Dataset, Deployment, DeploymentStatus, ModelLease, ServerReplica, session
-from learnloop.serving.live import LiveRules, Recorder
+from learnloop.database import Deployment
+from learnloop.serving.live import Recorder
 from learnloop.serving.loading import Loader
 from learnloop.serving.metrics import Metrics
 from learnloop.serving.models import ModelSet
+from learnloop.serving.reports import Reports, Status
 from learnloop.serving.rollback import MIN_FAULTS, MIN_SHARE, take_back
 from learnloop.serving.versions import Key, LoadedVersion
+from learnloop.serving.wanted import Wanted, read
 
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 10.0
 """A failed load is tried again after this long (a registry may have been away), or at once for a new generation."""
-FORGET_AFTER = timedelta(hours=1)
-"""A replica that was killed is forgotten after this long."""
-
 NEVER = float("inf")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the database says: the deployments, and the versions with a live lease."""
-
-    deployments: list[Deployment]
-    leased: set[Key]
-    live: dict[str, LiveRules] = field(default_factory=dict)
-
-    @property
-    def generations(self) -> dict[Key, int]:
-        """Every version that must be loaded, with the newest generation that asks for it (0: only a lease does)."""
-        newest = dict.fromkeys(self.leased, 0)
-        for row in self.deployments:
-            for version in (row.model_version, row.canary_version):
-                if version is not None:
-                    key = (row.model_name, version)
-                    newest[key] = max(newest.get(key, 0), row.generation)
-        return newest
-
-
-@dataclass(frozen=True)
-class Status:
-    """What this replica reports of one deployment."""
-
-    generation: int
-    state: str
-    served_version: int | None
-    message: str
 
 
 @dataclass(frozen=True)
@@ -107,10 +72,9 @@ class Reconciler:
         self._probation = probation
         self._database_url = database_url
         self._replica = replica
-        self._url = url
         self._loads: dict[Key, Future[LoadedVersion]] = {}
         self._failures: dict[Key, _Failure] = {}
-        self._reported: dict[int, Status] = {}
+        self._reports = Reports(database_url, replica, url)
         self._untried: set[int] | None = None  # deployments present at the start; None: not read yet
         self._wanted = Wanted([], set())
         self._woken = threading.Event()
@@ -129,8 +93,7 @@ class Reconciler:
         self._loader.stop()
         try:
             self._recorder.flush()
-            with session(self._database_url) as opened:
-                _forget(opened, self._replica)
+            self._reports.sign_off()
         except SQLAlchemyError as error:
             log.warning("Replica %s could not sign off (its heartbeat will run out): %s", self._replica, error)
 
@@ -160,7 +123,7 @@ class Reconciler:
                 if self._metrics.database_up:
                     log.warning("The database does not answer; still serving what is loaded: %s", error)
                 self._metrics.database_up = False
-                self._reported = {}  # others may have forgotten this replica meanwhile: report everything again
+                self._reports.forget_written()
 
     def reconcile(self) -> None:
         """One pass.
@@ -169,7 +132,7 @@ class Reconciler:
             SQLAlchemyError: the database did not answer; the next pass does what this one could not.
         """
         self._take_back_faulty()
-        wanted = self._wanted = self._read()
+        wanted = self._wanted = read(self._database_url)
         self._models.pin(wanted.leased)
         self._recorder.configure(wanted.live)
         self._collect_loads(wanted)
@@ -181,7 +144,7 @@ class Reconciler:
             log.info("Unloaded %s version %d", name, version)
         for name, version in self._models.expire():
             log.info("Unloaded %s version %d: nobody asked for it; the next request brings it back", name, version)
-        self._report(statuses)
+        self._reports.write(statuses, first=self._untried is None)
         self._recorder.flush()
         tried = {number for number, status in statuses.items() if status.state != "loading"}
         self._untried = (statuses.keys() if self._untried is None else self._untried & statuses.keys()) - tried
@@ -235,21 +198,6 @@ class Reconciler:
         for key, failure in self._failures.items():
             if failure.erred:
                 take_back(self._database_url, key, failure.message)
-
-    def _read(self) -> Wanted:
-        with session(self._database_url) as opened:
-            deployments = opened.scalars(select(Deployment).order_by(Deployment.id)).all()
-            leases = opened.execute(
-                select(ModelLease.model_name, ModelLease.model_version).where(ModelLease.expires_at > func.now())
-            )
-            loops = opened.execute(
-                select(Deployment.model_name, Dataset.id, Dataset.loop["live"])
-                .join(Dataset, Dataset.id == Deployment.dataset_id)
-                .where(Dataset.loop["live"].is_not(None))
-                .distinct()
-            )
-            live = {name: LiveRules(number, **rules) for name, number, rules in loops if rules}
-            return Wanted(list(deployments), {(name, version) for name, version in leases}, live)
 
     def _collect_loads(self, wanted: Wanted) -> None:
         generations = wanted.generations
@@ -323,39 +271,3 @@ class Reconciler:
         """Why a version may not be served here; None: nothing speaks against it."""
         failure = self._failures.get(key)
         return failure.message if failure and (failure.erred or not self._is_here(key)) else None
-
-    def _report(self, statuses: dict[int, Status]) -> None:
-        """Write the heartbeat, and the statuses that changed."""
-        changed = {number: status for number, status in statuses.items() if self._reported.get(number) != status}
-        with session(self._database_url) as opened:
-            if self._untried is None:
-                old = select(ServerReplica.name).where(ServerReplica.seen_at < func.now() - FORGET_AFTER)
-                for replica in opened.scalars(old).all():
-                    _forget(opened, replica)
-            beat = {"url": self._url, "seen_at": func.now()}
-            opened.execute(
-                insert(ServerReplica)
-                .values(name=self._replica, **beat)
-                .on_conflict_do_update(index_elements=["name"], set_=beat)
-            )
-            for number, status in changed.items():
-                _report_status(opened, self._replica, number, status)
-        self._reported = statuses
-
-
-def _report_status(opened: Session, replica: str, deployment_id: int, status: Status) -> None:
-    values = {**vars(status), "reported_at": func.now()}
-    # The row may have been deleted since it was read; then there is nothing to report of.
-    exists = select(Deployment.id).where(Deployment.id == deployment_id).with_for_update(key_share=True, read=True)
-    if opened.scalar(exists) is None:
-        return
-    opened.execute(
-        insert(DeploymentStatus)
-        .values(replica=replica, deployment_id=deployment_id, **values)
-        .on_conflict_do_update(index_elements=["replica", "deployment_id"], set_=values)
-    )
-
-
-def _forget(opened: Session, replica: str) -> None:
-    opened.execute(delete(DeploymentStatus).where(DeploymentStatus.replica == replica))
-    opened.execute(delete(ServerReplica).where(ServerReplica.name == replica))

@@ -93,6 +93,18 @@ class LiveBatchesOperator(BaseOperator):
         return [{"trigger_run_id": one.run_id, "conf": {"dataset": one.dataset, "batch": one.batch}} for one in found]
 
 
+class AlignRegistryOperator(BaseOperator):
+    """Have the registry's aliases say what is deployed, where a model server took a version back by itself."""
+
+    def execute(self, context: Context) -> list[str]:
+        from learnloop.database import session
+        from learnloop.models.promotion import align_registry
+
+        moved = align_registry(session)
+        self.log.info("aliases moved in the registry: %s", ", ".join(moved) or "none")
+        return moved
+
+
 class DeliverEventsOperator(BaseOperator):
     """Send the events that people want by mail or webhook, and that could not be sent when they happened.
 

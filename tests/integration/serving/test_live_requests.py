@@ -211,6 +211,7 @@ def test_what_was_noted_is_written_when_the_database_is_back(server, wants, digi
     recorder = server.reconciler._recorder
     monkeypatch.setattr(recorder, "_database_url", database_url.replace("/test_", "/gone_"))
     monkeypatch.setattr(server.reconciler, "_database_url", recorder._database_url)
+    monkeypatch.setattr(server.reconciler._reports, "_database_url", recorder._database_url)
     wait_until(lambda: not server.metrics.database_up)
     with ModelClient(server.url) as client:
         client.infer("digits", digits[0][:7])

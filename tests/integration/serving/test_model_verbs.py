@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import threading
 import uuid
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import httpx
 import pytest
@@ -19,10 +21,11 @@ from typer.testing import CliRunner
 from learnloop import settings
 from learnloop.cli import app as cli
 from learnloop.client import LearnloopClient
-from learnloop.database import AuditEvent, Decision, Deployment, ModelLease
+from learnloop.database import AuditEvent, Decision, Deployment, ModelLease, session
 from learnloop.database.engine import engine
 from learnloop.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, PermissionDenied
 from learnloop.models import registry as models_registry
+from learnloop.models.promotion import align_registry
 from learnloop.permissions import Principal
 from learnloop.serving.client import ModelClient
 from learnloop_airflow.api import auth
@@ -160,7 +163,7 @@ def test_copy_serves_a_version_under_an_alias_and_it_is_kept_who_did_it(as_, ser
     assert "copied from digits:2" in db.query(Decision).one().reason
 
 
-def test_delete_takes_an_alias_away_but_never_current(as_, server, rows, db):
+def test_delete_takes_an_alias_away_but_never_current(as_, server, rows, db, mlflow):
     eva = as_("eva")
     eva.copy("digits:2", "digits:realtime")
     eva.delete("digits:realtime")
@@ -170,6 +173,7 @@ def test_delete_takes_an_alias_away_but_never_current(as_, server, rows, db):
     with pytest.raises(InvalidInput, match="digits:current stays"):
         eva.delete("digits:current")
     assert [row.alias for row in db.query(Deployment)] == ["current"]
+    assert models_registry.version_of("digits", "realtime", mlflow) is None
     assert [decision.kind for decision in db.query(Decision).order_by(Decision.id)] == ["promotion", "withdrawal"]
 
 
@@ -280,3 +284,14 @@ def test_the_verbs_on_the_command_line(api, server, monkeypatch, db):
     assert "is gone" in learnloop("rm", "digits:realtime")
     assert "digits:current stays" in learnloop("rm", "digits:current", code=1)
     assert "letters:current" in learnloop("show", "letters", code=1)
+
+
+def test_the_registry_follows_what_a_server_took_back(api, server, mlflow, database_url, db):
+    with session(database_url) as opened:
+        opened.query(Deployment).update({"updated_at": datetime.now(UTC) - timedelta(minutes=3)})
+    assert align_registry(partial(session, database_url)) == ["digits:current"]
+    assert models_registry.version_of("digits", "current", mlflow) == 1
+    assert align_registry(partial(session, database_url)) == []
+    with session(database_url) as opened:  # somebody is about to change it
+        opened.query(Deployment).update({"model_version": 2, "updated_at": datetime.now(UTC)})
+    assert align_registry(partial(session, database_url)) == []
