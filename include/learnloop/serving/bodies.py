@@ -44,14 +44,13 @@ def content_length(request: Request, most: int) -> int | None:
     return int(length)
 
 
-async def read_body(request: Request, most: int) -> bytes:
-    """The body.
+async def read_body(request: Request, most: int, length: int | None) -> bytes:
+    """The body, of which `content_length` said ``length``.
 
     Raises:
         TooLarge, TooSlow: it has more than ``most`` bytes, or takes longer than 30 s.
         WrongRequest: the caller went away.
     """
-    length = content_length(request, most)
     try:
         async with asyncio.timeout(BODY_SECONDS):
             if length is not None:
@@ -88,7 +87,7 @@ async def read_object(request: Request, most: int, *, may_be_empty: bool = False
     Raises:
         WrongRequest: it is none.
     """
-    body = await read_body(request, most)
+    body = await read_body(request, most, content_length(request, most))
     if not body and may_be_empty:
         return {}
     try:

@@ -91,7 +91,7 @@ class Inference:
         self._metrics.waiting += 1
         answered, status, rows = None, 500, 0
         try:
-            body = await bodies.read_body(request, self._config.body_bytes)
+            body = await bodies.read_body(request, self._config.body_bytes, length)
             name, version = bodies.name_and_version(request)
             loaded = await self._acquire(name, version)
             answered = loaded
