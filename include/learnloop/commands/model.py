@@ -86,10 +86,16 @@ def served(as_json: bool = JsonOption) -> None:
     with client() as api:
         found = api.deployments()
     rows = [
-        [f"{row['model_name']}:{row['alias']}", row["model_version"], row["previous_version"], row["owner"]]
+        [
+            f"{row['model_name']}:{row['alias']}",
+            row["model_version"],
+            row["previous_version"],
+            f"{row['canary_version']} ({row['canary_percent']} %)" if row["canary_version"] else None,
+            row["owner"],
+        ]
         for row in found
     ]
-    show(found, as_json, lambda: table(("address", "version", "before", "by"), rows))
+    show(found, as_json, lambda: table(("address", "version", "before", "canary", "by"), rows))
 
 
 @app.command()
