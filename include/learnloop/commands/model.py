@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from learnloop.commands import serving
 from learnloop.commands.common import JsonOption, client, moment, say, show, table
 
-app = typer.Typer(no_args_is_help=True, help="Models: list, compare, promote, roll back.")
+app = typer.Typer(no_args_is_help=True, help="Models: list, compare, promote, roll back, load, ask.")
 
 Model = Annotated[str, typer.Argument(help="A model; a dataset's models bear its name.")]
 Alias = Annotated[str, typer.Argument(help="base, realtime, optimized or current.")]
@@ -85,10 +86,16 @@ def served(as_json: bool = JsonOption) -> None:
     with client() as api:
         found = api.deployments()
     rows = [
-        [f"{row['model_name']}:{row['alias']}", row["model_version"], row["previous_version"], row["owner"]]
+        [
+            f"{row['model_name']}:{row['alias']}",
+            row["model_version"],
+            row["previous_version"],
+            f"{row['canary_version']} ({row['canary_percent']} %)" if row["canary_version"] else None,
+            row["owner"],
+        ]
         for row in found
     ]
-    show(found, as_json, lambda: table(("address", "version", "before", "by"), rows))
+    show(found, as_json, lambda: table(("address", "version", "before", "canary", "by"), rows))
 
 
 @app.command()
@@ -142,3 +149,6 @@ def _figure(name: str, value: float, *, signed: bool) -> str:
     if name == "accuracy":
         return f"{sign}{value:.1%}"
     return f"{sign}{value:,.0f}" if name == "model_bytes" else f"{sign}{value:.3f}"
+
+
+serving.add_to(app)

@@ -171,12 +171,25 @@ class TrainerConfig(_Part):
     parameters: dict[str, bool | int | float | str] = {}
 
 
+class LiveConfig(_Part):
+    """What is kept of the requests that the dataset's models answer (docs/serving.md): nothing, unless it is said here.
+
+    ``record`` is the share of rows that are counted, for drift: no row can be told from the counts. With ``ask_below`` a
+    sample whose confidence is lower is kept itself, and people are asked about it: at most ``ask_a_day`` of them.
+    """
+
+    record: float = Field(default=0.0, ge=0, le=1)
+    ask_below: float | None = Field(default=None, gt=0, le=1)
+    ask_a_day: int = Field(default=40, ge=1, le=10_000)
+
+
 class LoopConfig(_Part):
     query: QueryConfig = QueryConfig()
     policy: PolicyConfig = PolicyConfig()
     quality: QualityConfig = QualityConfig()
     gate: GateConfig = GateConfig()
     trainer: TrainerConfig = TrainerConfig()
+    live: LiveConfig = LiveConfig()
 
 
 class DatasetConfig(_Part):

@@ -396,6 +396,8 @@ class DeploymentItem(BaseModel):
     alias: str
     model_version: int
     previous_version: int | None
+    canary_version: int | None
+    canary_percent: int
     generation: int
     owner: str
     updated_at: datetime
