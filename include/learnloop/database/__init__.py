@@ -28,6 +28,7 @@ from learnloop.database.people import IssuedToken
 from learnloop.database.rounds import Decision, PolicyEvaluation, Round, RoundAnnotation
 from learnloop.database.serving import Deployment, DeploymentStatus, ModelLease, ServerReplica
 from learnloop.database.storage import StoreLease, VersionStorage, VersionUse
+from learnloop.database.structure import StructureSearch, StructureTrial
 from learnloop.database.workspaces import Workspace
 
 __all__ = [
@@ -70,6 +71,8 @@ __all__ = [
     "ScoringRun",
     "ServerReplica",
     "StoreLease",
+    "StructureSearch",
+    "StructureTrial",
     "VersionStorage",
     "VersionUse",
     "Workspace",

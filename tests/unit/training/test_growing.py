@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,7 +24,7 @@ def random_network(
     generator = np.random.default_rng(seed)
     sizes = [inputs, *hidden, outputs]
     return Network(
-        [generator.normal(size=pair).astype(dtype) for pair in zip(sizes[:-1], sizes[1:], strict=True)],
+        [generator.normal(size=pair).astype(dtype) for pair in itertools.pairwise(sizes)],
         [generator.normal(size=size).astype(dtype) for size in sizes[1:]],
     )
 
