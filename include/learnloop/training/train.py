@@ -23,7 +23,7 @@ SHOWN = 100  # pairs of near duplicates that a result names
 def train(job: Job) -> None:
     started = time.monotonic()
     dataset = data.read(job.places.data / "dataset")
-    chosen = trainer_for(job.params, dataset)
+    chosen = trainer_for(job.params, dataset.task_type)
     dataset, leaking, left_out = without_near_test(dataset)
     if leaking:
         print(f"{len(leaking)} training samples nearly are test samples, {len(left_out)} left out: {leaking[:10]}")  # noqa: T201

@@ -23,6 +23,7 @@ from learnloop.training.data import Labels, Rows
 from learnloop.training.evaluate import latency_ms
 from learnloop.training.leakage import without_near_test
 from learnloop.training.trainers import Fitted, Trainer, trainer_for
+from learnloop.training.trainers.base import Progress, no_progress
 
 FOLDS = 5
 REPEATS = 2
@@ -40,17 +41,23 @@ class Procedure:
         return self.chosen.fit(X, y, classes, parent=parent, seed=seed)
 
 
-def procedure_of(params: dict[str, Any], dataset: data.Data) -> Procedure:
+def procedure_of(params: dict[str, Any], task_type: str) -> Procedure:
     """What the job's params ask for."""
     start, current = params.get("start", "cold"), params.get("current")
     own = {name: value for name, value in params.items() if name not in ("start", "current")}
     if start == "grown":
         own["grow"] = True
-    return Procedure(trainer_for(own, dataset), None if start == "cold" else trainer_for(current or own, dataset))
+    return Procedure(trainer_for(own, task_type), None if start == "cold" else trainer_for(current or own, task_type))
 
 
 def cross_validate(
-    procedure: Procedure, X: Rows, y: Labels, classes: tuple[str, ...], *, seed: int, job: Job
+    procedure: Procedure,
+    X: Rows,
+    y: Labels,
+    classes: tuple[str, ...],
+    *,
+    seed: int,
+    progress: Progress = no_progress,
 ) -> list[float]:
     """Accuracies of all folds of all repeats.
 
@@ -68,7 +75,7 @@ def cross_validate(
         fitted = procedure.fit(X[train], y[train], classes, seed=seed + fold)
         predict = models.probabilities(fitted.pipeline, classes)
         accuracies.append(float((predict(X[held_out]).argmax(axis=1) == y[held_out]).mean()))
-        job.progress(fold=fold + 1, folds=FOLDS * REPEATS, accuracy=accuracies[-1])
+        progress(fold=fold + 1, folds=FOLDS * REPEATS, accuracy=accuracies[-1])
     return accuracies
 
 
@@ -78,9 +85,9 @@ def trial(job: Job) -> None:
     dataset, _, _ = without_near_test(data.read(job.places.data / "dataset"))
     params = dict(job.params)
     seed = int(params.get("seed", 0))
-    procedure = procedure_of(params, dataset)
+    procedure = procedure_of(params, dataset.task_type)
     X, y = dataset.training()
-    accuracies = cross_validate(procedure, X, y, dataset.classes, seed=seed, job=job)
+    accuracies = cross_validate(procedure, X, y, dataset.classes, seed=seed, progress=job.progress)
     fitted = procedure.fit(X, y, dataset.classes, seed=seed)
     model = save(fitted.pipeline, job.places.models / "model", dataset.classes, X[:32])
     result: dict[str, Any] = {

@@ -24,6 +24,7 @@ from learnloop_airflow.api.routes import (
     scoring,
     session,
     storage,
+    structure,
     tasks,
     users,
     versions,
@@ -46,6 +47,7 @@ _GROUPS = (
     reviews,
     models,
     scoring,
+    structure,
     audit,
     users,
 )
