@@ -54,8 +54,9 @@ format: setup-test
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 
+# One thread each for what computes: the processes share the processors, and threads that wait for each other spin.
 test: lint
-	$(PYTHON) -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --cov --cov-report term:skip-covered
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --cov --cov-report term:skip-covered
 
 # They make namespaces of their own, and label the node. Images are built by the script that KUBERNETES_CLUSTER names, or
 # KUBERNETES_TEST_IMAGE names one that is in the cluster.

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, TriggerRule
 
+from learnloop_airflow.operators.remotes import ReplicateOperator
 from learnloop_airflow.operators.storage import ApplyTierPolicyOperator, CollectGarbageOperator, PrefetchOperator
 
 with DAG(
@@ -19,6 +20,7 @@ with DAG(
    (cold). Heads, versions of open rounds and leased ones stay. Reading a version that was moved recalls it.
 3. `garbage` deletes what no version, batch, round, workspace or lease needs and what was left alone for two days.
    It is safe beside running jobs and snapshots.
+4. `replicate` keeps a second remote as the first, where `LEARNLOOP_REPLICA` names one.
 """,
     schedule=timedelta(days=1),
     start_date=datetime(2025, 1, 1),
@@ -29,5 +31,6 @@ with DAG(
     prefetch = PrefetchOperator(task_id="prefetch")
     tiers = ApplyTierPolicyOperator(task_id="tiers", trigger_rule=TriggerRule.ALL_DONE)
     garbage = CollectGarbageOperator(task_id="garbage", trigger_rule=TriggerRule.ALL_DONE)
+    replicate = ReplicateOperator(task_id="replicate", trigger_rule=TriggerRule.ALL_DONE)
     # Each does its part whatever became of the one before: a remote that is down must not fill the store.
-    prefetch >> tiers >> garbage
+    prefetch >> tiers >> garbage >> replicate

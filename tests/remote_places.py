@@ -161,7 +161,7 @@ store, remote = Store(Path(root)), open_remote(address, options)
 if verb == "repair":
     repair(store, remote, verify(store, {tree: tree for tree in trees}).problems, jobs=1)
 elif verb == "replicate":  # to a folder remote where the store would be
-    replicate(remote, open_remote(root), trees, jobs=1)
+    replicate(remote, open_remote(root), trees, Store(Path(f"{root}-passing")), jobs=1)
 else:
     {"push": push, "fetch": fetch}[verb](store, remote, trees, jobs=1)
 """

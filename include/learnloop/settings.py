@@ -34,6 +34,8 @@ class Settings:
     """The object store that jobs and workspaces read, in DVC's layout (``files/md5/xx/...``)."""
     remote: str
     """Where the store is copied to: a folder or an fsspec URL such as ``s3://bucket/prefix``."""
+    replica: str
+    """A second remote, which is kept as the first; empty: none."""
     namespaces: Path
     """Holds ``data/{user}``, ``tmp/{user}``, ``results/{user}`` and ``models/{user}``."""
     allowed_roots: str
@@ -108,6 +110,7 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "mlflow_url": "",
         "store": home / "store",
         "remote": str(home / "remote"),
+        "replica": "",
         "namespaces": home / "namespaces",
         "allowed_roots": f"{Path.home()}:{tempfile.gettempdir()}",
         "workspaces_per_user": 20,

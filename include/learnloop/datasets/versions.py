@@ -145,7 +145,7 @@ def committed(session: Session, idempotency_key: str | None) -> DatasetVersion |
     return session.scalar(select(DatasetVersion).where(DatasetVersion.idempotency_key == idempotency_key))
 
 
-class _Stored(TypedDict):
+class Stored(TypedDict):
     """What a commit stores of a version as it is given."""
 
     files: int
@@ -251,7 +251,7 @@ def commit_head(
     parents: Sequence[DatasetVersion],
     token: int,
     idempotency_key: str | None,
-    **stored: Unpack[_Stored],
+    **stored: Unpack[Stored],
 ) -> DatasetVersion:
     """Commit a tree as the head, and make the dataset's description and loop those of its ``dataset.yaml``.
 

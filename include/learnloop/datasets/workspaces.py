@@ -26,11 +26,13 @@ from learnloop.datasets.contents import config_of
 from learnloop.datasets.history import visible_version
 from learnloop.datasets.labelling import put_labels
 from learnloop.datasets.names import check_line, check_person
+from learnloop.datasets.numbering import bump_between
 from learnloop.datasets.roots import hold
 from learnloop.datasets.store import Store
 from learnloop.datasets.tiers import ensure_hot
 from learnloop.datasets.turns import take_turn
 from learnloop.datasets.uses import record_use
+from learnloop.datasets.versions import Stored, commit_head
 from learnloop.datasets.versions import commit as commit_version
 from learnloop.datasets.workspace_contents import TABLES, config_in, features_fit, files_in, take
 from learnloop.datasets.workspace_files import place_of, refuse_escapes, refuse_linked, staging_of
@@ -211,27 +213,43 @@ def commit(
         if before == config and "recipe" in base.provenance and features_fit(store, base, tree):
             # Whoever trains on this version need not preprocess it again.
             provenance["recipe"] = base.provenance["recipe"]
-        same = (before.classes, before.reading) == (config.classes, config.reading)
         with sessions() as session:
             hold(session, store, tree_hash)
             workspace = session.get_one(Workspace, workspace.id, with_for_update={"of": Workspace})
-            made = commit_version(
-                session,
-                workspace.dataset,
-                tree_hash,
-                files=len(tree),
-                bytes=size,
-                owner=owner,
-                message=message,
-                provenance=provenance,
-                parents=[workspace.base],
-                expected_head_id=workspace.base_id,
-                token=token,
-                bump="minor" if same else "major",
-                personal_to=owner if token is None else None,
-                # Once for this content on this base: a retry after a crash finds what was made.
-                idempotency_key=f"workspace:{workspace.id}:{workspace.base_id}:{tree_hash}",
-            )
+            stored: Stored = {
+                "files": len(tree),
+                "bytes": size,
+                "owner": owner,
+                "message": message,
+                "provenance": provenance,
+            }
+            # Once for this content on this base: a retry after a crash finds what was made.
+            key = f"workspace:{workspace.id}:{workspace.base_id}:{tree_hash}"
+            if token is None:
+                made = commit_version(
+                    session,
+                    workspace.dataset,
+                    tree_hash,
+                    parents=[workspace.base],
+                    expected_head_id=workspace.base_id,
+                    token=None,
+                    bump=bump_between(before, config),
+                    personal_to=owner,
+                    idempotency_key=key,
+                    **stored,
+                )
+            else:
+                made = commit_head(
+                    session,
+                    workspace.dataset,
+                    tree_hash,
+                    config=config,
+                    previous=before,
+                    parents=[workspace.base],
+                    token=token,
+                    idempotency_key=key,
+                    **stored,
+                )
             workspace.base, workspace.bytes = made, size
             session.flush()
             reach("workspace.version-written")

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowSkipException
 
 from learnloop_airflow.common import store
 
 if TYPE_CHECKING:
     from learnloop.datasets.remotes import Remote
+    from learnloop.datasets.tier_policy import Tier
+    from learnloop.datasets.tier_remote import Remote as TierRemote
 
 
 class RemoteOperator(BaseOperator):
@@ -39,13 +42,21 @@ class RemoteOperator(BaseOperator):
         address = self.remote or settings().remote
         return open_remote(address, s3_options(self.aws_conn_id) if address.startswith("s3://") else None)
 
-    def trees(self) -> dict[str, str]:
-        """The tree of each version that is meant, by its name."""
+    def open_tier_remote(self) -> TierRemote:
+        """The same place, as the archive uses it."""
+        from learnloop.datasets.tier_remote import open_remote
+        from learnloop.settings import settings
+
+        address = self.remote or settings().remote
+        return open_remote(address, s3_options(self.aws_conn_id) if address.startswith("s3://") else None)
+
+    def trees(self, *tiers: Tier) -> dict[str, str]:
+        """The tree of each version that is meant, by its name; without names, of those in ``tiers``."""
         from learnloop.database import session
         from learnloop.datasets.remotes.verify import trees_of
 
         with session() as db:
-            return trees_of(db, self.versions or None)
+            return trees_of(db, self.versions or None, tiers)
 
 
 class PushOperator(RemoteOperator):
@@ -58,7 +69,7 @@ class PushOperator(RemoteOperator):
         from learnloop.datasets.remotes import push
 
         remote = self.open_remote()
-        done = push(store(), remote, list(self.trees().values()))
+        done = push(store(), remote, list(self.trees("hot", "warm").values()))
         self.log.info("pushed %d objects, %d bytes to %s", done.objects, done.bytes, remote.address)
         return {"objects": done.objects, "bytes": done.bytes}
 
@@ -73,9 +84,49 @@ class FetchOperator(RemoteOperator):
         from learnloop.datasets.remotes import fetch
 
         remote = self.open_remote()
-        done = fetch(store(), remote, list(self.trees().values()))
+        done = fetch(store(), remote, list(self.trees("hot", "warm").values()))
         self.log.info("fetched %d objects, %d bytes from %s", done.objects, done.bytes, remote.address)
         return {"objects": done.objects, "bytes": done.bytes}
+
+
+class ReplicateOperator(RemoteOperator):
+    """Keep a second remote: push what the remote lacks, then copy from it what the replica lacks, archives too.
+
+    Skips when there is no replica. What was deleted stays at the replica until somebody removes it there.
+
+    :param replica: a folder or a URL such as ``s3://bucket/prefix`` (templated); empty for the one in the settings.
+    :param replica_aws_conn_id: the Airflow connection with the credentials of an S3 replica.
+    :return: ``{objects, bytes, bundles}`` that were copied to the replica.
+    """
+
+    template_fields: Sequence[str] = (*RemoteOperator.template_fields, "replica")
+
+    def __init__(self, *, replica: str = "", replica_aws_conn_id: str = "aws_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.replica = replica
+        self.replica_aws_conn_id = replica_aws_conn_id
+
+    def execute(self, context: Context) -> dict[str, int]:
+        from learnloop.database import session
+        from learnloop.datasets import tier_remote
+        from learnloop.datasets.remotes import open_remote, push, replicate
+        from learnloop.datasets.replica import bundles_of, copy_bundles
+        from learnloop.settings import settings
+
+        address = self.replica or settings().replica
+        if not address:
+            raise AirflowSkipException("there is no replica: LEARNLOOP_REPLICA names a second remote")
+        options = s3_options(self.replica_aws_conn_id) if address.startswith("s3://") else None
+        remote, trees = self.open_remote(), list(self.trees("hot", "warm").values())
+        push(store(), remote, trees)
+        done = replicate(remote, open_remote(address, options), trees, store())
+        with session() as db:
+            bundles = bundles_of(db)
+        copied, size = copy_bundles(
+            store(), bundles, self.open_tier_remote(), tier_remote.open_remote(address, options)
+        )
+        self.log.info("%d objects, %d bundles, %d bytes to %s", done.objects, copied, done.bytes + size, address)
+        return {"objects": done.objects, "bytes": done.bytes + size, "bundles": copied}
 
 
 class VerifyOperator(RemoteOperator):
@@ -95,7 +146,7 @@ class VerifyOperator(RemoteOperator):
         from learnloop.datasets.remotes import repair, verify
         from learnloop.errors import Corrupted
 
-        report = verify(store(), self.trees(), sample=self.sample, seed=crc32(context["run_id"].encode()))
+        report = verify(store(), self.trees("hot"), sample=self.sample, seed=crc32(context["run_id"].encode()))
         if not report.problems:
             self.log.info("%d of %d objects read: nothing is wrong", report.checked, report.of)
             return {"checked": report.checked, "repaired": 0}

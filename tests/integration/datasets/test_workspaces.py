@@ -105,6 +105,12 @@ def test_with_a_write_lock_the_commit_is_shared(db, sessions, make, store, head)
     assert version.personal_to is None
     db.expire_all()
     assert get_version(db, head.name).dataset.head_id == version.id
+    # The dataset says of itself what its head's dataset.yaml says.
+    changed = {**yaml.safe_load((Path(made.path) / "dataset.yaml").read_text()), "description": "lamps, on and off"}
+    (Path(made.path) / "dataset.yaml").write_text(yaml.safe_dump(changed))
+    workspaces.commit(sessions, store, made.name, owner="bo", message="described", token=token)
+    db.expire_all()
+    assert get_version(db, head.name).dataset.description == "lamps, on and off"
 
 
 @pytest.mark.parametrize(

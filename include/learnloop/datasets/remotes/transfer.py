@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from learnloop.datasets.remotes.base import Progress, Remote
-from learnloop.datasets.remotes.objects import download, download_to, has, incoming, put_from
+from learnloop.datasets.remotes.objects import download, has, incoming, put_from
 from learnloop.datasets.remotes.parallel import JOBS, each, shares
 from learnloop.datasets.store import Store
 from learnloop.datasets.tree import Tree, loads
@@ -88,29 +87,34 @@ def fetch(
 
 
 def replicate(
-    source: Remote, target: Remote, trees: Sequence[str], *, jobs: int = JOBS, progress: Progress | None = None
+    source: Remote,
+    target: Remote,
+    trees: Sequence[str],
+    store: Store,
+    *,
+    jobs: int = JOBS,
+    progress: Progress | None = None,
 ) -> Transferred:
-    """Copy from one remote to another what that lacks of ``trees``, without a store between.
+    """Copy from one remote to another what that lacks of ``trees``.
 
-    Each object passes through a temporary file, where it is hashed.
+    Each object passes through a temporary file of ``store``, where it is hashed; the store gets none.
 
     Raises:
         NotFound, Corrupted, Unavailable: as ``push`` and ``fetch`` raise them.
     """
     source.check(writing=False)
     target.check(writing=True)
-    with tempfile.TemporaryDirectory(prefix="learnloop-replicate-") as name:
-        scratch = Path(name)
-        for tree in trees:
-            download_to(source, tree, scratch / tree)
-        files = _files_of(loads((scratch / tree).read_bytes()) for tree in trees)
+    coming: dict[str, Path] = {}
+    try:
+        for tree in dict.fromkeys(trees):
+            coming[tree] = download(source, tree, store)
+        files = _files_of(loads(path.read_bytes()) for path in coming.values())
 
         def carry(names: list[str]) -> tuple[int, int]:
             size = 0
             for md5 in names:
-                place = scratch / md5
+                place = download(source, md5, store)
                 try:
-                    download_to(source, md5, place)
                     size += place.stat().st_size
                     target.put_all({md5: place})
                 finally:
@@ -118,12 +122,15 @@ def replicate(
             return len(names), size
 
         missing = sorted(files - _held(target, files, jobs).keys())
-        absent = sorted(set(trees) - target.held(set(trees)).keys())
+        absent = sorted(coming.keys() - target.held(coming.keys()).keys())
         count = _Count(len(missing) + len(absent), progress)
         count.add_all(each(shares(missing, jobs, _TOGETHER), carry, jobs))
         reach("replicate.objects-done")
-        target.put_all({tree: scratch / tree for tree in absent})
-        count.add_all((1, (scratch / tree).stat().st_size) for tree in absent)
+        target.put_all({tree: coming[tree] for tree in absent})
+        count.add_all((1, coming[tree].stat().st_size) for tree in absent)
+    finally:
+        for temporary in coming.values():
+            temporary.unlink(missing_ok=True)
     return count.transferred
 
 

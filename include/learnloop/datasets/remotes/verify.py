@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from learnloop.database import Batch, Dataset, DatasetVersion
+from learnloop.database import Batch, Dataset, DatasetVersion, VersionStorage
 from learnloop.datasets.remotes.base import Progress
 from learnloop.datasets.remotes.objects import names as names_in
 from learnloop.datasets.remotes.parallel import JOBS, each, shares
 from learnloop.datasets.store import Store
-from learnloop.errors import Corrupted, InvalidInput, NotFound
+from learnloop.datasets.tier_policy import Tier
+from learnloop.errors import Conflict, Corrupted, InvalidInput, NotFound
 
 Kind = Literal["corrupt", "missing"]
+_HOT: tuple[Tier, ...] = ("hot",)
 _TOGETHER = 64  # objects that one thread reads before it says so
 
 
@@ -108,22 +110,30 @@ def verify(
     return Report(len(chosen) + read, len(files) + read, problems)
 
 
-def trees_of(session: Session, versions: Iterable[str] | None = None) -> dict[str, str]:
-    """The tree of each version named, or of all versions and batches (``batch {dataset}/{name}``).
+def trees_of(session: Session, versions: Iterable[str] | None = None, tiers: Collection[Tier] = _HOT) -> dict[str, str]:
+    """The tree of each version named, or of all versions in ``tiers`` and all batches (``batch {dataset}/{name}``).
+
+    Args:
+        tiers: where what is asked about may be: the store has all objects of a hot version only.
 
     Raises:
         NotFound: there is no such version.
+        Conflict: a version that is named is in another tier.
     """
+    tier = func.coalesce(VersionStorage.tier, "hot")
+    query = select(DatasetVersion.name, DatasetVersion.tree, tier.label("tier")).outerjoin(
+        VersionStorage, VersionStorage.version_id == DatasetVersion.id
+    )
     if versions is not None:
         wanted = set(versions)
-        query = select(DatasetVersion.name, DatasetVersion.tree).where(DatasetVersion.name.in_(wanted))
-        found = {row.name: row.tree for row in session.execute(query)}
-        if unknown := sorted(wanted - found.keys()):
+        rows = session.execute(query.where(DatasetVersion.name.in_(wanted))).all()
+        if unknown := sorted(wanted - {row.name for row in rows}):
             raise NotFound(f"there is no dataset version {', '.join(unknown)}")
-        return found
+        if elsewhere := sorted(f"{row.name} is in the {row.tier} tier" for row in rows if row.tier not in tiers):
+            raise Conflict(f"{', '.join(elsewhere)}: recall first, then run this again")
+        return {row.name: row.tree for row in rows}
     batches = select(Dataset.name, Batch.name, Batch.tree).join(Dataset, Dataset.id == Batch.dataset_id)
-    query = select(DatasetVersion.name, DatasetVersion.tree)
-    return {row.name: row.tree for row in session.execute(query)} | {
+    return {row.name: row.tree for row in session.execute(query.where(tier.in_(tiers)))} | {
         f"batch {dataset}/{batch}": tree for dataset, batch, tree in session.execute(batches)
     }
 

@@ -16,6 +16,7 @@ from learnloop.datasets.remotes.transfer import Transferred
 from learnloop.datasets.remotes.verify import Report, trees_of
 from learnloop.datasets.space import Space, space
 from learnloop.datasets.store import Store
+from learnloop.datasets.tier_policy import Tier
 from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import WHOLE, Body, line
@@ -31,7 +32,7 @@ class Collect(Body):
 
 
 class Versions(Body):
-    """Versions by name; empty: all, and all batches."""
+    """Versions by name; empty: all that are not archived, and all batches."""
 
     versions: list[Annotated[str, line(least=1, most=400)]] = Field(default=[], max_length=1000)
 
@@ -65,7 +66,7 @@ def verify_objects(wanted: Verify, caller: Caller) -> Lines:
 
     def work(progress: Progress) -> dict[str, Any]:
         store = Store(settings().store)
-        report = verify(store, _trees(wanted, caller.name), sample=wanted.sample, progress=progress)
+        report = verify(store, _trees(wanted, caller.name, "hot"), sample=wanted.sample, progress=progress)
         answer = asdict(report)
         if wanted.repair and report.problems:
             answer["repair"] = asdict(repair(store, open_remote(settings().remote), report.problems))
@@ -79,7 +80,7 @@ def push_versions(wanted: Versions, caller: Caller) -> Lines:
     """Copy what the remote lacks to it; progress as lines of JSON."""
 
     def work(progress: Progress) -> dict[str, Any]:
-        trees = _trees(wanted, caller.name).values()
+        trees = list(_trees(wanted, caller.name, "hot", "warm").values())
         return asdict(push(Store(settings().store), open_remote(settings().remote), trees, progress=progress))
 
     return stream(work)
@@ -90,14 +91,14 @@ def fetch_versions(wanted: Versions, caller: Caller) -> Lines:
     """Copy what the store lacks from the remote; progress as lines of JSON."""
 
     def work(progress: Progress) -> dict[str, Any]:
-        trees = _trees(wanted, caller.name).values()
+        trees = list(_trees(wanted, caller.name, "hot", "warm").values())
         return asdict(fetch(Store(settings().store), open_remote(settings().remote), trees, progress=progress))
 
     return stream(work)
 
 
-def _trees(wanted: Versions, user: str) -> dict[str, str]:
+def _trees(wanted: Versions, user: str, *tiers: Tier) -> dict[str, str]:
     with session() as db:
         for name in wanted.versions:
             visible_version(db, name, user)
-        return dict(trees_of(db, wanted.versions or None))
+        return trees_of(db, wanted.versions or None, tiers)

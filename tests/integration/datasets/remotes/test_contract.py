@@ -137,7 +137,7 @@ def test_a_place_that_is_not_there_is_said(filled, place, empty):
     with pytest.raises(NotFound, match=r"there is no .* create"):
         fetch(empty, place.absent(), [tree])
     with pytest.raises(NotFound, match=r"there is no .* create"):
-        replicate(place.absent(), remote_of(place), [tree])
+        replicate(place.absent(), remote_of(place), [tree], empty)
     assert contents(empty) == {}
 
 
@@ -208,17 +208,14 @@ def test_a_killed_fetch_shows_nothing_half_and_continues(filled, place, remote, 
 
 
 @pytest.mark.parametrize("fault", ["push.object-placed@7", "replicate.objects-done"])
-def test_a_killed_replication_shows_nothing_half_and_continues(
-    filled, place, remote, empty, tmp_path, monkeypatch, fault
-):
+def test_a_killed_replication_shows_nothing_half_and_continues(filled, place, remote, empty, fault):
     store, tree = filled
     push(store, remote, [tree])
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # what the killed one had fetched stays there
     assert run_apart("replicate", empty, place, [tree], fault) == -signal.SIGKILL
     arrived = contents(empty)
     assert_sound(arrived)
     assert tree not in arrived
-    assert replicate(remote, open_remote(str(empty.root)), [tree]).objects == FILES + 1 - len(arrived)
+    assert replicate(remote, open_remote(str(empty.root)), [tree], store).objects == FILES + 1 - len(arrived)
     assert contents(empty) == contents(store) == place.objects()
 
 
@@ -239,22 +236,23 @@ def test_a_fetch_onto_a_full_disk_says_so_and_continues(filled, place, remote, t
 
 def test_replication_brings_what_is_missing_and_checks_it(filled, place, remote, tmp_path):
     store, tree = filled
-    second = open_remote(str(tmp_path / "second"))
+    second, before = open_remote(str(tmp_path / "second")), contents(store)
     with pytest.raises(NotFound):
-        replicate(remote, second, [tree])
+        replicate(remote, second, [tree], store)
     push(store, remote, [tree])
     lied = store.read_tree(tree)["twin"]
     place.overwrite(lied, flipped(store.read(lied)))
     with pytest.raises(Corrupted, match=lied):
-        replicate(remote, second, [tree])
+        replicate(remote, second, [tree], store)
     assert tree not in set(names(Store(tmp_path / "second")))
     place.overwrite(lied, store.read(lied))
-    replicate(remote, second, [tree])
+    replicate(remote, second, [tree], store)
     assert contents(Store(tmp_path / "second")) == place.objects() == contents(store)
-    assert replicate(remote, second, [tree]).objects == 0
+    assert replicate(remote, second, [tree], store).objects == 0
     place.remove(lied)
-    assert replicate(second, remote, [tree]).objects == 1
-    assert place.objects() == contents(store)
+    assert replicate(second, remote, [tree], store).objects == 1
+    assert place.objects() == contents(store) == before
+    assert temporaries(store) == []
 
 
 def test_two_pushes_at_once_agree(filled, place):

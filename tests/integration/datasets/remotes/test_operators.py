@@ -1,16 +1,23 @@
 """The operators, with S3's credentials from an Airflow connection."""
 
 import json
+from datetime import timedelta
 
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+from dataset_folders import write_images
+from s3_server import client
 
 from learnloop.database.engine import engine
-from learnloop.datasets.remotes import open_remote, push
+from learnloop.datasets import tier_remote
+from learnloop.datasets.gc import collect
+from learnloop.datasets.remotes import fetch, open_remote, push
 from learnloop.datasets.snapshot import snapshot
 from learnloop.datasets.store import Store
-from learnloop.errors import Corrupted, NotFound
+from learnloop.datasets.tiers import move_to
+from learnloop.errors import Conflict, Corrupted, NotFound
 from learnloop.settings import settings
-from learnloop_airflow.operators.remotes import FetchOperator, PushOperator, VerifyOperator
+from learnloop_airflow.operators.remotes import FetchOperator, PushOperator, ReplicateOperator, VerifyOperator
 
 RUN = {"run_id": "r1"}
 
@@ -61,3 +68,59 @@ def test_what_is_damaged_is_repaired_or_the_task_fails(platform, store, tmp_path
     assert done["repaired"] == 1
     assert store.read(name) == good
     assert VerifyOperator(task_id="sample", sample=3).execute(RUN) == {"checked": 4, "repaired": 0}
+
+
+@pytest.fixture
+def three_tiers(platform, db, store, folder, s3):
+    """A cold, a warm and a hot version, of which the store has only the last one's objects."""
+    versions = [platform]
+    for tint in (7, 77):
+        write_images(folder / "images", ["s000"], [tint])
+        versions.append(snapshot(db, store, folder, owner="ana"))
+    db.commit()
+    remote = tier_remote.open_remote(s3.address, s3.options)
+    for version, tier in zip(versions, ("cold", "warm"), strict=False):
+        move_to(db, store, version, tier, remote=remote)
+    db.commit()
+    assert collect(store, grace=timedelta(0)).objects > 0
+    return versions
+
+
+def test_versions_in_colder_tiers_are_not_missing(three_tiers):
+    cold, warm, _ = three_tiers
+    assert VerifyOperator(task_id="verify", aws_conn_id="learnloop_s3").execute(RUN)["repaired"] == 0
+    assert PushOperator(task_id="push", aws_conn_id="learnloop_s3").execute(RUN)["objects"] > 0
+    with pytest.raises(Conflict, match=f"{warm.name} is in the warm tier: recall first"):
+        VerifyOperator(task_id="named", versions=[warm.name], aws_conn_id="learnloop_s3").execute(RUN)
+    with pytest.raises(Conflict, match=f"{cold.name} is in the cold tier: recall first"):
+        FetchOperator(task_id="cold", versions=[cold.name], aws_conn_id="learnloop_s3").execute(RUN)
+
+
+def test_a_replica_has_all_that_the_remote_has(three_tiers, db, store, s3, tmp_path, monkeypatch):
+    cold, warm, hot = three_tiers
+    with pytest.raises(AirflowSkipException, match="LEARNLOOP_REPLICA"):
+        ReplicateOperator(task_id="none", aws_conn_id="learnloop_s3").execute(RUN)
+    replica = tmp_path / "replica"
+    replica.mkdir()
+    monkeypatch.setenv("LEARNLOOP_REPLICA", str(replica))
+    settings.cache_clear()
+    operator = ReplicateOperator(task_id="replicate", aws_conn_id="learnloop_s3")
+    assert operator.execute(RUN)["bundles"] == 1
+    assert operator.execute(RUN) == {"objects": 0, "bytes": 0, "bundles": 0}
+    # The first remote is lost.
+    for version in (cold, warm):
+        move_to(db, store, version, "hot", remote=tier_remote.open_remote(str(replica)))
+    assert fetch(Store(tmp_path / "new"), open_remote(str(replica)), [warm.tree, hot.tree]).objects > 0
+    for version in three_tiers:
+        store.checkout(store.read_tree(version.tree), tmp_path / version.name)
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_a_damaged_archive_is_not_replicated(three_tiers, s3, tmp_path):
+    archive = f"archive/{three_tiers[0].name}.{three_tiers[0].id}.tar.zst"
+    client(s3).put_object(Bucket=s3.bucket, Key=f"data/{archive}", Body=b"damaged")
+    (tmp_path / "replica").mkdir()
+    operator = ReplicateOperator(task_id="replicate", replica=str(tmp_path / "replica"), aws_conn_id="learnloop_s3")
+    with pytest.raises(Corrupted, match=f"the bundle {archive} came with other bytes"):
+        operator.execute(RUN)
+    assert not (tmp_path / "replica" / archive).exists()
