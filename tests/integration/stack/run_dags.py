@@ -79,6 +79,17 @@ def have_models_vote() -> None:
         dataset.loop = {**dataset.loop, "query": {**dataset.loop["query"], "strategy": "vote_entropy"}}
 
 
+def have_a_poor_structure() -> None:
+    """So that a search finds a better one: a linear model, and the one that Optuna proposes."""
+    from learnloop.database import session
+    from learnloop.datasets.versions import get_dataset
+
+    with session() as db:
+        dataset = get_dataset(db, NAME)
+        poor = {"name": "mlp", "hidden": [4], "parameters": {"max_epochs": 5}}
+        dataset.loop = {**dataset.loop, "trainer": poor, "structure": {"families": ["logistic"]}}
+
+
 def main(url: str, folder: str, user: str, password: str) -> None:
     data = digits.write(Path(folder), NAME, budget=20)
     run(
@@ -94,7 +105,8 @@ def main(url: str, folder: str, user: str, password: str) -> None:
     have_models_vote()
     run("score_incoming_data", dataset=NAME, batch="2026")
     run("structure_optimization", dataset=NAME, when="if_needed")
-    run("structure_optimization", dataset=NAME, trials=4)
+    have_a_poor_structure()
+    run("structure_optimization", dataset=NAME, trials=3)
     run("workspace_training", dataset=NAME, trainer={"hidden": [16]}, keep=True)
     run("dataset_merge", dataset=NAME, version=personal_version(), strategy="newest")
     run("dispatch_rounds")

@@ -172,8 +172,12 @@ def _rescaled(old: MLPClassifier, before: StandardScaler, now: StandardScaler) -
 
 
 def _strip(classifier: MLPClassifier) -> None:
-    """Drop what only training needs: Adam's state (not a type that models may hold) and copies of the weights."""
+    """Drop what only training needs: Adam's state (not a type that models may hold), copies of the weights, all losses.
+
+    The losses are 50 KiB of a file: as much as all the rest of a small network.
+    """
     del classifier._optimizer
+    classifier.loss_curve_ = []
     for name in ("_best_coefs", "_best_intercepts", "_random_state"):
         if hasattr(classifier, name):
             delattr(classifier, name)
