@@ -12,6 +12,8 @@ from learnloop.client import Prediction, ProgressInfo
 
 GUESSES = 3
 """The model's best guess and its runners-up."""
+MOST_OPEN = 10_000
+"""The API counts open tasks so far and no further."""
 LOOKS = {
     "zoom-out": ("−", "look.zoom_out", "-"),
     "zoom-in": ("+", "look.zoom_in", "+"),
@@ -114,7 +116,7 @@ def progress(given: ProgressInfo) -> str:
     counts = [
         (given.answered_by_me, "progress.mine"),
         (given.pending, "progress.pending"),
-        (given.open_tasks, "progress.open"),
+        (f"{given.open_tasks}+" if given.open_tasks >= MOST_OPEN else given.open_tasks, "progress.open"),
         (given.confirmed, "progress.confirmed"),
     ]
     facts = "".join(f"<span><b>{count}</b> {escape(text(key))}</span>" for count, key in counts)

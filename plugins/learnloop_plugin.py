@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
@@ -24,6 +25,9 @@ class _Lazy:
             from learnloop_airflow.api.app import create_app
 
             self._app = create_app()
+            # What is loaded by now stays: looking through it for garbage stopped all requests for half a second at a time.
+            gc.collect()
+            gc.freeze()
         await self._app(scope, receive, send)
 
 

@@ -20,8 +20,9 @@ from sqlalchemy.orm import Session
 
 from learnloop.database import Dataset, DatasetBranch, DatasetVersion, DeletedVersion, Lock, engine
 from learnloop.datasets import locks
-from learnloop.datasets.branches import abandon, open_branch, unmerged_branches, write_or_branch
+from learnloop.datasets.branches import abandon, ancestors, open_branch, unmerged_branches, write_or_branch
 from learnloop.datasets.deletion import delete_version, referrers_of
+from learnloop.datasets.history import show
 from learnloop.datasets.reading import read_lease
 from learnloop.datasets.roots import hold
 from learnloop.datasets.schema import CONFIG_FILE, DatasetConfig
@@ -209,6 +210,16 @@ class VersionGraph(RuleBasedStateMachine):
             self.gone.add(version.name)
 
     # --- what must hold whatever they did ---
+
+    @invariant()
+    def lies_to_the_head_as_ancestry_says(self) -> None:
+        self.db.expire_all()
+        head = self.dataset.head_id
+        before = set() if head is None else set(self.db.scalars(ancestors(head)))
+        for version in self.versions():
+            if version.personal_to is None:
+                line = "head" if version.id == head else "merged" if version.id in before else "branch"
+                assert show(self.db, version.name).line == line
 
     @invariant()
     def the_graph_is_sound(self) -> None:

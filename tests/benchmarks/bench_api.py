@@ -8,10 +8,8 @@ as much of the two processors as the server. Prints, for each route, requests a 
 the time to the last byte, and what a request takes of the processors (which other work on the machine changes least).
 Two of Airflow's own routes stand beside them: its smallest, and a list of one row that asks who is calling, as ours do.
 
-What the profile said (py-spy, the list of versions): a third of the server's time is Airflow finding out who is calling
-(its table of revoked tokens is asked on the event loop), a third our statements, a tenth the pings of connections that are
-taken from the pool, twice a request (the limit, the route), a twentieth the answer's JSON. Before, 100,000 confirmed labels
-were joined with those that rounds had used at each answer and each look at the progress; now only those since are.
+Reports read all that they are about, and are measured to know what that costs: they are no lists. What was found, and what
+the profile said, is in docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -37,35 +35,7 @@ from sqlalchemy import create_engine, make_url, text
 
 API = "/learnloop/api/v1"
 ANNOTATORS = ("ada", "eng", "sue", "lea")
-FILL = """
-INSERT INTO datasets (name, task_type, description, loop, owner)
-SELECT 'bench' || n, 'image_classification', 'number ' || n, '{"classes": ["a", "b"], "policy": {"labels": 1000000}}', 'ada'
-FROM generate_series(1, 100) AS n;
-INSERT INTO dataset_versions (dataset_id, name, major, minor, tree, files, bytes, message, provenance, owner)
-SELECT 1, 'bench1_v1.' || n, 1, n, md5(n::text) || '.dir', 1000, 1000000, 'version ' || n, '{"kind": "snapshot"}', 'ada'
-FROM generate_series(0, :versions - 1) AS n;
-INSERT INTO dataset_version_parents (version_id, parent_id, position)
-SELECT child.id, parent.id, 0 FROM dataset_versions AS child JOIN dataset_versions AS parent
-    ON parent.minor = child.minor - 1;
-UPDATE datasets SET head_id = (SELECT max(id) FROM dataset_versions) WHERE id = 1;
-INSERT INTO batches (dataset_id, name, tree, samples, provenance, owner)
-VALUES (1, 'pool', md5('pool') || '.dir', :annotations, '{}', 'ada');
-INSERT INTO annotation_tasks (dataset_id, batch_id, kind, sample_id, path, object, prediction, reason, state, owner)
-SELECT 1, 1, 'label', 's' || n, n || '.png', md5(n::text),
-    '{"label": "a", "confidence": 0.6, "uncertainty": 0.8, "probabilities": {"a": 0.6, "b": 0.4}, "model_version": 1}',
-    '{"strategy": "diverse_mini_batch", "rank": 1}', CASE WHEN n <= :annotations THEN 'confirmed' ELSE 'open' END, 'ada'
-FROM generate_series(1, 2 * :annotations) AS n;
-INSERT INTO annotations (dataset_id, task_id, label, comment, seconds, outcome, outcome_reason, owner)
-SELECT 1, id, 'a', '', 1.5, 'confirmed', '', 'person' || id % 50 FROM annotation_tasks WHERE state = 'confirmed';
-INSERT INTO confirmed_annotations (dataset_id, batch_id, annotation_id, sample_id, label, confirmed_by, owner)
-SELECT 1, 1, annotations.id, sample_id, 'a', 'two agree', annotations.owner
-FROM annotations JOIN annotation_tasks ON annotation_tasks.id = task_id;
-INSERT INTO rounds (dataset_id, number, state, reason, base_version_id, version_id, metrics, owner)
-SELECT 1, n, 'accepted', 'due', n + 1, n + 2, '{"accuracy": 0.9}', 'ada' FROM generate_series(0, 199) AS n;
-INSERT INTO round_annotations (confirmed_id, round_id) SELECT id, 1 + id % 200 FROM confirmed_annotations;
-INSERT INTO audit_events (owner, action, resource, outcome, status, address, request_id)
-SELECT 'ada', 'POST /x', '/x', 'ok', 200, '127.0.0.1', 'r' FROM generate_series(1, 10000);
-"""
+FILL = Path(__file__).with_name("bench_api_rows.sql").read_text()
 
 
 class Connection:
@@ -110,11 +80,30 @@ def reads(server: AirflowServer, token: str) -> dict[str, list[str]]:
         "versions, 50, by cursor": paths,
         "versions, 200": [f"{API}/datasets/bench1/versions?limit=200"],
         "version": [f"{API}/versions/bench1_v1.{n}" for n in several],
-        "task": [f"{API}/tasks/{n}" for n in several],
-        "rounds, 50": [f"{API}/datasets/bench1/rounds?limit=50"],
-        "progress of 100,000 labels": [f"{API}/datasets/bench1/progress"],
+        "batches": [f"{API}/datasets/bench1/batches"],
+        "merges, 50": [f"{API}/datasets/bench1/merges?state=all"],
         "locks": [f"{API}/datasets/bench1/locks"],
+        "workspaces": [f"{API}/workspaces"],
+        "task": [f"{API}/tasks/{n}" for n in several],
+        "tasks, open, 50": [f"{API}/datasets/bench1/tasks"],
+        "tasks, confirmed, 50": [f"{API}/datasets/bench1/tasks?state=confirmed"],
+        "tasks in review, none": [f"{API}/datasets/bench1/tasks?state=review"],
+        "tasks, a label nothing has": [f"{API}/datasets/bench1/tasks?label=z"],
+        "tasks, skipped, none": [f"{API}/datasets/bench1/tasks?state=skipped"],
+        "reviews, 50": [f"{API}/datasets/bench1/reviews"],
+        "review": [f"{API}/reviews/{n}" for n in range(1, 900, 45)],
+        "rounds, 50": [f"{API}/datasets/bench1/rounds?limit=50"],
+        "policy evaluations, 50": [f"{API}/datasets/bench1/policy/evaluations"],
+        "decisions, 50": [f"{API}/models/bench1/decisions"],
+        "scoring runs, 50": [f"{API}/datasets/bench1/scoring-runs"],
+        "deployments": [f"{API}/deployments"],
+        "progress of 100,000 labels": [f"{API}/datasets/bench1/progress"],
+        "events, 50": [f"{API}/events"],
         "audit, 50": [f"{API}/audit?limit=50"],
+        "report: own figures": [f"{API}/datasets/bench1/quality/me"],
+        "report: model accuracy": [f"{API}/models/bench1/accuracy"],
+        "report: lineage of 1000": [f"{API}/versions/bench1_v1.9000/lineage"],
+        "report: quality": [f"{API}/datasets/bench1/quality"],
     }
 
 

@@ -127,6 +127,7 @@ def check(url: str, dataset: int, seen: Seen) -> None:
                 select(AnnotationTask.id, AnnotationTask.sample_id).where(AnnotationTask.dataset_id == dataset)
             ).all()
         )
+        numbers = db.scalars(select(ConfirmedAnnotation.number).where(ConfirmedAnnotation.dataset_id == dataset)).all()
         pool = db.execute(
             select(ConfirmedAnnotation.sample_id, ConfirmedAnnotation.label).where(
                 ConfirmedAnnotation.dataset_id == dataset
@@ -138,6 +139,7 @@ def check(url: str, dataset: int, seen: Seen) -> None:
     assert stored.items() - seen.accepted.items() == set(), "stored, and never acknowledged"
     answers = Counter(task for task, _ in stored)
     assert {task: answers[task] for task in tasks if answers[task] != OVERLAP} == {}
+    assert sorted(numbers) == list(range(1, len(tasks) + 1)), "what is confirmed is counted by these"
     assert sorted(pool) == sorted((sample, truth(sample)) for sample in tasks.values())
 
 

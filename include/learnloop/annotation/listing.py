@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, exists, func, select
-from sqlalchemy.orm import Session, contains_eager
+from sqlalchemy import ColumnElement, Select, exists, func, literal, literal_column, select
+from sqlalchemy.orm import Session
 
 from learnloop.annotation.queue import get_task, in_seconds, put_down, return_lapsed, state_of, take_turn
 from learnloop.database import Annotation, AnnotationTask, Batch
@@ -38,8 +38,23 @@ class Wanted:
     until: datetime | None = None
 
 
+# Written out, so that PostgreSQL sees that there is an index of it.
+_predicted: ColumnElement[Any] = AnnotationTask.prediction.op("->>")(literal_column("'label'"))
+_LISTED = (
+    AnnotationTask.id,
+    AnnotationTask.sample_id,
+    AnnotationTask.prediction["label"].as_string().label("label"),
+    AnnotationTask.prediction["confidence"].as_float().label("confidence"),
+    AnnotationTask.reason["strategy"].as_string().label("strategy"),
+    AnnotationTask.priority,
+    Batch.name.label("batch"),
+    AnnotationTask.created_at,
+)
+
+
 def tasks(wanted: Wanted, dataset_id: int, caller: str, *, complete: bool) -> Select[Any]:
-    """The tasks that ``wanted`` describes, with their batches. ``complete``: for who does not answer, or reviews.
+    """The statement for the tasks that ``wanted`` describes: what a list shows of each. ``complete``: for who does not
+    answer, or reviews.
 
     Raises:
         InvalidInput: the bounds exclude everything, or skipped tasks are asked for by what would tell the gold ones.
@@ -53,7 +68,7 @@ def tasks(wanted: Wanted, dataset_id: int, caller: str, *, complete: bool) -> Se
     if wanted.since is not None and wanted.until is not None and wanted.since > wanted.until:
         raise InvalidInput("since is after until: nothing is between")
     task = AnnotationTask
-    found = select(task).outerjoin(task.batch).options(contains_eager(task.batch)).where(task.dataset_id == dataset_id)
+    found = select(*_LISTED).outerjoin(task.batch).where(task.dataset_id == dataset_id)
     mine = exists().where(
         Annotation.task_id == task.id,
         Annotation.owner == caller,
@@ -61,13 +76,13 @@ def tasks(wanted: Wanted, dataset_id: int, caller: str, *, complete: bool) -> Se
         Annotation.review_id.is_(None),
     )
     if wanted.state == "skipped":
-        found = found.where(mine.where(Annotation.outcome == "skipped"))
+        found = found.where(mine.where(Annotation.outcome == literal("skipped", literal_execute=True)))
     else:
-        found = found.where(task.kind == "label", task.state == wanted.state)
+        found = found.where(task.kind == "label", task.state == literal(wanted.state, literal_execute=True))
     if wanted.state == "open" and not complete:
         found = found.where(~mine, func.hashtextextended(func.concat(task.id, " ", caller), 0) % LEFT_OUT != 0)
     if wanted.label is not None:
-        found = found.where(task.prediction["label"].as_string() == wanted.label)
+        found = found.where(_predicted == wanted.label)
     confidence = task.prediction["confidence"].as_float()
     if wanted.least > 0:
         found = found.where(confidence >= wanted.least)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, exists, select
+from typing import Any
+
+from sqlalchemy import bindparam, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from learnloop.database import Annotation, AnnotationTask, ConfirmedAnnotation
@@ -26,6 +28,12 @@ def in_force(session: Session, dataset_id: int, sample_id: str) -> ConfirmedAnno
     return session.scalars(_IN_FORCE, {"dataset": dataset_id, "sample": sample_id}).first()
 
 
+def next_number(dataset_id: int) -> Any:
+    """The number of the next row: an expression for its insert."""
+    highest = select(func.max(ConfirmedAnnotation.number)).where(ConfirmedAnnotation.dataset_id == dataset_id)
+    return func.coalesce(highest.scalar_subquery(), 0) + 1
+
+
 def put(session: Session, task: AnnotationTask, answer: Annotation, rule: str) -> ConfirmedAnnotation | None:
     """Add the answer's label; None when the sample has that label already, so that there is nothing new to train on.
 
@@ -38,6 +46,7 @@ def put(session: Session, task: AnnotationTask, answer: Annotation, rule: str) -
         return None
     row = ConfirmedAnnotation(
         dataset_id=task.dataset_id,
+        number=next_number(task.dataset_id),
         batch_id=task.batch_id,
         annotation_id=answer.id,
         sample_id=task.sample_id,

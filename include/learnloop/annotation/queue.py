@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.interfaces import ORMOption
 
 from learnloop.annotation.gold import claim_gold, is_due
 from learnloop.annotation.reviews import open_review
@@ -125,8 +126,9 @@ def put_down(session: Session, task: AnnotationTask, annotator: str) -> None:
         other.claimed_by = other.lease_expires_at = None
 
 
-def get_task(session: Session, task_id: int) -> AnnotationTask:
-    task = session.get(AnnotationTask, task_id) if 0 < task_id < 2**31 else None
+def get_task(session: Session, task_id: int, *loaded: ORMOption) -> AnnotationTask:
+    """The task, with what is ``loaded`` beside it; raises NotFound."""
+    task = session.get(AnnotationTask, task_id, options=loaded) if 0 < task_id < 2**31 else None
     if task is None:
         raise NotFound(f"there is no task {task_id}")
     return task

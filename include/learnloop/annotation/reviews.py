@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.interfaces import ORMOption
 
 from learnloop.annotation import pool
 from learnloop.database import Annotation, AnnotationTask, Dataset, Review
@@ -62,8 +63,9 @@ def request(session: Session, dataset: Dataset, sample_id: str, *, reason: str, 
     return session.scalars(select(Review).where(Review.task_id == task.id, Review.decision.is_(None))).one()
 
 
-def get_review(session: Session, review_id: int) -> Review:
-    review = session.get(Review, review_id) if 0 < review_id < 2**31 else None
+def get_review(session: Session, review_id: int, *loaded: ORMOption) -> Review:
+    """The review, with what is ``loaded`` beside it; raises NotFound."""
+    review = session.get(Review, review_id, options=loaded) if 0 < review_id < 2**31 else None
     if review is None:
         raise NotFound(f"there is no review {review_id}")
     return review

@@ -12,7 +12,7 @@ from learnloop.database.annotation import (
 from learnloop.database.audit import AuditEvent
 from learnloop.database.base import Base
 from learnloop.database.datasets import Batch, Dataset, DatasetVersion, DatasetVersionParent, Lock
-from learnloop.database.engine import engine, session, tell
+from learnloop.database.engine import engine, reading, session, tell
 from learnloop.database.events import (
     EVENTS_CHANNEL,
     Event,
@@ -77,6 +77,7 @@ __all__ = [
     "VersionUse",
     "Workspace",
     "engine",
+    "reading",
     "session",
     "tell",
 ]

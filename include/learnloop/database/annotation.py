@@ -62,6 +62,22 @@ class AnnotationTask(Owned, Base):
             "lease_expires_at",
             postgresql_where=text("state = 'claimed'"),
         ),
+        # Lists: by state, newest first, and of open tasks by what the model predicts.
+        Index("ix_annotation_tasks_state", "dataset_id", "state", text("(-id)")),
+        Index(
+            "ix_annotation_tasks_open_label",
+            "dataset_id",
+            text("(prediction ->> 'label')"),
+            text("(-id)"),
+            postgresql_where=text("state = 'open'"),
+        ),
+        # Those that a model's accuracy is measured by (`annotation.honest`).
+        Index(
+            "ix_annotation_tasks_random",
+            "dataset_id",
+            "id",
+            postgresql_where=text("kind = 'label' AND reason ->> 'strategy' = 'random'"),
+        ),
         # A sample is asked about at most once at a time.
         Index(
             "uq_annotation_tasks_live_sample",
@@ -136,6 +152,16 @@ class Annotation(Owned, Base):
         Index("ix_annotations_pending", "dataset_id", "owner", postgresql_where=text("outcome = 'pending'")),
         Index("ix_annotations_dataset_id_owner_id", "dataset_id", "owner", "id"),
         Index("ix_annotations_dataset_id_id", "dataset_id", "id"),
+        # What a reviewer is shown, and what a skip looks at: all that was said of a task, also what was taken back.
+        Index("ix_annotations_task_id", "task_id", "id"),
+        Index("ix_annotations_skipped", "owner", "task_id", postgresql_where=text("outcome = 'skipped'")),
+        # What a person is told of how many they answered, counted from the index alone.
+        Index(
+            "ix_annotations_given",
+            "dataset_id",
+            "owner",
+            postgresql_where=text("label IS NOT NULL AND withdrawn_at IS NULL AND review_id IS NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -211,10 +237,13 @@ class ConfirmedAnnotation(Owned, Base):
     __table_args__ = (
         Index("ix_confirmed_annotations_dataset_id_id", "dataset_id", "id"),
         Index("ix_confirmed_annotations_dataset_id_sample_id", "dataset_id", "sample_id", "id"),
+        UniqueConstraint("dataset_id", "number"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
+    # The first of its dataset is 1, and none is left out: nothing is ever deleted, so the highest says how many there are.
+    number: Mapped[int]
     batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
     annotation_id: Mapped[int] = mapped_column(ForeignKey("annotations.id"), unique=True)  # counted once
     sample_id: Mapped[str] = mapped_column(String(250))

@@ -73,6 +73,7 @@ class DatasetVersionParent(Base):
     """Parents of a version, in order: the version it continues first, then what was merged into it."""
 
     __tablename__ = "dataset_version_parents"
+    __table_args__ = (Index("ix_dataset_version_parents_parent_id", "parent_id"),)
 
     version_id: Mapped[int] = mapped_column(ForeignKey("dataset_versions.id", ondelete="CASCADE"), primary_key=True)
     parent_id: Mapped[int] = mapped_column(ForeignKey("dataset_versions.id"), primary_key=True)

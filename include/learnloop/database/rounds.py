@@ -21,6 +21,8 @@ class Round(Owned, Base):
     __table_args__ = (
         UniqueConstraint("dataset_id", "number"),
         CheckConstraint("state IN ('requested', 'running', 'accepted', 'rejected', 'failed')", name="state"),
+        Index("ix_rounds_base_version_id", "base_version_id"),
+        Index("ix_rounds_version_id", "version_id"),
         # Rounds of one dataset follow each other: no second one is open while one is.
         Index(
             "uq_rounds_one_open",

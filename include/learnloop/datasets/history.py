@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Integer, Select, String, and_, bindparam, exists, func, literal, or_, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.orm import Session, aliased
 
-from learnloop.database import Dataset, DatasetBranch, DatasetVersion, DatasetVersionParent, Round
+from learnloop.database import Dataset, DatasetBranch, DatasetVersion, DatasetVersionParent, Lock, Round
 from learnloop.datasets.branches import ancestors
-from learnloop.datasets.reading import readers
 from learnloop.datasets.versions import get_version
 from learnloop.errors import NotFound
 
@@ -95,35 +95,30 @@ def show(session: Session, name: str, *, user: str | None = None) -> VersionDeta
     Raises:
         NotFound: there is no such version for ``user``.
     """
-    version = visible_version(session, name, user)
-    dataset = session.get_one(Dataset, version.dataset_id)
-    children = (
-        select(DatasetVersion.name)
-        .join(DatasetVersionParent, DatasetVersionParent.version_id == DatasetVersion.id)
-        .where(DatasetVersionParent.parent_id == version.id, _visible(user))
-        .order_by(DatasetVersion.id)
-    )
-    rounds = select(Round.number).where(or_(Round.base_version_id == version.id, Round.version_id == version.id))
-    purpose = select(DatasetBranch.purpose).where(DatasetBranch.version_id == version.id)
+    found = session.execute(_SHOWN, {"name": name, "user": user}).one_or_none()
+    if found is None:
+        raise _not_visible(session, name)
+    leases = session.execute(_READERS, {"version": found.id})
+    provenance = found.provenance
     return VersionDetails(
-        name=version.name,
-        dataset=dataset.name,
-        tree=version.tree,
-        files=version.files,
-        bytes=version.bytes,
-        owner=version.owner,
-        created_at=version.created_at,
-        message=version.message,
-        kind=version.provenance.get("kind", ""),
-        run_id=version.provenance.get("run_id", ""),
-        provenance=version.provenance,
-        personal_to=version.personal_to,
-        line=_line(session, dataset, version),
-        parents=tuple(parent.name for parent in version.parents if parent.personal_to in (None, user)),
-        children=tuple(session.scalars(children)),
-        rounds=tuple(session.scalars(rounds.order_by(Round.number))),
-        readers=tuple(Reader(lease.owner, lease.purpose, lease.expires_at) for lease in readers(session, version)),
-        branch_purpose=session.scalar(purpose),
+        name=found.name,
+        dataset=found.dataset,
+        tree=found.tree,
+        files=found.files,
+        bytes=found.bytes,
+        owner=found.owner,
+        created_at=found.created_at,
+        message=found.message,
+        kind=provenance.get("kind", ""),
+        run_id=provenance.get("run_id", ""),
+        provenance=provenance,
+        personal_to=found.personal_to,
+        line=_line(session, found),
+        parents=tuple(found.parents or ()),
+        children=tuple(found.children or ()),
+        rounds=tuple(found.rounds or ()),
+        readers=tuple(Reader(*lease) for lease in leases),
+        branch_purpose=found.branch_purpose,
     )
 
 
@@ -135,18 +130,27 @@ def lineage(session: Session, name: str, *, user: str | None = None, limit: int 
     """
     version = visible_version(session, name, user)
     found = session.execute(
-        select(DatasetVersion)
+        select(
+            DatasetVersion.id,
+            DatasetVersion.name,
+            DatasetVersion.tree,
+            DatasetVersion.owner,
+            DatasetVersion.created_at,
+            DatasetVersion.message,
+            DatasetVersion.provenance["kind"].as_string().label("kind"),
+            DatasetVersion.provenance["run_id"].as_string().label("run_id"),
+        )
         .where(DatasetVersion.id.in_(ancestors(version.id)), _visible(user))
         .order_by(DatasetVersion.id.desc())
         .limit(limit + 1)
     )
-    nodes = list(found.scalars())
+    nodes = list(found)
     shown = nodes[:limit]
     names: dict[int, list[str]] = {node.id: [] for node in shown}
     edges = (
         select(DatasetVersionParent.version_id, DatasetVersion.name)
         .join(DatasetVersion, DatasetVersion.id == DatasetVersionParent.parent_id)
-        .where(DatasetVersionParent.version_id.in_(names), _visible(user))
+        .where(DatasetVersionParent.version_id == func.any(list(names)), _visible(user))
         .order_by(DatasetVersionParent.version_id, DatasetVersionParent.position)
     )
     for child, parent in session.execute(edges):
@@ -160,8 +164,8 @@ def lineage(session: Session, name: str, *, user: str | None = None, limit: int 
                 owner=node.owner,
                 created_at=node.created_at,
                 message=node.message,
-                kind=node.provenance.get("kind", ""),
-                run_id=node.provenance.get("run_id", ""),
+                kind=node.kind or "",
+                run_id=node.run_id or "",
                 parents=tuple(names[node.id]),
             )
             for node in shown
@@ -170,18 +174,101 @@ def lineage(session: Session, name: str, *, user: str | None = None, limit: int 
     )
 
 
-def _visible(user: str | None) -> ColumnElement[bool]:
-    return or_(DatasetVersion.personal_to.is_(None), DatasetVersion.personal_to == user)
+def _visible(user: Any, version: Any = DatasetVersion) -> ColumnElement[bool]:
+    return or_(version.personal_to.is_(None), version.personal_to == user)
 
 
-def _line(session: Session, dataset: Dataset, version: DatasetVersion) -> str:
+_version, _parent, _child, _later = (aliased(DatasetVersion) for _ in range(4))
+_user, _id = bindparam("user", type_=String), bindparam("version", type_=Integer)
+
+
+def _in_order(values: Any, order: Any) -> Any:
+    return select(func.array_agg(aggregate_order_by(values, order)))
+
+
+_SHOWN = (
+    select(
+        _version.id,
+        _version.name,
+        _version.tree,
+        _version.files,
+        _version.bytes,
+        _version.owner,
+        _version.created_at,
+        _version.message,
+        _version.provenance,
+        _version.personal_to,
+        Dataset.name.label("dataset"),
+        Dataset.head_id,
+        DatasetBranch.id.label("branch"),
+        DatasetBranch.purpose.label("branch_purpose"),
+        _in_order(_parent.name, DatasetVersionParent.position)
+        .select_from(DatasetVersionParent)
+        .join(_parent, _parent.id == DatasetVersionParent.parent_id)
+        .where(DatasetVersionParent.version_id == _version.id, _visible(_user, _parent))
+        .scalar_subquery()
+        .label("parents"),
+        _in_order(_child.name, _child.id)
+        .select_from(DatasetVersionParent)
+        .join(_child, _child.id == DatasetVersionParent.version_id)
+        .where(DatasetVersionParent.parent_id == _version.id, _visible(_user, _child))
+        .scalar_subquery()
+        .label("children"),
+        _in_order(Round.number, Round.number)
+        .where(or_(Round.base_version_id == _version.id, Round.version_id == _version.id))
+        .scalar_subquery()
+        .label("rounds"),
+    )
+    .join(Dataset, Dataset.id == _version.dataset_id)
+    .outerjoin(DatasetBranch, DatasetBranch.version_id == _version.id)
+    .where(_version.name == bindparam("name"), _visible(_user, _version))
+)
+_READERS = (
+    select(Lock.owner, Lock.purpose, Lock.expires_at)
+    .where(Lock.mode == "read", Lock.version_id == _id, Lock.expires_at > func.clock_timestamp())
+    .order_by(Lock.expires_at)
+)
+
+
+def _in_line(version: Any) -> ColumnElement[bool]:
+    """Whether the head descends from a version, or is it: shared, and committed to the head and not to a branch.
+
+    For a commit to the head continues the head, and neither the head nor what has children is ever deleted.
+    """
+    on_a_branch = exists().where(DatasetBranch.version_id == version.id)
+    return and_(version.personal_to.is_(None), ~on_a_branch)
+
+
+def _merged() -> Select[Any]:
+    """Whether a version of a branch has come into the head's line.
+
+    Looks at what was made from it, and at what was made from that, but no further than to the line: it costs as much as
+    there is beside the line, however long that is.
+    """
+    beside = select(_id.label("id"), literal(False).label("in_line")).cte("beside", recursive=True)
+    made = (
+        select(_later.id, _in_line(_later))
+        .join(DatasetVersionParent, DatasetVersionParent.version_id == _later.id)
+        .join(beside, beside.c.id == DatasetVersionParent.parent_id)
+        .where(~beside.c.in_line)
+    )
+    beside = beside.union(made)
+    return select(exists().where(beside.c.in_line))
+
+
+_MERGED = _merged()
+
+
+def _line(session: Session, version: Any) -> str:
     if version.personal_to is not None:
         return "personal"
-    if dataset.head_id == version.id:
+    if version.head_id == version.id:
         return "head"
-    if dataset.head_id is None:
-        return "branch"
-    in_line = select(DatasetVersion.id).where(
-        DatasetVersion.id == version.id, DatasetVersion.id.in_(ancestors(dataset.head_id))
-    )
-    return "branch" if session.scalar(in_line) is None else "merged"
+    if version.branch is None or session.scalar(_MERGED, {"version": version.id}):
+        return "merged"
+    return "branch"
+
+
+def _not_visible(session: Session, name: str) -> NotFound:
+    get_version(session, name)  # says more of one that was deleted
+    return NotFound(f"there is no dataset version {name!r}")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, bindparam, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -20,6 +20,8 @@ from learnloop.errors import Conflict, InvalidInput, NotFound
 from learnloop.faultpoints import reach
 
 _TREE_HASH = re.compile(r"[0-9a-f]{32}\.dir")
+_DATASET = select(Dataset).where(Dataset.name == bindparam("name"))
+_DATASET_ID = select(Dataset.id).where(Dataset.name == bindparam("name"))
 
 
 def create_dataset(session: Session, config: DatasetConfig, owner: str) -> Dataset:
@@ -58,10 +60,22 @@ def ensure_dataset(session: Session, config: DatasetConfig, owner: str) -> Datas
 
 def get_dataset(session: Session, name: str) -> Dataset:
     """Raises NotFound."""
-    found = session.scalar(select(Dataset).where(Dataset.name == name))
+    found = session.scalar(_DATASET, {"name": name})
     if found is None:
-        raise NotFound(f"there is no dataset {name!r}")
+        raise no_dataset(name)
     return found
+
+
+def dataset_id(session: Session, name: str) -> int:
+    """The id of the dataset called so; raises NotFound."""
+    found = session.scalar(_DATASET_ID, {"name": name})
+    if found is None:
+        raise no_dataset(name)
+    return found
+
+
+def no_dataset(name: str) -> NotFound:
+    return NotFound(f"there is no dataset {name!r}")
 
 
 def get_version(session: Session, name: str) -> DatasetVersion:

@@ -114,8 +114,8 @@ def withdraw(session: Session, request_id: int) -> bool:
 
 def line_of(session: Session, dataset: Dataset) -> list[Place]:
     """Everybody who waits for a dataset's write lock, next first."""
-    held = locks.live_holder(session, dataset)
     waiting = session.scalars(locks.in_line(dataset)).all()
+    held = locks.live_holder(session, dataset) if waiting else None
     return [_place(request, position, held) for position, request in enumerate(waiting, start=1)]
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
-from sqlalchemy import delete, exists, func, insert, select, update
+from sqlalchemy import Integer, Select, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from learnloop.database import (
@@ -223,7 +222,7 @@ def find(session: Session, run_id: str) -> Round:
 
 def waiting(session: Session, dataset: Dataset) -> int:
     """How many confirmed labels no round has used."""
-    return session.scalar(select(func.count()).select_from(_unused(dataset).subquery())) or 0
+    return session.scalar(_WAITING, {"dataset": dataset.id}) or 0
 
 
 def lock(session: Session, dataset: Dataset) -> None:
@@ -240,22 +239,27 @@ def lock_by_id(session: Session, dataset_id: int) -> Dataset:
     return session.get_one(Dataset, dataset_id, with_for_update={"key_share": True}, populate_existing=True)
 
 
-def _unused(dataset: Dataset) -> Any:
+def _unused() -> Select[int]:
     newer, used = aliased(ConfirmedAnnotation), aliased(ConfirmedAnnotation)
+    of = bindparam("dataset", type_=Integer)
     # A round takes all there is, and labels are confirmed and rounds opened under one lock: what was confirmed before
     # the newest label that a round has used is used or superseded, and need not be looked at (there may be many).
     newest_used = (
         select(used.id)
-        .where(used.dataset_id == dataset.id, exists().where(RoundAnnotation.confirmed_id == used.id))
+        .where(used.dataset_id == of, exists().where(RoundAnnotation.confirmed_id == used.id))
         .order_by(used.id.desc())
         .limit(1)
         .scalar_subquery()
     )
     return select(ConfirmedAnnotation.id).where(
-        ConfirmedAnnotation.dataset_id == dataset.id,
+        ConfirmedAnnotation.dataset_id == of,
         ConfirmedAnnotation.id > func.coalesce(newest_used, 0),
         ~exists().where(newer.supersedes_id == ConfirmedAnnotation.id),
     )
+
+
+_UNUSED = _unused()
+_WAITING = select(func.count()).select_from(_UNUSED.subquery())
 
 
 def _open(session: Session, dataset: Dataset, reason: str, owner: str) -> Round:
@@ -263,7 +267,10 @@ def _open(session: Session, dataset: Dataset, reason: str, owner: str) -> Round:
     opened.dataset = dataset
     session.add(opened)
     session.flush()
-    taken = [{"confirmed_id": confirmed, "round_id": opened.id} for confirmed in session.scalars(_unused(dataset))]
+    taken = [
+        {"confirmed_id": confirmed, "round_id": opened.id}
+        for confirmed in session.scalars(_UNUSED, {"dataset": dataset.id})
+    ]
     session.execute(insert(RoundAnnotation), taken)
     message = OutboxMessage(
         topic="round.requested",

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, column, select, table
 
-from learnloop.database.engine import engine
-from learnloop.errors import InvalidInput, NotFound
+from learnloop.database.engine import engine, reading
+from learnloop.errors import InvalidInput, NotFound, Unavailable
 from learnloop.jobs.checksums import files_below, fsync_file, fsync_folder, write_manifest
 from learnloop.jobs.namespace import key_folder
 from learnloop.settings import settings
@@ -43,6 +43,11 @@ _versions = table(
 )
 _tags = table("model_version_tags", *map(column, ("name", "version", "key", "value", "workspace")))
 _aliases = table("registered_model_aliases", *map(column, ("name", "alias", "version", "workspace")))
+_OF_MODEL = {
+    kind: select(of).where(of.c.name == bindparam("name"), of.c.workspace == _WORKSPACE)
+    for kind, of in {"versions": _versions, "tags": _tags, "aliases": _aliases}.items()
+}
+_OF_VERSION = {kind: of.where(of.selected_columns.version == bindparam("version")) for kind, of in _OF_MODEL.items()}
 
 
 @dataclass(frozen=True)
@@ -176,21 +181,23 @@ def get_version(name: str, version: int, url: str | None = None) -> RegisteredVe
     Raises:
         NotFound: there is no such version.
     """
-    for found in list_versions(name, url):
-        if found.version == version:
-            return found
-    raise NotFound(f"there is no version {version} of model {name!r}")
+    found = _read(name, url, version)
+    if not found:
+        raise NotFound(f"there is no version {version} of model {name!r}")
+    return found[0]
 
 
 def list_versions(name: str, url: str | None = None) -> list[RegisteredVersion]:
     """All versions of a model, the newest first; none when there is no such model."""
-    ours = {"name": name, "workspace": _WORKSPACE}
-    with engine(_url(url)).connect() as connection:
+    return _read(name, url)
+
+
+def _read(name: str, url: str | None, version: int | None = None) -> list[RegisteredVersion]:
+    """All versions of a model, or the one that is asked for, if it is there."""
+    with reading(_url(url)) as db:
         rows, tag_rows, alias_rows = (
-            connection.execute(
-                select(of).where(of.c.name == bindparam("name"), of.c.workspace == bindparam("workspace")), ours
-            ).all()
-            for of in (_versions, _tags, _aliases)
+            db.execute(_OF_MODEL[of] if version is None else _OF_VERSION[of], {"name": name, "version": version}).all()
+            for of in ("versions", "tags", "aliases")
         )
     tags: dict[int, dict[str, str]] = {}
     for row in tag_rows:
@@ -292,7 +299,7 @@ def _client(url: str | None) -> MlflowClient:
 def _url(url: str | None) -> str:
     chosen = url or settings().mlflow_url
     if not chosen.startswith("postgresql"):
-        raise InvalidInput(
+        raise Unavailable(
             "the model registry is not configured: LEARNLOOP_MLFLOW_URL must be the PostgreSQL URL of MLflow's database"
             " (postgresql+psycopg://user@host/mlflow). Is the stack up? `make up` sets it."
         )

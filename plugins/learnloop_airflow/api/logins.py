@@ -37,6 +37,12 @@ class LoginAudit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else ""
         if not path or path.startswith(OURS):
+            if "\n" in path:  # Airflow does not find our application then, and its 404 is no problem document
+                from learnloop.errors import NotFound
+                from learnloop_airflow.api.problems import answer_of
+
+                await answer_of(NotFound(f"there is nothing at {path!r}"))(scope, receive, send)
+                return
             await self.app(scope, receive, send)  # ours writes its own
             return
         if path.startswith("/auth"):

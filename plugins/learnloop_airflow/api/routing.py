@@ -9,11 +9,13 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.dependencies.utils import get_flat_dependant
 from fastapi.responses import Response, StreamingResponse
 from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
 
 from learnloop.errors import InvalidInput, NotFound, UnsupportedMediaType
-from learnloop.limits import take
+from learnloop.limits import spend, take
 from learnloop.permissions import PERMISSIONS, authorize
 from learnloop.settings import settings
+from learnloop_airflow.api.answering import in_one_thread
 from learnloop_airflow.api.audited import SAFE, action_of, name_caller
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.contract import SECURITY, lines_of, problems_of, statuses_of
@@ -78,9 +80,11 @@ class Routes:
         kind = kind_of(method, permission)
         known: set[str] = set()
 
-        def check(caller: Caller, request: Request) -> None:
+        async def check(caller: Caller, request: Request) -> None:
             name_caller(request.scope, caller.name, action_of(method, path))
-            take(f"{kind} {caller.name}", getattr(settings(), f"rate_{kind}"))
+            key, limit = f"{kind} {caller.name}", getattr(settings(), f"rate_{kind}")
+            if not spend(key, limit):
+                await run_in_threadpool(take, key, limit)
             authorize(caller, permission)
             _refuse_odd(request, known)
 
@@ -95,7 +99,7 @@ class Routes:
                 responses[200] = {"content": {Lines.media_type: {"schema": lines_of(result)}}}
             self.router.add_api_route(
                 path,
-                handler,
+                in_one_thread(handler, **options),
                 methods=[method],
                 dependencies=[Depends(check)],
                 openapi_extra={"x-permission": permission, "security": SECURITY},

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from learnloop.annotation.answers import submit
 from learnloop.annotation.exchange.exporting import export
 from learnloop.annotation.exchange.importing import Imported, import_tasks
+from learnloop.annotation.pool import next_number
 from learnloop.annotation.queue import claim
 from learnloop.annotation.selection import _cancel_untaken
 from learnloop.database import AnnotationTask, Batch, ConfirmedAnnotation, Dataset
@@ -198,6 +199,7 @@ def test_replaced_labels_are_exported_on_request(db, batch, bring) -> None:
             sample_id="images/s0",
             label="eel",
             confirmed_by="a reviewer's decision",
+            number=next_number(batch.dataset_id),
             supersedes_id=first.id,
             owner="rob",
         )

@@ -116,7 +116,7 @@ def test_a_correction_counts_and_what_it_corrects_does_not(db, dataset, choose) 
     copied = {"dataset_id": dataset.id, "batch_id": first.batch_id, "sample_id": first.sample_id, "owner": "eva"}
     db.add(
         ConfirmedAnnotation(
-            annotation_id=answer.id, label=other, confirmed_by="corrected", supersedes_id=first.id, **copied
+            annotation_id=answer.id, label=other, confirmed_by="corrected", supersedes_id=first.id, number=9, **copied
         )
     )
     db.flush()

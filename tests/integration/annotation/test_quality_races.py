@@ -220,6 +220,7 @@ def test_a_crowd_with_overlap_second_thoughts_and_reviewers(db, append_only, mak
     db.commit()
     confirmed = db.scalars(select(ConfirmedAnnotation.sample_id)).all()
     assert sorted(confirmed) == sorted(f"s{n}" for n in range(40))
+    assert sorted(db.scalars(select(ConfirmedAnnotation.number))) == list(range(1, 41))
     live = db.execute(
         select(Annotation.task_id, Annotation.owner)
         .join(AnnotationTask, AnnotationTask.id == Annotation.task_id)

@@ -6,14 +6,16 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
-from learnloop import settings
+from learnloop import limits, settings
 from learnloop.client import LearnloopClient
-from learnloop.database import AuditEvent, Dataset, RateLimit
+from learnloop.database import AuditEvent, Dataset, RateLimit, engine
 from learnloop.errors import Conflict, TooManyRequests
 from learnloop.jobs.spec import parse_spec
 from learnloop.limits import forget_idle, give_back, running_job, take
@@ -34,6 +36,21 @@ def many(key: str, per_minute: int, times: int) -> int:
 
     with ThreadPoolExecutor(8) as pool:
         return sum(pool.map(one, range(times)))
+
+
+@contextmanager
+def counted() -> Iterator[list[str]]:
+    """The statements that are sent meanwhile."""
+    sent: list[str] = []
+
+    def note(connection, cursor, statement, *rest) -> None:
+        sent.append(statement)
+
+    event.listen(engine(), "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(engine(), "before_cursor_execute", note)
 
 
 def later(db, seconds: float) -> None:
@@ -103,6 +120,22 @@ def test_all_server_processes_share_one_count(app, database_url: str) -> None:
     for process in processes:
         process.join()
     assert 100 <= let_in <= 100 + 10 * (time.monotonic() - started)  # ten a second come free meanwhile
+
+
+def test_of_a_large_limit_several_are_paid_for_at_once_and_never_more_let_in(app, db) -> None:
+    with counted() as sent:
+        assert many("read bo", 30_000, 300) == 300
+    assert 10 <= len(sent) <= 30  # of 30 each; threads that pay at one moment pay apart
+    started = time.monotonic()
+    let_in = many("read cy", 6_000, 3_000)
+    assert 1_000 <= let_in <= 1_000 + 100 * (time.monotonic() - started)
+
+
+def test_what_was_paid_for_and_not_used_is_forgotten(app, db, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "_KEPT_SECONDS", -1.0)
+    with counted() as sent:
+        assert many("read bo", 30_000, 20) == 20
+    assert len(sent) == 20
 
 
 def test_a_request_too_many_is_refused_with_when_to_come_again(as_user, db, limit) -> None:

@@ -46,7 +46,12 @@ def dataset(db: Session) -> Dataset:
         db.flush()
         db.add(
             ConfirmedAnnotation(
-                **common, annotation_id=answer.id, sample_id=f"s{n}", label=label, confirmed_by="two agree"
+                **common,
+                number=n + 1,
+                annotation_id=answer.id,
+                sample_id=f"s{n}",
+                label=label,
+                confirmed_by="two agree",
             )
         )
     db.commit()

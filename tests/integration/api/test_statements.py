@@ -103,6 +103,13 @@ def test_many_rows_cost_as_many_statements_as_few(reads) -> None:
     assert len(lists) >= 8, lists  # otherwise there were no rows to pay for
 
 
+def test_a_read_writes_nothing(reads) -> None:
+    client, made = reads
+    sent = {statement for _, _, statements in measure(client, made).values() for statement in statements}
+    assert len(sent) > 30
+    assert [each for each in sent if not each.lstrip().startswith(("SELECT", "WITH"))] == []
+
+
 def test_a_statement_for_each_row_would_be_seen(platform) -> None:
     with Session(engine()) as db, counted() as sent:
         for dataset in db.scalars(select(Dataset)):

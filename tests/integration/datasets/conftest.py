@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 from dataset_folders import write_dataset, write_images
 
+from learnloop.annotation.pool import next_number
 from learnloop.database import Annotation, AnnotationTask, ConfirmedAnnotation, session
 from learnloop.datasets import workspaces
 from learnloop.datasets.batch import register_batch, sample_files
@@ -64,7 +65,7 @@ def confirm(db, store):
         db.flush()
         row = ConfirmedAnnotation(
             dataset_id=batch.dataset_id, batch_id=batch.id, annotation_id=answer.id, sample_id=sample, label=label,
-            confirmed_by="gold passed", owner="service:learnloop",
+            confirmed_by="gold passed", owner="service:learnloop", number=next_number(batch.dataset_id),
         )  # fmt: skip
         db.add(row)
         db.commit()

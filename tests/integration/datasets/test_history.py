@@ -61,6 +61,25 @@ def test_how_a_version_lies_to_the_head(db, head):
     assert [show(db, name).line for name in (version.name, head.name, merged.name)] == ["merged", "merged", "head"]
 
 
+def test_a_branch_may_come_into_the_heads_line_by_way_of_others(db, head):
+    first, second = (open_branch(db, head.dataset, "ben", head, MINUTE) for _ in range(2))
+    begun = put(db, [head], owner="ben", branch=first)
+    mine = put(db, [begun], personal_to="ana")
+    apart = put(db, [head], owner="ben", branch=second)
+    assert show(db, begun.name).line == "branch"
+    merged = merge(db, head, mine)
+    last = merge(db, merged)
+    assert [
+        show(db, name, user="ana").line for name in (begun.name, mine.name, apart.name, merged.name, last.name)
+    ] == [
+        "merged",
+        "personal",
+        "branch",
+        "merged",
+        "head",
+    ]
+
+
 def test_lineage_is_the_graph_of_ancestors(db, head):
     first = head.parents[0]
     branch = open_branch(db, head.dataset, "ben", head, MINUTE)

@@ -10,12 +10,19 @@ from pathlib import Path
 
 import pytest
 from airflow_server import MANAGERS, AirflowServer, airflow_server
+from databases import new_database
+
+from learnloop.database.engine import engine
+from learnloop.models.registry import prepare
 
 
 @pytest.fixture(scope="session", params=sorted(MANAGERS))
 def airflow(request: pytest.FixtureRequest, postgres: str) -> Iterator[AirflowServer]:
-    with airflow_server(request.param, postgres) as running:
-        yield running
+    with new_database(postgres, "template1") as mlflow:
+        prepare(mlflow)
+        engine(mlflow).dispose()
+        with airflow_server(request.param, postgres, mlflow_url=mlflow) as running:
+            yield running
 
 
 @pytest.fixture

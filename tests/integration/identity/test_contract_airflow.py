@@ -59,3 +59,10 @@ def test_what_needs_airflow_keeps_to_the_document(case, airflow) -> None:
 @pytest.mark.long
 def test_every_operation_keeps_to_the_document_behind_airflow(case, airflow) -> None:
     check(case, airflow)
+
+
+def test_a_path_that_airflow_would_not_hand_on_is_answered_in_our_words(airflow) -> None:
+    with airflow.as_user("ada") as client:
+        answer = client.get("/datasets/a%0Ab")
+    assert (answer.status_code, answer.json()["type"]) == (404, "urn:learnloop:problem:not-found")
+    assert answer.headers["content-type"] == "application/problem+json"

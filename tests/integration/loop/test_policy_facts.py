@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from learnloop.annotation.pool import next_number
 from learnloop.database import (
     Annotation,
     AnnotationTask,
@@ -78,6 +79,7 @@ def answer(db: Session, dataset: Dataset, sample: str, said: str, label: str, **
             sample_id=sample,
             label=label,
             confirmed_by="gold passed",
+            number=next_number(dataset.id),
             owner="ben",
         )
     )

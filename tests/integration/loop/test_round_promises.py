@@ -5,10 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from learnloop.annotation.answers import submit
+from learnloop.annotation.pool import next_number
 from learnloop.annotation.queue import claim
 from learnloop.database import (
     Annotation,
@@ -23,7 +24,7 @@ from learnloop.database import (
     session,
 )
 from learnloop.errors import Conflict, NotFound
-from learnloop.loop.progress import progress
+from learnloop.loop.progress import MOST_OPEN, progress
 from learnloop.loop.rounds import close_round, due_rounds, open_base_round, start_round
 
 TREE = "0" * 32 + ".dir"
@@ -88,6 +89,7 @@ def test_a_correction_counts_once_and_as_it_is_now(db) -> None:
         sample_id=old.sample_id,
         label="dog",
         confirmed_by="corrected",
+        number=next_number(dataset.id),
         supersedes_id=old.id,
         owner="rita",
     )
@@ -113,6 +115,18 @@ def test_progress_says_where_the_loop_is(db) -> None:
     now = progress(db, dataset)
     assert now.round == {"number": 0, "state": "requested"}
     assert (now.confirmed, now.waiting) == (3, 0)
+
+
+def test_open_tasks_are_counted_so_far_and_no_further(db, monkeypatch) -> None:
+    dataset = make(db, tasks=0, labels=3)
+    more = text(
+        "INSERT INTO annotation_tasks"
+        " (dataset_id, batch_id, kind, sample_id, path, object, prediction, reason, state, owner)"
+        " SELECT :dataset, min(id), 'label', 's' || n, 'x', '0', '{}', '{}', 'open', 'ada'"
+        " FROM batches, generate_series(1, :many) AS n GROUP BY n"
+    )
+    db.execute(more, {"dataset": dataset.id, "many": MOST_OPEN + 5})
+    assert progress(db, dataset).open_tasks == MOST_OPEN
 
 
 def test_a_base_run_that_is_tried_again(db) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from learnloop.errors import Corrupted, InvalidInput, NotFound
+from learnloop.errors import Corrupted, InvalidInput, NotFound, Unavailable
 from learnloop.jobs.checksums import check_manifest
 from learnloop.models import registry
 
@@ -112,5 +112,5 @@ def test_bad_input_is_named_and_changes_nothing(url: str, folder: Path) -> None:
         registry.source_of("none", 7, url)
     with pytest.raises(NotFound, match="no version 7"):
         registry.set_alias("none", "base", 7, url)
-    with pytest.raises(InvalidInput, match="LEARNLOOP_MLFLOW_URL must be"):
+    with pytest.raises(Unavailable, match="LEARNLOOP_MLFLOW_URL must be"):
         registry.source_of("none", 7, "http://127.0.0.1:5000")

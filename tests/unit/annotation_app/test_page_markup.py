@@ -34,6 +34,11 @@ def test_what_came_with_the_data_is_escaped() -> None:
     assert not [page for page in pages if "<script" in page or '""' in page]
 
 
+def test_open_tasks_are_told_as_far_as_they_are_counted() -> None:
+    assert "<b>9999</b>" in markup.progress(progress(open_tasks=9_999))
+    assert "<b>10000+</b>" in markup.progress(progress(open_tasks=10_000))
+
+
 def test_progress_bar_is_filled_by_labels_against_need() -> None:
     html = markup.progress(progress())
     assert "width:75%" in html

@@ -46,12 +46,13 @@ class Figures:
         return {**asdict(self), "gold_accuracy": self.gold_accuracy, "accepted": self.accepted}
 
 
-# A gold task is one person's; when they took their answer back and gave another, the first is the one that counts.
+# Only answers to gold tasks have outcomes that say gold. A gold task is one person's; when they took their answer back and
+# gave another, the first is the one that counts.
 _FIGURES = """
     WITH given AS (
-        SELECT annotation.*, task.kind,
-               row_number() OVER (PARTITION BY annotation.task_id, annotation.owner ORDER BY annotation.id) AS nth
-        FROM annotations AS annotation JOIN annotation_tasks AS task ON task.id = annotation.task_id
+        SELECT id, owner, label, outcome, withdrawn_at, seconds,
+               row_number() OVER (PARTITION BY task_id, owner ORDER BY id) AS nth
+        FROM annotations AS annotation
         WHERE annotation.dataset_id = :dataset AND annotation.review_id IS NULL {whose}
     ),
     usual AS (
@@ -62,8 +63,8 @@ _FIGURES = """
         SELECT owner,
                count(*) FILTER (WHERE outcome = 'confirmed') AS confirmed,
                count(*) FILTER (WHERE outcome = 'rejected') AS rejected,
-               count(*) FILTER (WHERE kind = 'gold' AND nth = 1 AND outcome LIKE 'gold\\_%') AS gold_answered,
-               count(*) FILTER (WHERE kind = 'gold' AND nth = 1 AND outcome = 'gold_right') AS gold_right
+               count(*) FILTER (WHERE nth = 1 AND outcome LIKE 'gold\\_%') AS gold_answered,
+               count(*) FILTER (WHERE nth = 1 AND outcome = 'gold_right') AS gold_right
         FROM given WHERE id <= :upto GROUP BY owner
     )
     SELECT given.owner AS annotator,

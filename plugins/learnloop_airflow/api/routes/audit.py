@@ -5,17 +5,31 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Query
+from sqlalchemy import func
 
 from learnloop.audit import events
-from learnloop.database import AuditEvent, session
+from learnloop.database import AuditEvent, reading
 from learnloop_airflow.api.fields import Moment
-from learnloop_airflow.api.paging import Cursor, Limit, page
+from learnloop_airflow.api.paging import Cursor, Limit, newest_first, page
 from learnloop_airflow.api.routing import Routes
 from learnloop_airflow.api.shapes import EventItem, Page
 
 routes = Routes()
 
 Text = Annotated[str | None, Query(max_length=250, pattern=r"^[^\x00]*$")]
+
+
+_COLUMNS = (
+    AuditEvent.id,
+    AuditEvent.created_at.label("at"),
+    func.nullif(AuditEvent.owner, "").label("user"),
+    AuditEvent.action,
+    AuditEvent.resource,
+    AuditEvent.outcome,
+    AuditEvent.status,
+    AuditEvent.address,
+    AuditEvent.request_id,
+)
 
 
 @routes.add("GET", "/audit", "audit:read", response_model=Page[EventItem])
@@ -27,20 +41,6 @@ def list_events(
     cursor: Cursor = None,
 ) -> dict[str, Any]:
     """Who did what, newest first; ``action`` is ``login``, ``refresh``, ``logout`` or a method and route."""
-    with session() as db:
-        wanted = events(user=user, action=action, since=since)
-        return page(db, wanted, AuditEvent.id, limit, cursor, _event)
-
-
-def _event(row: AuditEvent) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "at": row.created_at,
-        "user": row.owner or None,
-        "action": row.action,
-        "resource": row.resource,
-        "outcome": row.outcome,
-        "status": row.status,
-        "address": row.address,
-        "request_id": row.request_id,
-    }
+    wanted = newest_first(events(user=user, action=action, since=since).with_only_columns(*_COLUMNS), AuditEvent.id)
+    with reading() as db:
+        return page(db, wanted, limit, cursor)

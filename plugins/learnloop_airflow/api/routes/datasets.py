@@ -5,28 +5,98 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi.responses import JSONResponse
-from sqlalchemy import select
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.orm import aliased
 
-from learnloop.database import Batch, Dataset, DatasetVersion, Round, session
-from learnloop.datasets.versions import get_dataset
+from learnloop.database import Batch, Dataset, DatasetVersion, DatasetVersionParent, Round, reading, session
+from learnloop.datasets.versions import dataset_id, get_dataset, no_dataset
 from learnloop.loop.progress import Progress, progress
 from learnloop.loop.rounds import request_round
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import Body, Message
 from learnloop_airflow.api.idempotency import Key, once
-from learnloop_airflow.api.paging import Cursor, Limit, page
+from learnloop_airflow.api.paging import Cursor, Item, Limit, newest_first, page
 from learnloop_airflow.api.routing import Routes
 from learnloop_airflow.api.shapes import BatchItem, DatasetItem, Page, RoundItem, RoundOpened, VersionItem
 
 routes = Routes()
 
+_head, _base, _made, _parent = (aliased(DatasetVersion) for _ in range(4))
+_OF_DATASET, _USER = bindparam("dataset"), bindparam("user")
 
-_HEAD = joinedload(Dataset.head).load_only(DatasetVersion.name)
-_PARENTS = selectinload(DatasetVersion.parents).load_only(DatasetVersion.name, DatasetVersion.personal_to)
-_VERSIONS_OF_ROUND = (
-    joinedload(Round.base_version).load_only(DatasetVersion.name),
-    joinedload(Round.version).load_only(DatasetVersion.name),
+_DATASET = select(
+    Dataset.id,
+    Dataset.name,
+    Dataset.task_type,
+    Dataset.description,
+    Dataset.loop["classes"].label("classes"),
+    _head.name.label("head"),
+    Dataset.owner,
+    Dataset.created_at,
+).outerjoin(_head, _head.id == Dataset.head_id)
+_DATASETS = newest_first(_DATASET, Dataset.id)
+_ONE_DATASET = _DATASET.where(Dataset.name == bindparam("name"))
+
+_PARENTS = (
+    select(func.array_agg(aggregate_order_by(_parent.name, DatasetVersionParent.position)))
+    .select_from(DatasetVersionParent)
+    .join(_parent, _parent.id == DatasetVersionParent.parent_id)
+    .where(
+        DatasetVersionParent.version_id == DatasetVersion.id,
+        _parent.personal_to.is_(None) | (_parent.personal_to == _USER),
+    )
+    .scalar_subquery()
+)
+_VERSIONS = newest_first(
+    select(
+        DatasetVersion.id,
+        DatasetVersion.name,
+        DatasetVersion.tree,
+        DatasetVersion.files,
+        DatasetVersion.bytes,
+        DatasetVersion.message,
+        DatasetVersion.provenance,
+        _PARENTS.label("parents"),
+        DatasetVersion.owner,
+        DatasetVersion.created_at,
+    ).where(
+        DatasetVersion.dataset_id == _OF_DATASET,
+        DatasetVersion.personal_to.is_(None) | (DatasetVersion.personal_to == _USER),
+    ),
+    DatasetVersion.id,
+)
+
+_BATCHES = newest_first(
+    select(Batch.id, Batch.name, Batch.samples, Batch.tree, Batch.owner, Batch.created_at).where(
+        Batch.dataset_id == _OF_DATASET
+    ),
+    Batch.id,
+)
+
+_ROUNDS = newest_first(
+    select(
+        Round.id,
+        Round.number,
+        Round.state,
+        Round.reason,
+        Round.labels,
+        _base.name.label("base_version"),
+        _made.name.label("version"),
+        Round.model_name,
+        Round.parent_model_version,
+        Round.model_version,
+        Round.metrics,
+        Round.owner,
+        Round.created_at,
+        Round.started_at,
+        Round.served_at,
+        Round.finished_at,
+    )
+    .outerjoin(_base, _base.id == Round.base_version_id)
+    .outerjoin(_made, _made.id == Round.version_id)
+    .where(Round.dataset_id == _OF_DATASET),
+    Round.id,
 )
 
 
@@ -36,39 +106,37 @@ class StartRound(Body):
 
 @routes.add("GET", "/datasets", "dataset:read", response_model=Page[DatasetItem])
 def list_datasets(limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
-    with session() as db:
-        return page(db, select(Dataset).options(_HEAD), Dataset.id, limit, cursor, _dataset)
+    with reading() as db:
+        return page(db, _DATASETS, limit, cursor, _dataset)
 
 
 @routes.add("GET", "/datasets/{name}", "dataset:read", response_model=DatasetItem)
 def show_dataset(name: str) -> dict[str, Any]:
-    with session() as db:
-        return _dataset(get_dataset(db, name))
+    with reading() as db:
+        found = db.execute(_ONE_DATASET, {"name": name}).one_or_none()
+    if found is None:
+        raise no_dataset(name)
+    return _dataset(found._asdict())
 
 
 @routes.add("GET", "/datasets/{name}/versions", "dataset:read", response_model=Page[VersionItem])
 def list_versions(name: str, caller: Caller, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     """Shared versions, and the caller's own personal ones; newest first."""
-    with session() as db:
-        dataset = get_dataset(db, name)
-        visible = DatasetVersion.personal_to.is_(None) | (DatasetVersion.personal_to == caller.name)
-        wanted = select(DatasetVersion).where(DatasetVersion.dataset_id == dataset.id, visible).options(_PARENTS)
-        return page(db, wanted, DatasetVersion.id, limit, cursor, lambda row: _version(row, caller.name))
+    with reading() as db:
+        return page(db, _VERSIONS, limit, cursor, _version, dataset=dataset_id(db, name), user=caller.name)
 
 
 @routes.add("GET", "/datasets/{name}/batches", "batch:read", response_model=Page[BatchItem])
 def list_batches(name: str, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
-    with session() as db:
-        wanted = select(Batch).where(Batch.dataset_id == get_dataset(db, name).id)
-        return page(db, wanted, Batch.id, limit, cursor, _batch)
+    with reading() as db:
+        return page(db, _BATCHES, limit, cursor, dataset=dataset_id(db, name))
 
 
 @routes.add("GET", "/datasets/{name}/rounds", "round:read", response_model=Page[RoundItem])
 def list_rounds(name: str, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     """The dataset's rounds with their figures, newest first."""
-    with session() as db:
-        wanted = select(Round).where(Round.dataset_id == get_dataset(db, name).id).options(*_VERSIONS_OF_ROUND)
-        return page(db, wanted, Round.id, limit, cursor, _round)
+    with reading() as db:
+        return page(db, _ROUNDS, limit, cursor, dataset=dataset_id(db, name))
 
 
 @routes.add("POST", "/datasets/{name}/rounds", "round:start", status_code=202, answers=RoundOpened, errors=(409,))
@@ -84,63 +152,15 @@ def start_round(name: str, wanted: StartRound, caller: Caller, key: Key = None) 
 
 
 @routes.add("GET", "/datasets/{name}/progress", "round:read", response_model=Progress)
-def show_progress(name: str, caller: Caller) -> dict[str, Any]:
+def show_progress(name: str, caller: Caller) -> Progress:
     """Labels against the training policy's threshold, with its reason, and the caller's own count."""
-    with session() as db:
-        return dict(vars(progress(db, get_dataset(db, name), annotator=caller.name)))
+    with reading() as db:
+        return progress(db, get_dataset(db, name), annotator=caller.name)
 
 
-def _dataset(row: Dataset) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "task_type": row.task_type,
-        "description": row.description,
-        "classes": row.loop.get("classes", []),
-        "head": row.head.name if row.head else None,
-        "owner": row.owner,
-        "created_at": row.created_at,
-    }
+def _dataset(item: Item) -> Item:
+    return {**item, "classes": item["classes"] or []}
 
 
-def _batch(row: Batch) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "samples": row.samples,
-        "tree": row.tree,
-        "owner": row.owner,
-        "created_at": row.created_at,
-    }
-
-
-def _version(row: DatasetVersion, user: str) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "tree": row.tree,
-        "files": row.files,
-        "bytes": row.bytes,
-        "message": row.message,
-        "provenance": row.provenance,
-        "parents": [parent.name for parent in row.parents if parent.personal_to in (None, user)],
-        "owner": row.owner,
-        "created_at": row.created_at,
-    }
-
-
-def _round(row: Round) -> dict[str, Any]:
-    return {
-        "number": row.number,
-        "state": row.state,
-        "reason": row.reason,
-        "labels": row.labels,
-        "base_version": row.base_version.name if row.base_version else None,
-        "version": row.version.name if row.version else None,
-        "model_name": row.model_name,
-        "parent_model_version": row.parent_model_version,
-        "model_version": row.model_version,
-        "metrics": row.metrics,
-        "owner": row.owner,
-        "created_at": row.created_at,
-        "started_at": row.started_at,
-        "served_at": row.served_at,
-        "finished_at": row.finished_at,
-    }
+def _version(item: Item) -> Item:
+    return {**item, "parents": item["parents"] or []}

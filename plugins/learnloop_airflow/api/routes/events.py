@@ -8,18 +8,18 @@ from typing import Annotated, Any
 from fastapi import Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from starlette.concurrency import run_in_threadpool
 
-from learnloop.database import Event, EventDelivery, session
-from learnloop.events.log import after, events_of, newest, topic_of_user
+from learnloop.database import Event, EventDelivery, reading, session
+from learnloop.events.log import after, newest, topic_of_user
 from learnloop.events.preferences import choose, chosen
 from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.etags import IfMatch, etag_of, require
 from learnloop_airflow.api.fields import Body
 from learnloop_airflow.api.live import For, told
-from learnloop_airflow.api.paging import Cursor, Limit, page
+from learnloop_airflow.api.paging import Cursor, Item, Limit, newest_first, page
 from learnloop_airflow.api.routing import Routes
 from learnloop_airflow.api.shapes import NotificationsItem, Page, ToldItem
 
@@ -27,6 +27,14 @@ routes = Routes()
 
 EventId = Annotated[int | None, Query(ge=0, lt=2**63)]
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^[0-9]{1,18}$")]
+
+
+_EVENTS = newest_first(
+    select(
+        Event.id, Event.created_at.label("at"), Event.kind, Event.text, Event.link, Event.dag_id, Event.run_id
+    ).where(Event.owner == bindparam("owner")),
+    Event.id,
+)
 
 
 class Notifications(Body):
@@ -40,8 +48,8 @@ class Notifications(Body):
 @routes.add("GET", "/events", "session:read", response_model=Page[ToldItem])
 def list_events(caller: Caller, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     """What you were told, newest first, and where it was sent."""
-    with session() as db:
-        found = page(db, events_of(caller.name), Event.id, limit, cursor, _event)
+    with reading() as db:
+        found = page(db, _EVENTS, limit, cursor, _told, owner=caller.name)
         sent: dict[int, list[dict[str, Any]]] = {item["id"]: [] for item in found["items"]}
         for delivery in db.scalars(select(EventDelivery).where(EventDelivery.event_id.in_(sent))):
             sent[delivery.event_id].append(_delivery(delivery))
@@ -58,7 +66,7 @@ async def stream_events(
 
     def look() -> list[ServerSentEvent]:
         nonlocal last
-        with session() as db:
+        with reading() as db:
             rows = after(db, caller.name, last)
             found = [ServerSentEvent(id=str(row.id), event=row.kind, data=_event(row)) for row in rows]
         last = rows[-1].id if rows else last
@@ -70,7 +78,7 @@ async def stream_events(
 
 @routes.add("GET", "/session/notifications", "session:read", response_model=NotificationsItem)
 def get_notifications(caller: Caller, response: Response) -> dict[str, Any]:
-    with session() as db:
+    with reading() as db:
         found = _chosen(db, caller.name)
     response.headers["ETag"] = etag_of(found)
     return found
@@ -97,13 +105,17 @@ def put_notifications(
 
 
 def _newest(name: str) -> int:
-    with session() as db:
+    with reading() as db:
         return newest(db, name)
 
 
 def _chosen(db: Any, name: str) -> dict[str, Any]:
     found = chosen(db, name)
     return {"mail": found.mail, "webhook": found.webhook, "kinds": list(found.kinds)}
+
+
+def _told(item: Item) -> Item:
+    return {**item, **{name: item[name] or None for name in ("link", "dag_id", "run_id")}}
 
 
 def _event(row: Event) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 from sqlalchemy import func, select
 
-from learnloop.database import Dataset, Lock, session
+from learnloop.database import Dataset, Lock, reading, session
 from learnloop.datasets import locks
 from learnloop.datasets.branches import open_branches
 from learnloop.datasets.versions import get_dataset
@@ -44,7 +44,7 @@ class Renewal(Body):
 @routes.add("GET", "/datasets/{name}/locks", "dataset:read", response_model=Leases)
 def show_locks(name: str) -> dict[str, Any]:
     """The live leases of a dataset, the line for its write lock, and its open branches."""
-    with session() as db:
+    with reading() as db:
         dataset = get_dataset(db, name)
         live = select(Lock).where(Lock.dataset_id == dataset.id, Lock.expires_at > func.clock_timestamp())
         return {

@@ -8,10 +8,10 @@ from fastapi import Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import Field
-from sqlalchemy import select
-from sqlalchemy.orm import joinedload
+from sqlalchemy import bindparam, select
+from sqlalchemy.orm import aliased
 
-from learnloop.database import MergeConflict, MergeRequest, session
+from learnloop.database import Dataset, DatasetVersion, MergeConflict, MergeRequest, reading, session
 from learnloop.datasets.history import visible_version
 from learnloop.datasets.merge.requests import (
     answer_conflict,
@@ -25,13 +25,13 @@ from learnloop.datasets.merge.requests import (
 from learnloop.datasets.merge.stored import conflicts_of
 from learnloop.datasets.merge.words import in_words
 from learnloop.datasets.store import Store
-from learnloop.datasets.versions import get_dataset
+from learnloop.datasets.versions import dataset_id
 from learnloop.settings import settings
 from learnloop_airflow.api import conflict_view
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.etags import IfMatch, etag_of, require
 from learnloop_airflow.api.fields import Body, Message, line
-from learnloop_airflow.api.paging import Cursor, Limit, page
+from learnloop_airflow.api.paging import Cursor, Limit, newest_first, page
 from learnloop_airflow.api.routing import Routes
 from learnloop_airflow.api.shapes import MergeAnswer, MergeDetails, MergeItem, Page
 
@@ -41,8 +41,34 @@ Strategy = Literal["ours", "theirs", "newest", "most_agreed"]
 
 
 _UNANSWERED: dict[int | str, Any] = {202: {"model": MergeAnswer, "description": "Conflicts wait for an answer"}}
-_TOLD = (MergeRequest.dataset, MergeRequest.ours, MergeRequest.theirs, MergeRequest.base, MergeRequest.version)
-_LOADED = [joinedload(told) for told in _TOLD]
+_ours, _theirs, _base, _made = (aliased(DatasetVersion) for _ in range(4))
+_MERGE = (
+    select(
+        MergeRequest.id,
+        Dataset.name.label("dataset"),
+        MergeRequest.state,
+        _ours.name.label("ours"),
+        _theirs.name.label("theirs"),
+        _base.name.label("base"),
+        _made.name.label("version"),
+        MergeRequest.message,
+        MergeRequest.owner,
+        MergeRequest.created_at,
+    )
+    .join(Dataset, Dataset.id == MergeRequest.dataset_id)
+    .join(MergeRequest.ours.of_type(_ours))
+    .join(MergeRequest.theirs.of_type(_theirs))
+    .outerjoin(MergeRequest.base.of_type(_base))
+    .outerjoin(MergeRequest.version.of_type(_made))
+    .where(MergeRequest.dataset_id == bindparam("dataset"))
+)
+_MERGES = {
+    **{
+        state: newest_first(_MERGE.where(MergeRequest.state == state), MergeRequest.id)
+        for state in ("open", "merged", "cancelled")
+    },
+    "all": newest_first(_MERGE, MergeRequest.id),
+}
 
 
 class NewMerge(Body):
@@ -71,11 +97,8 @@ def show_merges(
     cursor: Cursor = None,
 ) -> dict[str, Any]:
     """The dataset's merge requests in one state, newest first."""
-    with session() as db:
-        wanted = select(MergeRequest).where(MergeRequest.dataset_id == get_dataset(db, name).id).options(*_LOADED)
-        if state != "all":
-            wanted = wanted.where(MergeRequest.state == state)
-        return page(db, wanted, MergeRequest.id, limit, cursor, _merge)
+    with reading() as db:
+        return page(db, _MERGES[state], limit, cursor, dataset=dataset_id(db, name))
 
 
 @routes.add("POST", "/merges", "dataset:merge", answers=MergeAnswer, responses=_UNANSWERED, errors=(404, 409, 423))
@@ -96,7 +119,7 @@ def show_merge(merge_id: int, response: Response) -> dict[str, Any]:
 
     Its ``ETag`` is what ``If-Match`` of an answer or a cancellation is compared with.
     """
-    with session() as db:
+    with reading() as db:
         shown = _details(db, get_merge(db, merge_id))
         response.headers["ETag"] = etag_of(shown)
         return shown
@@ -105,7 +128,7 @@ def show_merge(merge_id: int, response: Response) -> dict[str, Any]:
 @routes.add("GET", "/merges/{merge_id}/view", "dataset:read", response_class=HTMLResponse)
 def view_merge(merge_id: int) -> Response:
     """The conflict view: a page on which a person answers."""
-    with session() as db:
+    with reading() as db:
         shown = _details(db, get_merge(db, merge_id))
         made = conflict_view.page(shown, shown["conflicts"], etag_of(shown))
         headers = {"Content-Security-Policy": conflict_view.POLICY, "Cache-Control": "no-store"}

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from fastapi import Path, Response
 from fastapi.responses import HTMLResponse
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
-from learnloop.database import Decision, Deployment, PolicyEvaluation, session
-from learnloop.datasets.versions import get_dataset
+from learnloop.database import Decision, Deployment, PolicyEvaluation, reading, session
+from learnloop.datasets.versions import dataset_id
 from learnloop.errors import NotFound
 from learnloop.models import registry
 from learnloop.models.comparison import scores_of, side_by_side
@@ -19,7 +19,7 @@ from learnloop.models.promotion import promote, roll_back
 from learnloop.models.report import FILE, POLICY
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import TEXT, WHOLE, Body
-from learnloop_airflow.api.paging import Cursor, Limit, page
+from learnloop_airflow.api.paging import Cursor, Limit, newest_first, page
 from learnloop_airflow.api.routing import Lines, Routes
 from learnloop_airflow.api.shapes import (
     DecisionItem,
@@ -39,6 +39,44 @@ routes = Routes()
 Version = Annotated[int, Path(ge=1, lt=2**31)]
 Number = Annotated[int, Field(ge=1, lt=2**31), WHOLE]
 Reason = Annotated[str, Field(max_length=2000, pattern=TEXT)]
+
+
+_DECISIONS = newest_first(
+    select(
+        Decision.id,
+        Decision.kind,
+        Decision.run_id,
+        Decision.accepted,
+        Decision.reason,
+        Decision.comparison,
+        Decision.owner,
+        Decision.created_at,
+    ).where(Decision.dataset_id == bindparam("dataset")),
+    Decision.id,
+)
+_EVALUATIONS = newest_first(
+    select(
+        PolicyEvaluation.id,
+        PolicyEvaluation.due,
+        PolicyEvaluation.reason,
+        PolicyEvaluation.facts,
+        PolicyEvaluation.created_at,
+    ).where(PolicyEvaluation.dataset_id == bindparam("dataset")),
+    PolicyEvaluation.id,
+)
+_DEPLOYMENTS = newest_first(
+    select(
+        Deployment.id,
+        Deployment.model_name,
+        Deployment.alias,
+        Deployment.model_version,
+        Deployment.previous_version,
+        Deployment.generation,
+        Deployment.owner,
+        Deployment.updated_at,
+    ),
+    Deployment.id,
+)
 
 
 class Promotion(Body):
@@ -74,7 +112,7 @@ def list_versions(name: str) -> dict[str, Any]:
 def show_version(name: str, version: Version) -> dict[str, Any]:
     """One version, with all that its evaluation measured."""
     found = registry.get_version(name, version)
-    with session() as db:
+    with reading() as db:
         return {**_version(found), "scores": scores_of(db, found)}
 
 
@@ -88,30 +126,28 @@ def show_report(name: str, version: Version) -> Response:
 def compare_versions(name: str, before: Version, after: Version) -> dict[str, Any]:
     """Two versions side by side: figures, accuracy by class, confusion, and what the second changes."""
     old, new = registry.get_version(name, before), registry.get_version(name, after)
-    with session() as db:
+    with reading() as db:
         return {"model": name, **side_by_side(db, old, new)}
 
 
 @routes.add("GET", "/models/{name}/decisions", "model:read", response_model=Page[DecisionItem])
 def list_decisions(name: str, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     """What the gate, structure optimisation and people decided about a dataset's models, with their reasons."""
-    with session() as db:
-        wanted = select(Decision).where(Decision.dataset_id == get_dataset(db, name).id)
-        return page(db, wanted, Decision.id, limit, cursor, _decision)
+    with reading() as db:
+        return page(db, _DECISIONS, limit, cursor, dataset=dataset_id(db, name))
 
 
 @routes.add("GET", "/datasets/{name}/policy/evaluations", "round:read", response_model=Page[EvaluationItem])
 def list_evaluations(name: str, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     """Each time the training policy was asked whether a round is due: what it said, and why. Newest first."""
-    with session() as db:
-        wanted = select(PolicyEvaluation).where(PolicyEvaluation.dataset_id == get_dataset(db, name).id)
-        return page(db, wanted, PolicyEvaluation.id, limit, cursor, _evaluation)
+    with reading() as db:
+        return page(db, _EVALUATIONS, limit, cursor, dataset=dataset_id(db, name))
 
 
 @routes.add("GET", "/deployments", "deployment:read", response_model=Page[DeploymentItem])
 def list_deployments(limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
-    with session() as db:
-        return page(db, select(Deployment), Deployment.id, limit, cursor, _deployment)
+    with reading() as db:
+        return page(db, _DEPLOYMENTS, limit, cursor)
 
 
 @routes.add("PUT", "/deployments/{name}/{alias}", "model:deploy", result=MovedAliases)
@@ -136,22 +172,6 @@ def post_rollback(name: str, alias: str, wanted: Rollback, caller: Caller) -> Li
     return stream(work)
 
 
-def _decision(row: Decision) -> dict[str, Any]:
-    return {
-        "kind": row.kind,
-        "run_id": row.run_id,
-        "accepted": row.accepted,
-        "reason": row.reason,
-        "comparison": row.comparison,
-        "owner": row.owner,
-        "created_at": row.created_at,
-    }
-
-
-def _evaluation(row: PolicyEvaluation) -> dict[str, Any]:
-    return {"due": row.due, "reason": row.reason, "facts": row.facts, "created_at": row.created_at}
-
-
 def _version(found: registry.RegisteredVersion) -> dict[str, Any]:
     tags = {name: value for name, value in found.tags.items() if name != registry.KEY_TAG}
     return {
@@ -161,16 +181,4 @@ def _version(found: registry.RegisteredVersion) -> dict[str, Any]:
         "metrics": found.metrics,
         "tags": tags,
         "created_at": found.created_at,
-    }
-
-
-def _deployment(row: Deployment) -> dict[str, Any]:
-    return {
-        "model_name": row.model_name,
-        "alias": row.alias,
-        "model_version": row.model_version,
-        "previous_version": row.previous_version,
-        "generation": row.generation,
-        "owner": row.owner,
-        "updated_at": row.updated_at,
     }

@@ -7,20 +7,20 @@ from typing import Annotated, Any, Literal
 
 from fastapi.responses import JSONResponse
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session, joinedload
 
 from learnloop.annotation import pool, reviews
 from learnloop.annotation.adjudication import adjudicate
 from learnloop.annotation.quality import checks, people
 from learnloop.annotation.quality.overlap import agreement_of, answers_of
-from learnloop.database import Annotation, QualityCheck, Review, session
+from learnloop.database import Annotation, AnnotationTask, Dataset, QualityCheck, Review, reading, session
 from learnloop.datasets.schema import loop_config
-from learnloop.datasets.versions import get_dataset
+from learnloop.datasets.versions import dataset_id, get_dataset
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import TEXT, Body, line
 from learnloop_airflow.api.idempotency import Key, once
-from learnloop_airflow.api.paging import Cursor, Limit, page
+from learnloop_airflow.api.paging import Cursor, Limit, newest_first, page
 from learnloop_airflow.api.routing import Routes
 from learnloop_airflow.api.shapes import (
     CheckItem,
@@ -34,6 +34,34 @@ from learnloop_airflow.api.shapes import (
 routes = Routes()
 
 Words = Annotated[str, Field(max_length=2000, pattern=TEXT)]
+
+
+_REVIEW = (
+    select(
+        Review.id,
+        Dataset.name.label("dataset"),
+        Review.task_id,
+        AnnotationTask.sample_id,
+        Review.kind,
+        Review.reason,
+        Review.facts,
+        Review.decision,
+        Review.label,
+        Review.decision_reason,
+        Review.decided_by,
+        Review.decided_at,
+        Review.owner,
+        Review.created_at,
+    )
+    .join(AnnotationTask, AnnotationTask.id == Review.task_id)
+    .join(Dataset, Dataset.id == Review.dataset_id)
+    .where(Review.dataset_id == bindparam("dataset"))
+)
+_REVIEWS = {
+    "open": newest_first(_REVIEW.where(Review.decision.is_(None)), Review.id),
+    "decided": newest_first(_REVIEW.where(Review.decision.is_not(None)), Review.id),
+    "all": newest_first(_REVIEW, Review.id),
+}
 
 
 class WantedReview(Body):
@@ -52,12 +80,8 @@ def list_reviews(
     name: str, state: Literal["open", "decided", "all"] = "open", limit: Limit = 50, cursor: Cursor = None
 ) -> dict[str, Any]:
     """What waits for a reviewer, or was decided; newest first."""
-    with session() as db:
-        loaded = joinedload(Review.task), joinedload(Review.dataset)
-        wanted = select(Review).where(Review.dataset_id == get_dataset(db, name).id).options(*loaded)
-        if state != "all":
-            wanted = wanted.where(Review.decision.is_(None) if state == "open" else Review.decision.is_not(None))
-        return page(db, wanted, Review.id, limit, cursor, _review)
+    with reading() as db:
+        return page(db, _REVIEWS[state], limit, cursor, dataset=dataset_id(db, name))
 
 
 @routes.add("POST", "/datasets/{name}/reviews", "annotation:review", answers=ReviewDetails, status_code=201)
@@ -75,8 +99,9 @@ def request_review(name: str, wanted: WantedReview, caller: Caller, key: Key = N
 @routes.add("GET", "/reviews/{review_id}", "annotation:review", response_model=ReviewDetails)
 def show_review(review_id: int) -> dict[str, Any]:
     """A review with everything that people said of the sample."""
-    with session() as db:
-        return _whole(db, reviews.get_review(db, review_id))
+    with reading() as db:
+        loaded = joinedload(Review.task), joinedload(Review.dataset)
+        return _whole(db, reviews.get_review(db, review_id, *loaded))
 
 
 @routes.add("POST", "/reviews/{review_id}/decision", "annotation:review", answers=ReviewDetails, errors=(409,))
@@ -95,14 +120,14 @@ def decide_review(review_id: int, wanted: Decision, caller: Caller, key: Key = N
 @routes.add("GET", "/datasets/{name}/quality/me", "annotation:claim", response_model=PersonFigures)
 def show_own_quality(name: str, caller: Caller) -> dict[str, Any]:
     """What the caller may know of their own answers. What was decided is told in steps, so that no gold task shows."""
-    with session() as db:
+    with reading() as db:
         return people.own(db, get_dataset(db, name), caller.name).shown()
 
 
 @routes.add("GET", "/datasets/{name}/quality", "annotation:review", response_model=QualityDetails)
 def show_quality(name: str) -> dict[str, Any]:
     """Everybody's figures, how far people agree, the policy, and the last check of all answers."""
-    with session() as db:
+    with reading() as db:
         dataset = get_dataset(db, name)
         return {
             "policy": loop_config(dataset.loop).quality.model_dump(),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from learnloop.database import session
+from learnloop.database import reading
 from learnloop.errors import NotFound
 from learnloop.events.log import topic_of_run
 from learnloop.events.progress import of_run
@@ -86,7 +86,7 @@ def _progress(dag_id: str, run_id: str) -> dict[str, Any]:
         )
         wanted = select(*columns).where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
         tasks = airflow.execute(wanted.order_by(TaskInstance.start_date.nulls_last(), TaskInstance.task_id)).all()
-    with session() as db:
+    with reading() as db:
         progress = of_run(db, dag_id, run_id)
     return {
         "dag_id": dag_id,

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from starlette.concurrency import run_in_threadpool
 
 from learnloop import __version__
-from learnloop.database import session
+from learnloop.database import reading
 from learnloop.errors import NotAuthenticated
 from learnloop_airflow.api import tokens
 from learnloop_airflow.api.auth import Caller
@@ -55,7 +55,7 @@ async def logout(request: Request) -> JSONResponse:
 @routes.add("GET", "/health", "session:read", response_model=Health)
 def health() -> dict[str, str]:
     """Answers when the API can read its database."""
-    with session() as db:
+    with reading() as db:
         db.execute(text("SELECT 1"))
     return {"status": "healthy", "version": __version__}
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from learnloop.database import session
+from learnloop.database import reading, session
 from learnloop.datasets.gc import GRACE, Collection, collect
 from learnloop.datasets.history import visible_version
 from learnloop.datasets.remotes import fetch, open_remote, push, repair, verify
@@ -45,7 +45,7 @@ class Verify(Versions):
 @routes.add("GET", "/storage/space", "storage:read", response_model=Space)
 def show_space() -> dict[str, Any]:
     """Bytes by tier, dataset and user."""
-    with session() as db:
+    with reading() as db:
         return asdict(space(db, Store(settings().store)))
 
 

@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 from fastapi import Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from learnloop.annotation import answers, listing, queue
 from learnloop.annotation.undo import undo
-from learnloop.database import AnnotationTask, Dataset, session
+from learnloop.database import AnnotationTask, Dataset, reading, session
 from learnloop.datasets.store import Store
-from learnloop.datasets.versions import get_dataset
+from learnloop.datasets.versions import dataset_id, get_dataset
 from learnloop.errors import NotFound, PermissionDenied
 from learnloop.permissions import Principal
 from learnloop.settings import settings
@@ -23,7 +23,7 @@ from learnloop_airflow.api import audited
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import TEXT, Body, Moment, line
 from learnloop_airflow.api.idempotency import Key, once
-from learnloop_airflow.api.paging import Cursor, Limit, page
+from learnloop_airflow.api.paging import Cursor, Item, Limit, newest_first, page
 from learnloop_airflow.api.routing import Routes
 from learnloop_airflow.api.shapes import Page, QueuedItem, Received, Renewed, Skipped, TaskItem, Undone
 
@@ -88,10 +88,10 @@ def list_tasks(
             f"{caller.name} may not list {state} tasks: it needs annotation:review; open and skipped ones are there"
         )
     wanted = listing.Wanted(state, label, batch, least_confidence, most_confidence, since, until)
-    with session() as db:
-        dataset = get_dataset(db, name)
-        found = listing.tasks(wanted, dataset.id, caller.name, complete=complete)
-        listed = page(db, found, AnnotationTask.id, limit, cursor, lambda task: _queued(task, state))
+    with reading() as db:
+        found = listing.tasks(wanted, dataset_id(db, name), caller.name, complete=complete)
+        found = newest_first(found, AnnotationTask.id, by_negative=True)
+        listed = page(db, found, limit, cursor, lambda task: _queued(task, state))
         if state == "skipped":
             reasons = listing.skip_reasons(db, [item["id"] for item in listed["items"]], caller.name)
             for item in listed["items"]:
@@ -131,8 +131,8 @@ def undo_answer(name: str, caller: Caller, key: Key = None) -> JSONResponse:
 
 @routes.add("GET", "/tasks/{task_id}", "annotation:read", response_model=TaskItem)
 def show_task(task_id: int, caller: Caller) -> dict[str, Any]:
-    with session() as db:
-        return _task(_visible(queue.get_task(db, task_id), caller))
+    with reading() as db:
+        return _task(_visible(queue.get_task(db, task_id, joinedload(AnnotationTask.dataset)), caller))
 
 
 @routes.add(
@@ -144,7 +144,7 @@ def show_task(task_id: int, caller: Caller) -> dict[str, Any]:
 )
 def show_content(task_id: int, caller: Caller) -> Response:
     """The sample's bytes, checked against their checksum."""
-    with session() as db:
+    with reading() as db:
         task = _visible(queue.get_task(db, task_id), caller)
         path, name = task.path, task.object
     # A sample is somebody's upload: nothing in it may run in the page's name.
@@ -229,21 +229,10 @@ def _task(task: AnnotationTask) -> dict[str, Any]:
     }
 
 
-def _queued(task: AnnotationTask, state: str) -> dict[str, Any]:
+def _queued(task: Item, state: str) -> Item:
     """A gold task has no batch, no priority, and came when it was handed out: of what was skipped, none is told."""
-    skipped = state == "skipped"
-    return {
-        "id": task.id,
-        "sample_id": task.sample_id,
-        "state": state,
-        "label": task.prediction.get("label"),
-        "confidence": task.prediction.get("confidence"),
-        "strategy": task.reason.get("strategy"),
-        "priority": None if skipped else task.priority,
-        "batch": None if skipped or task.batch is None else task.batch.name,
-        "created_at": None if skipped else _time(task.created_at),
-        "skip_reason": None,
-    }
+    hidden = dict.fromkeys(("priority", "batch", "created_at")) if state == "skipped" else {}
+    return {**task, **hidden, "state": state, "skip_reason": None}
 
 
 def _type_of(path: str) -> str:

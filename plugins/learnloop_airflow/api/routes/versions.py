@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import Query
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from learnloop.database import DatasetVersion, session
+from learnloop.database import DatasetVersion, reading, session
 from learnloop.datasets.allowed import allowed_folder, refuse_links_out
 from learnloop.datasets.deletion import Deletion, delete_version
 from learnloop.datasets.diff import VersionChanges, diff
@@ -80,17 +80,17 @@ def make_snapshot(wanted: NewSnapshot, caller: Caller) -> Lines:
 
 
 @routes.add("GET", "/versions/{name}", "dataset:read", response_model=VersionDetails)
-def show_version(name: str, caller: Caller) -> dict[str, Any]:
+def show_version(name: str, caller: Caller) -> VersionDetails:
     """One version: content, who made it when and why, parents, children, rounds, who reads it."""
-    with session() as db:
-        return asdict(show(db, name, user=caller.name))
+    with reading() as db:
+        return show(db, name, user=caller.name)
 
 
 @routes.add("GET", "/versions/{name}/lineage", "dataset:read", response_model=Lineage)
-def show_lineage(name: str, caller: Caller) -> dict[str, Any]:
+def show_lineage(name: str, caller: Caller) -> Lineage:
     """A version and what it came from, newest first."""
-    with session() as db:
-        return asdict(lineage(db, name, user=caller.name))
+    with reading() as db:
+        return lineage(db, name, user=caller.name)
 
 
 @routes.add("GET", "/versions/{before}/diff/{after}", "dataset:read", response_model=VersionChanges)
@@ -98,7 +98,7 @@ def show_diff(
     before: str, after: str, caller: Caller, limit: Annotated[int, Query(ge=0, le=10_000)] = 100
 ) -> dict[str, Any]:
     """Files and records that were added, removed or changed; counts are complete, lists have at most ``limit``."""
-    with session() as db:
+    with reading() as db:
         first, second = (visible_version(db, name, caller.name) for name in (before, after))
         return asdict(diff(Store(settings().store), first, second, limit=limit))
 
@@ -106,7 +106,7 @@ def show_diff(
 @routes.add("GET", "/versions/{name}/dvc", "dataset:read", response_class=Yaml, errors=(409,))
 def show_dvc_file(name: str, caller: Caller) -> Yaml:
     """The version as a ``.dvc`` file, for the stock ``dvc pull``."""
-    with session() as db:
+    with reading() as db:
         version = visible_version(db, name, caller.name)
         refuse_cold(db, version)
         return Yaml(dvc_file(version))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from sqlalchemy.orm import joinedload
 
-from learnloop.database import DatasetVersion, Workspace, session
+from learnloop.database import DatasetVersion, Workspace, reading, session
 from learnloop.datasets import workspaces
 from learnloop.datasets.locks import clock
 from learnloop.datasets.store import Store
@@ -38,7 +38,7 @@ class Commit(Body):
 
 @routes.add("GET", "/workspaces", "workspace:write", response_model=Page[WorkspaceItem])
 def list_mine(caller: Caller) -> dict[str, Any]:
-    with session() as db:
+    with reading() as db:
         now = clock(db)
         rows = workspaces.list_workspaces(
             db, joinedload(Workspace.dataset), joinedload(Workspace.base), owner=caller.name
