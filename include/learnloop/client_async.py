@@ -378,6 +378,14 @@ class AsyncModelMethods:
         """The newest answers of the training policy to whether a round is due."""
         return await self._all(f"/datasets/{part(dataset)}/policy/evaluations", limit)
 
+    async def structure_searches(self, dataset: str, limit: int = 50) -> list[Json]:
+        """The newest answers to whether the model's structure is still right, and what came of each."""
+        return await self._all(f"/datasets/{part(dataset)}/structure/searches", limit)
+
+    async def structure_search(self, dataset: str, search: int) -> Json:
+        """One search, with all that was tried."""
+        return dict(await self._get(f"/datasets/{part(dataset)}/structure/searches/{search}"))
+
     async def scoring_runs(self, dataset: str, limit: int = 50) -> list[Json]:
         """The newest passes of models over batches, with what was chosen of them."""
         return await self._all(f"/datasets/{part(dataset)}/scoring-runs", limit)

@@ -81,6 +81,31 @@ def accuracy(model: Model, as_json: bool = JsonOption) -> None:
 
 
 @app.command()
+def structure(
+    dataset: Annotated[str, typer.Argument(help="A dataset.")],
+    search: Annotated[int | None, typer.Argument(help="A search, with all that it tried; none: list them.")] = None,
+    as_json: bool = JsonOption,
+) -> None:
+    """Whether the model's structure is still right: each time it was asked, why, what was tried, what came of it."""
+    with client() as api:
+        if search is None:
+            found = api.structure_searches(dataset)
+            rows = [
+                [one["id"], one["state"], one["reason"], one["outcome"], moment(one["created_at"])] for one in found
+            ]
+            show(found, as_json, lambda: table(("search", "state", "why", "outcome", "at"), rows))
+            return
+        one = api.structure_search(dataset, search)
+
+    def human() -> None:
+        say(f"{one['state']}: {one['outcome'] or one['reason']}")
+        headings = ("trial", "structure", "accuracy", "ms a row", "KiB", "front", "version", "state", "why")
+        table(headings, [_trial(trial, trial["number"] == one["chosen"]) for trial in one["tried"]])
+
+    show(one, as_json, human)
+
+
+@app.command()
 def served(as_json: bool = JsonOption) -> None:
     """What is served under which alias."""
     with client() as api:
@@ -123,6 +148,20 @@ def rollback(
 def _say(moved: list[dict[str, Any]]) -> None:
     for one in moved:
         say(f"{one['model']}:{one['alias']} serves version {one['version']} (before: {one['previous'] or 'nothing'})")
+
+
+def _trial(trial: dict[str, Any], chosen: bool) -> list[object]:
+    return [
+        trial["number"],
+        trial["structure"],
+        None if trial["accuracy"] is None else f"{trial['accuracy']:.1%}",
+        None if trial["latency_ms"] is None else f"{trial['latency_ms']:.3f}",
+        None if trial["model_bytes"] is None else f"{trial['model_bytes'] / 1024:,.0f}",
+        "yes" if trial["on_front"] else "",
+        trial["model_version"],
+        "chosen" if chosen else trial["state"],
+        trial["reason"],
+    ]
 
 
 def _row(version: dict[str, Any]) -> list[object]:

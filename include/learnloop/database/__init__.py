@@ -36,6 +36,7 @@ from learnloop.database.serving import (
     ServerReplica,
 )
 from learnloop.database.storage import StoreLease, VersionStorage, VersionUse
+from learnloop.database.structure import StructureSearch, StructureTrial
 from learnloop.database.workspaces import Workspace
 
 __all__ = [
@@ -82,6 +83,8 @@ __all__ = [
     "ScoringRun",
     "ServerReplica",
     "StoreLease",
+    "StructureSearch",
+    "StructureTrial",
     "VersionStorage",
     "VersionUse",
     "Workspace",

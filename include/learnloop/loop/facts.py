@@ -29,7 +29,7 @@ def facts_of(session: Session, dataset: Dataset, *, waiting: int, open_round: in
         if rules.drift is not None:
             known |= _drift(session, dataset)
         if rules.performance_drop is not None:
-            known |= _performance(session, dataset)
+            known |= performance(session, dataset)
         if rules.quality is not None:
             known |= _gold(session, dataset)
     return PolicyFacts(waiting=waiting, open_round=open_round, **known)
@@ -61,7 +61,8 @@ def _drift(session: Session, dataset: Dataset) -> dict[str, Any]:
     return {"psi": value, "psi_by_chance": by_chance, "psi_of": of}
 
 
-def _performance(session: Session, dataset: Dataset) -> dict[str, Any]:
+def performance(session: Session, dataset: Dataset) -> dict[str, Any]:
+    """How good the current model was when it was accepted, and is on new random samples; nothing when that is not known."""
     from learnloop.annotation.honest import accuracy_by_model
     from learnloop.models.deployment import served_version
 

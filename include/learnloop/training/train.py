@@ -16,7 +16,7 @@ import numpy as np
 from learnloop.jobs.checksums import write_json
 from learnloop.jobs.contract import Job, run
 from learnloop.training import data, models
-from learnloop.training.leakage import near_duplicates
+from learnloop.training.leakage import without_near_test
 from learnloop.training.reference import FILE, reference
 from learnloop.training.trainers import trainer_for
 
@@ -26,11 +26,8 @@ SHOWN = 100  # pairs of near duplicates that a result names
 def train(job: Job) -> None:
     started = time.monotonic()
     dataset = data.read(job.places.data / "dataset")
-    chosen = trainer_for(job.params, dataset)
-    leaking = near_duplicates(dataset)
-    # Rows of a table are often alike for no other reason than that there are few values.
-    left_out = [] if dataset.task_type == "tabular_classification" else leaking
-    dataset = dataset.without([pair.training for pair in left_out])
+    chosen = trainer_for(job.params, dataset.task_type)
+    dataset, leaking, left_out = without_near_test(dataset)
     if leaking:
         print(f"{len(leaking)} training samples nearly are test samples, {len(left_out)} left out: {leaking[:10]}")  # noqa: T201
     X, y = dataset.training()

@@ -103,7 +103,7 @@ class GateOperator(BaseOperator):
             "dataset": self.pin["dataset"],
             "round_id": self.pin.get("round_id"),
             "labels": self.trained["result"].get("labels"),
-            "structure": self.trained["result"]["params"] if self.kind == "structure" else None,
+            "structure": self.pin.get("structure"),
         }
         if accepted is not None:
             record(gate, comparison, context, owner=run_owner(context))

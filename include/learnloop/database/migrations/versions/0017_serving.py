@@ -1,7 +1,7 @@
 """serving: canaries; what live requests were like, and samples of them that people are to label
 
 Revision ID: 0017
-Revises: 0015
+Revises: 0016
 """
 
 import sqlalchemy as sa
