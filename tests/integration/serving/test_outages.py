@@ -34,8 +34,9 @@ def maintenance(postgres):
 
 def _terminate(maintenance, database_url):
     name = make_url(database_url).database
+    # Waited for: until a connection has ended nobody can see that it has.
     maintenance.execute(
-        text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"), {"name": name}
+        text("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = :name"), {"name": name}
     )
 
 
