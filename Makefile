@@ -87,10 +87,17 @@ $(LEARNLOOP_HOME)/label-studio-venv/stamp:
 	$(LEARNLOOP_HOME)/label-studio-venv/bin/pip install --quiet label-studio==1.23.2 gunicorn
 	touch $@
 
-bench: setup-test $(LEARNLOOP_HOME)/label-studio-venv/stamp $(LEARNLOOP_HOME)/bench-venv/stamp $(LEARNLOOP_HOME)/bench-venv/labels
+# MLServer pins what we do not; the model is loaded by our own code in both.
+$(LEARNLOOP_HOME)/mlserver-venv/stamp:
+	$(PYTHON3) -m venv $(LEARNLOOP_HOME)/mlserver-venv
+	$(LEARNLOOP_HOME)/mlserver-venv/bin/pip install --quiet mlserver==1.7.1 scikit-learn==1.9.1 skops pyyaml
+	touch $@
+
+bench: setup-test $(LEARNLOOP_HOME)/label-studio-venv/stamp $(LEARNLOOP_HOME)/mlserver-venv/stamp $(LEARNLOOP_HOME)/bench-venv/stamp $(LEARNLOOP_HOME)/bench-venv/labels
 	$(PYTHON) tests/benchmarks/datasets/bench_snapshots.py --files 5000 50000
 	$(PYTHON) tests/benchmarks/datasets/bench_merge.py --polars $(LEARNLOOP_HOME)/bench-venv/bin/python
-	$(PYTHON) tests/benchmarks/serving/bench_serving.py
+	$(PYTHON) tests/benchmarks/serving/bench_serving.py --mlserver $(LEARNLOOP_HOME)/mlserver-venv/bin/python
+	OMP_NUM_THREADS=1 $(PYTHON) tests/benchmarks/structure/bench_structure.py
 	$(PYTHON) tests/benchmarks/annotation/bench_label_studio.py --label-studio $(LEARNLOOP_HOME)/label-studio-venv/bin/python
 	$(PYTHON) tests/benchmarks/annotation/bench_claim_growth.py
 	$(PYTHON) tests/benchmarks/annotation/bench_choosing.py

@@ -55,7 +55,7 @@ A failed run can be cleared and goes on where it stopped: the merge and the trai
         trigger_dag_id="structure_optimization",
         trigger_run_id="structure-{{ ti.xcom_pull('merge_confirmed_pool')['dataset'] }}"
         "-{{ ti.xcom_pull('merge_confirmed_pool')['round'] }}",
-        conf={"dataset": "{{ ti.xcom_pull('merge_confirmed_pool')['dataset'] }}"},
+        conf={"dataset": "{{ ti.xcom_pull('merge_confirmed_pool')['dataset'] }}", "when": "if_needed"},
         skip_when_already_exists=True,
         trigger_rule="none_failed",
     )

@@ -8,9 +8,11 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import DAG
 
 from learnloop_airflow.operators.maintenance import (
+    AlignRegistryOperator,
     CheckQualityOperator,
     DeliverEventsOperator,
     DueRoundsOperator,
+    LiveBatchesOperator,
     ReleaseLapsedOperator,
     RemoveOrphanedPodsOperator,
 )
@@ -24,6 +26,7 @@ with DAG(
 Fast paths release leases and start rounds; this DAG is the guarantee. Events for a paused DAG are dropped by Airflow,
 and a killed worker releases nothing: both are made good here. A mail server that was away is asked again, and pods whose
 task is over are removed.
+Samples of live requests that a model was not sure of become a batch, where the dataset asks for that, and are scored.
 Datasets with new answers are looked at, too: labels that the model's predictions speak against go to a reviewer.
 """,
     schedule=timedelta(minutes=5),
@@ -36,6 +39,11 @@ Datasets with new answers are looked at, too: labels that the model's prediction
     CheckQualityOperator(task_id="check_quality")
     DeliverEventsOperator(task_id="deliver_events")
     RemoveOrphanedPodsOperator(task_id="remove_orphaned_pods")
+    AlignRegistryOperator(task_id="align_registry")
+    live = LiveBatchesOperator(task_id="live_batches")
+    TriggerDagRunOperator.partial(
+        task_id="score", trigger_dag_id="score_incoming_data", skip_when_already_exists=True
+    ).expand_kwargs(live.output)
     due = DueRoundsOperator(task_id="due_rounds", ask_policies=True)
     TriggerDagRunOperator.partial(
         task_id="start", trigger_dag_id="incremental_training", skip_when_already_exists=True

@@ -25,6 +25,7 @@ from learnloop.database import (
     MergeRequest,
     Review,
     Round,
+    StructureSearch,
     Workspace,
 )
 from learnloop.datasets.branches import open_branch
@@ -115,6 +116,9 @@ def add_rows(db: Session, store: Store, dataset: Dataset, version: DatasetVersio
                     owner=USER,
                 ),
                 Deployment(dataset_id=dataset.id, model_name=DATASET, alias=f"alias{n}", model_version=1, owner=USER),
+                StructureSearch(
+                    dataset_id=dataset.id, run_id=f"s{n}", state="not_needed", reason="nothing new", owner=USER
+                ),
                 Decision(
                     dataset_id=dataset.id, kind="gate", run_id=f"r{n}", accepted=True, reason="better", owner=USER
                 ),

@@ -11,6 +11,7 @@ PLACES = {
     "request_id": 1,
     "merge_id": 1,
     "review_id": 1,
+    "search_id": 1,
     "dag_id": "no_dag",
     "run_id": "no_run",
 }

@@ -323,6 +323,10 @@ class AsyncModelMethods:
 
         async def _all(self, path: str, most: int | None = None, **params: Any) -> list[Json]: ...
 
+        async def _put(self, path: str, body: Json) -> Any: ...
+
+        async def _delete(self, path: str, if_match: str | None = None, **params: Any) -> Json: ...
+
         async def _stream(self, path: str, body: Json, progress: Progress | None, method: str = "POST") -> Json: ...
 
     async def models(self) -> list[str]:
@@ -359,9 +363,28 @@ class AsyncModelMethods:
         body = {"seen": seen, "reason": reason}
         return list((await self._stream(f"/deployments/{part(model)}/{part(alias)}/rollback", body, None))["moved"])
 
+    async def set_canary(
+        self, model: str, alias: str, version: int | None, *, percent: int = 0, reason: str = ""
+    ) -> Json:
+        """Have ``version`` answer ``percent`` of an alias's requests; None: the alias's own version answers all."""
+        body = {"version": version, "percent": percent, "reason": reason}
+        return dict(await self._put(f"/deployments/{part(model)}/{part(alias)}/canary", body))
+
+    async def withdraw(self, model: str, alias: str) -> Json:
+        """Serve nothing under an alias any more; versions stay. Returns what was there."""
+        return await self._delete(f"/deployments/{part(model)}/{part(alias)}")
+
     async def policy_evaluations(self, dataset: str, limit: int = 50) -> list[Json]:
         """The newest answers of the training policy to whether a round is due."""
         return await self._all(f"/datasets/{part(dataset)}/policy/evaluations", limit)
+
+    async def structure_searches(self, dataset: str, limit: int = 50) -> list[Json]:
+        """The newest answers to whether the model's structure is still right, and what came of each."""
+        return await self._all(f"/datasets/{part(dataset)}/structure/searches", limit)
+
+    async def structure_search(self, dataset: str, search: int) -> Json:
+        """One search, with all that was tried."""
+        return dict(await self._get(f"/datasets/{part(dataset)}/structure/searches/{search}"))
 
     async def scoring_runs(self, dataset: str, limit: int = 50) -> list[Json]:
         """The newest passes of models over batches, with what was chosen of them."""

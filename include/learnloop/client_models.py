@@ -15,6 +15,8 @@ class ModelMethods:
         def _text(self, path: str) -> str: ...
         def _get(self, path: str, **params: Any) -> Any: ...
         def _all(self, path: str, most: int | None = None, **params: Any) -> list[Json]: ...
+        def _put(self, path: str, body: Json) -> Any: ...
+        def _delete(self, path: str, if_match: str | None = None, **params: Any) -> Json: ...
         def _stream(self, path: str, body: Json, progress: Progress | None, method: str = "POST") -> Json: ...
 
     def models(self) -> list[str]:
@@ -51,9 +53,26 @@ class ModelMethods:
         body = {"seen": seen, "reason": reason}
         return list(self._stream(f"/deployments/{part(model)}/{part(alias)}/rollback", body, None)["moved"])
 
+    def set_canary(self, model: str, alias: str, version: int | None, *, percent: int = 0, reason: str = "") -> Json:
+        """Have ``version`` answer ``percent`` of an alias's requests; None: the alias's own version answers all."""
+        body = {"version": version, "percent": percent, "reason": reason}
+        return dict(self._put(f"/deployments/{part(model)}/{part(alias)}/canary", body))
+
+    def withdraw(self, model: str, alias: str) -> Json:
+        """Serve nothing under an alias any more; versions stay. Returns what was there."""
+        return self._delete(f"/deployments/{part(model)}/{part(alias)}")
+
     def policy_evaluations(self, dataset: str, limit: int = 50) -> list[Json]:
         """The newest answers of the training policy to whether a round is due."""
         return self._all(f"/datasets/{part(dataset)}/policy/evaluations", limit)
+
+    def structure_searches(self, dataset: str, limit: int = 50) -> list[Json]:
+        """The newest answers to whether the model's structure is still right, and what came of each."""
+        return self._all(f"/datasets/{part(dataset)}/structure/searches", limit)
+
+    def structure_search(self, dataset: str, search: int) -> Json:
+        """One search, with all that was tried."""
+        return dict(self._get(f"/datasets/{part(dataset)}/structure/searches/{search}"))
 
     def scoring_runs(self, dataset: str, limit: int = 50) -> list[Json]:
         """The newest passes of models over batches, with what was chosen of them."""

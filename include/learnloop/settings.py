@@ -81,7 +81,25 @@ class Settings:
     api_url: str
     """The host that people and pages use: Airflow at ``/``, our API below it."""
     serving_url: str
-    """The model server."""
+    """The model server. How it behaves (`learnloop.serving.config`, docs/serving.md):"""
+    serving_memory_mib: int
+    """how many MiB its models may take; 0: no limit,"""
+    serving_keep_alive: int
+    """after how many seconds without a request a model leaves memory; 0: never,"""
+    serving_batch_window_ms: int
+    """how many milliseconds a small request may wait for others; 0: none,"""
+    serving_batch_rows: int
+    """how many rows are predicted together,"""
+    serving_queue: int
+    """how many small requests may wait at once,"""
+    serving_large_queue: int
+    """and how many large ones,"""
+    serving_body_bytes: int
+    """how many bytes a body may have,"""
+    serving_probation: int
+    """for how many seconds after a swap the version before takes over when the new one errs,"""
+    serving_access_log: int
+    """and whether (1) or not (0) each inference request is a line in its log."""
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -134,6 +152,15 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "job_memory_cap": "16Gi",
         "api_url": "http://127.0.0.1:8080",
         "serving_url": "http://127.0.0.1:8090",
+        "serving_memory_mib": 2048,
+        "serving_keep_alive": 0,
+        "serving_batch_window_ms": 0,
+        "serving_batch_rows": 256,
+        "serving_queue": 256,
+        "serving_large_queue": 16,
+        "serving_body_bytes": 16 * 2**20,
+        "serving_probation": 60,
+        "serving_access_log": 0,
     }
     values: dict[str, Any] = {}
     for name, default in defaults.items():

@@ -16,7 +16,16 @@ from learnloop.annotation import strategies
 from learnloop.annotation.choosing import RANDOM, pick
 from learnloop.annotation.honest import accuracy_by_model
 from learnloop.annotation.shards import Shards
-from learnloop.database import Annotation, AnnotationTask, Batch, ConfirmedAnnotation, Dataset, GoldQuestion, ScoringRun
+from learnloop.database import (
+    LIVE,
+    Annotation,
+    AnnotationTask,
+    Batch,
+    ConfirmedAnnotation,
+    Dataset,
+    GoldQuestion,
+    ScoringRun,
+)
 from learnloop.errors import InvalidInput
 from learnloop.loop.rounds import lock
 
@@ -60,7 +69,7 @@ def choose_tasks(
     ``random_share`` of them are any, for an honest evaluation of the model (``learnloop.annotation.honest``), and
     ``strategy`` chooses the rest; a task's ``reason`` says which. Samples that have a task which somebody works on, or a
     confirmed label, are left out. Tasks of earlier scoring runs that nobody has taken are cancelled: an older model chose
-    them. That nothing is left to ask is no error.
+    them. (Not for a batch of live samples.) That nothing is left to ask is no error.
 
     Of a batch only ids and scores are in memory (:class:`Shards`): the rest is read for those that may be chosen.
 
@@ -84,7 +93,8 @@ def choose_tasks(
     if (done := _done(session, run_id)) is not None:
         return done
     _offer_gold(session, dataset, gold, classes, model_version, owner)
-    _cancel_untaken(session, dataset)
+    if batch.provenance.get("kind") != LIVE:  # live samples come in every few minutes: they join the queue
+        _cancel_untaken(session, dataset)
     free = shards.not_among(_asked(session, dataset))
     picked = pick(shards, free, method, budget, random_share, chance, known)
     summary: dict[str, Any] = {

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from learnloop.commands import serving
 from learnloop.commands.common import JsonOption, client, moment, say, show, table
 
-app = typer.Typer(no_args_is_help=True, help="Models: list, compare, promote, roll back.")
+app = typer.Typer(no_args_is_help=True, help="Models: list, compare, promote, roll back, load, ask.")
 
 Model = Annotated[str, typer.Argument(help="A model; a dataset's models bear its name.")]
 Alias = Annotated[str, typer.Argument(help="base, realtime, optimized or current.")]
@@ -80,15 +81,46 @@ def accuracy(model: Model, as_json: bool = JsonOption) -> None:
 
 
 @app.command()
+def structure(
+    dataset: Annotated[str, typer.Argument(help="A dataset.")],
+    search: Annotated[int | None, typer.Argument(help="A search, with all that it tried; none: list them.")] = None,
+    as_json: bool = JsonOption,
+) -> None:
+    """Whether the model's structure is still right: each time it was asked, why, what was tried, what came of it."""
+    with client() as api:
+        if search is None:
+            found = api.structure_searches(dataset)
+            rows = [
+                [one["id"], one["state"], one["reason"], one["outcome"], moment(one["created_at"])] for one in found
+            ]
+            show(found, as_json, lambda: table(("search", "state", "why", "outcome", "at"), rows))
+            return
+        one = api.structure_search(dataset, search)
+
+    def human() -> None:
+        say(f"{one['state']}: {one['outcome'] or one['reason']}")
+        headings = ("trial", "structure", "accuracy", "ms a row", "KiB", "front", "version", "state", "why")
+        table(headings, [_trial(trial, trial["number"] == one["chosen"]) for trial in one["tried"]])
+
+    show(one, as_json, human)
+
+
+@app.command()
 def served(as_json: bool = JsonOption) -> None:
     """What is served under which alias."""
     with client() as api:
         found = api.deployments()
     rows = [
-        [f"{row['model_name']}:{row['alias']}", row["model_version"], row["previous_version"], row["owner"]]
+        [
+            f"{row['model_name']}:{row['alias']}",
+            row["model_version"],
+            row["previous_version"],
+            f"{row['canary_version']} ({row['canary_percent']} %)" if row["canary_version"] else None,
+            row["owner"],
+        ]
         for row in found
     ]
-    show(found, as_json, lambda: table(("address", "version", "before", "by"), rows))
+    show(found, as_json, lambda: table(("address", "version", "before", "canary", "by"), rows))
 
 
 @app.command()
@@ -118,6 +150,20 @@ def _say(moved: list[dict[str, Any]]) -> None:
         say(f"{one['model']}:{one['alias']} serves version {one['version']} (before: {one['previous'] or 'nothing'})")
 
 
+def _trial(trial: dict[str, Any], chosen: bool) -> list[object]:
+    return [
+        trial["number"],
+        trial["structure"],
+        None if trial["accuracy"] is None else f"{trial['accuracy']:.1%}",
+        None if trial["latency_ms"] is None else f"{trial['latency_ms']:.3f}",
+        None if trial["model_bytes"] is None else f"{trial['model_bytes'] / 1024:,.0f}",
+        "yes" if trial["on_front"] else "",
+        trial["model_version"],
+        "chosen" if chosen else trial["state"],
+        trial["reason"],
+    ]
+
+
 def _row(version: dict[str, Any]) -> list[object]:
     accuracy = version["metrics"].get("accuracy")
     return [
@@ -142,3 +188,6 @@ def _figure(name: str, value: float, *, signed: bool) -> str:
     if name == "accuracy":
         return f"{sign}{value:.1%}"
     return f"{sign}{value:,.0f}" if name == "model_bytes" else f"{sign}{value:.3f}"
+
+
+serving.add_to(app)

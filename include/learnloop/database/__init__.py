@@ -12,7 +12,7 @@ from learnloop.database.annotation import (
 )
 from learnloop.database.audit import AuditEvent
 from learnloop.database.base import Base
-from learnloop.database.datasets import Batch, Dataset, DatasetVersion, DatasetVersionParent, Lock
+from learnloop.database.datasets import LIVE, Batch, Dataset, DatasetVersion, DatasetVersionParent, Lock
 from learnloop.database.engine import engine, reading, session, tell
 from learnloop.database.events import (
     EVENTS_CHANNEL,
@@ -27,12 +27,21 @@ from learnloop.database.merges import MergeConflict, MergeRequest, Responder
 from learnloop.database.outbox import IdempotentRequest, OutboxMessage
 from learnloop.database.people import IssuedToken
 from learnloop.database.rounds import Decision, PolicyEvaluation, Round, RoundAnnotation
-from learnloop.database.serving import Deployment, DeploymentStatus, ModelLease, ServerReplica
+from learnloop.database.serving import (
+    Deployment,
+    DeploymentStatus,
+    LiveSample,
+    LiveWindow,
+    ModelLease,
+    ServerReplica,
+)
 from learnloop.database.storage import StoreLease, VersionStorage, VersionUse
+from learnloop.database.structure import StructureSearch, StructureTrial
 from learnloop.database.workspaces import Workspace
 
 __all__ = [
     "EVENTS_CHANNEL",
+    "LIVE",
     "LOCKS_CHANNEL",
     "Annotation",
     "AnnotationGuide",
@@ -55,6 +64,8 @@ __all__ = [
     "IdempotentRequest",
     "IssuedToken",
     "JobProgress",
+    "LiveSample",
+    "LiveWindow",
     "Lock",
     "LockRequest",
     "MergeConflict",
@@ -72,6 +83,8 @@ __all__ = [
     "ScoringRun",
     "ServerReplica",
     "StoreLease",
+    "StructureSearch",
+    "StructureTrial",
     "VersionStorage",
     "VersionUse",
     "Workspace",

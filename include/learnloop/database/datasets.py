@@ -80,6 +80,10 @@ class DatasetVersionParent(Base):
     position: Mapped[int] = mapped_column(default=0)
 
 
+LIVE = "live"
+"""The kind, in its provenance, of a batch that live requests made (`learnloop.loop.live`)."""
+
+
 class Batch(Owned, Base):
     """Newly arrived data: an immutable snapshot in the same store. The same tree registers once."""
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, String, Text, UniqueConstraint, func
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, String, Text, UniqueConstraint, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from learnloop.database.base import Base, Owned
+from learnloop.database.base import Base, Json, Owned
 
 
 class Deployment(Owned, Base):
     """What should be served under ``{model_name}:{alias}``. Every change raises ``generation``."""
 
     __tablename__ = "deployments"
-    __table_args__ = (UniqueConstraint("model_name", "alias"),)
+    __table_args__ = (
+        UniqueConstraint("model_name", "alias"),
+        CheckConstraint("canary_percent BETWEEN 0 AND 99", name="canary_percent"),
+        CheckConstraint("(canary_version IS NULL) = (canary_percent = 0)", name="canary"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
@@ -22,6 +26,9 @@ class Deployment(Owned, Base):
     alias: Mapped[str] = mapped_column(String(50))  # base | realtime | optimized | current
     model_version: Mapped[int]
     previous_version: Mapped[int | None]
+    # Another version that answers this share of the alias's requests, to be looked at before it answers all.
+    canary_version: Mapped[int | None]
+    canary_percent: Mapped[int] = mapped_column(default=0, server_default="0")
     generation: Mapped[int] = mapped_column(BigInteger, default=1)
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
 
@@ -61,3 +68,34 @@ class ModelLease(Owned, Base):
     model_version: Mapped[int]
     holder: Mapped[str] = mapped_column(String(250))  # the run id
     expires_at: Mapped[datetime]
+
+
+class LiveWindow(Base):
+    """What the live requests that one model version answered in one hour were like: counts, and no request."""
+
+    __tablename__ = "live_windows"
+    __table_args__ = (UniqueConstraint("model_name", "model_version", "started_at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
+    model_name: Mapped[str] = mapped_column(String(200))
+    model_version: Mapped[int]
+    started_at: Mapped[datetime]
+    rows: Mapped[int]
+    # {"confidence": [10], "predicted": [classes], "inputs": [features][bins]}
+    counts: Mapped[Json]
+
+
+class LiveSample(Base):
+    """A sample of a live request that the model was not sure of, until it is in a batch that people are asked about."""
+
+    __tablename__ = "live_samples"
+    __table_args__ = (UniqueConstraint("dataset_id", "md5"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
+    model_version: Mapped[int]
+    md5: Mapped[str] = mapped_column(String(32))
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+    confidence: Mapped[float]
+    seen_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -171,12 +171,50 @@ class TrainerConfig(_Part):
     parameters: dict[str, bool | int | float | str] = {}
 
 
+class LiveConfig(_Part):
+    """What is kept of the requests that the dataset's models answer (docs/serving.md): nothing, unless it is said here.
+
+    ``record`` is the share of rows that are counted, for drift: no row can be told from the counts. With ``ask_below`` a
+    sample whose confidence is lower is kept itself, and people are asked about it: at most ``ask_a_day`` of them.
+    """
+
+    record: float = Field(default=0.0, ge=0, le=1)
+    ask_below: float | None = Field(default=None, gt=0, le=1)
+    ask_a_day: int = Field(default=40, ge=1, le=10_000)
+
+
+class StructureConfig(_Part):
+    """When the model's structure is looked at again (docs/structure.md), what may be tried, and how much of it.
+
+    ``trials`` structures at most, the current one among them; none is begun after ``minutes``.
+    """
+
+    growth: float = Field(default=1.5, gt=1)
+    plateau_rounds: int = Field(default=3, ge=1, le=1000)
+    plateau_gain: float = Field(default=0.005, gt=0, lt=1)
+    degradation: float = Field(default=0.02, gt=0, lt=1)
+    families: list[Literal["mlp", "logistic", "sgd", "boosting"]] = Field(
+        default=["mlp", "logistic", "sgd", "boosting"], min_length=1, max_length=4
+    )
+    trials: int = Field(default=12, ge=2, le=500)
+    minutes: float = Field(default=30, gt=0, le=7 * 24 * 60)
+
+    @field_validator("families")
+    @classmethod
+    def _each_once(cls, families: list[str]) -> list[str]:
+        if len(set(families)) != len(families):
+            raise ValueError("must name each family once")
+        return families
+
+
 class LoopConfig(_Part):
+    structure: StructureConfig = StructureConfig()
     query: QueryConfig = QueryConfig()
     policy: PolicyConfig = PolicyConfig()
     quality: QualityConfig = QualityConfig()
     gate: GateConfig = GateConfig()
     trainer: TrainerConfig = TrainerConfig()
+    live: LiveConfig = LiveConfig()
 
 
 class DatasetConfig(_Part):

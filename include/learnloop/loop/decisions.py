@@ -10,8 +10,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from learnloop.database import Dataset, Decision, Round
+from learnloop.datasets.schema import TrainerConfig
 from learnloop.errors import NotFound
-from learnloop.training.structure import StructureFacts
 
 
 def record_decision(
@@ -60,10 +60,12 @@ def mark_served(session: Session, round_id: int, served_at: datetime) -> None:
 
 
 def adopt_structure(session: Session, dataset_name: str, trainer: dict[str, Any]) -> None:
-    """Make ``trainer`` (its name and parameters) what the dataset's next rounds train with."""
+    """Make ``trainer`` (``name``, ``hidden``, ``parameters``) what the dataset's next rounds train with.
+
+    Parameters of the one before go with it: another family has no use for them.
+    """
     dataset = session.scalars(select(Dataset).where(Dataset.name == dataset_name).with_for_update()).one()
-    kept = {name: value for name, value in trainer.items() if name in ("name", "hidden")}
-    dataset.loop = {**dataset.loop, "trainer": {**dataset.loop.get("trainer", {}), **kept}}
+    dataset.loop = {**dataset.loop, "trainer": TrainerConfig.model_validate(trainer).model_dump()}
 
 
 def learning_curve(session: Session, dataset: Dataset) -> list[tuple[int, int, float]]:
@@ -76,38 +78,3 @@ def learning_curve(session: Session, dataset: Dataset) -> list[tuple[int, int, f
         for done in rounds
         if done.labels is not None and done.metrics.get("comparison")
     ]
-
-
-def structure_facts(session: Session, dataset: Dataset) -> StructureFacts:
-    """What `learnloop.training.structure` judges by.
-
-    The structure counts as looked at by the last structure decision that tried candidates, else by round 0.
-    """
-    rounds = session.scalars(
-        select(Round)
-        .where(Round.dataset_id == dataset.id, Round.state.in_(("accepted", "rejected", "running")))
-        .order_by(Round.number)
-    ).all()
-    trained = [done for done in rounds if done.labels is not None]
-    looked = session.scalars(
-        select(Decision)
-        .where(
-            Decision.dataset_id == dataset.id,
-            Decision.kind == "structure",
-            Decision.comparison["trials"].as_string().is_not(None) | Decision.accepted,
-        )
-        .order_by(Decision.id.desc())
-        .limit(1)
-    ).first()
-    labels = [done.labels for done in trained if done.labels is not None]
-    since = looked.created_at if looked else None
-    before = [done.labels for done in trained if done.labels is not None and since and done.created_at <= since]
-    return StructureFacts(
-        labels=labels[-1] if labels else 0,
-        labels_when_chosen=before[-1] if before else (labels[0] if labels else 0),
-        accuracies=[
-            float(done.metrics["comparison"]["candidate"]["accuracy"])
-            for done in trained
-            if "comparison" in done.metrics
-        ],
-    )

@@ -39,8 +39,10 @@ def keep_distribution(run: ScoringRun, classes: int) -> None:
         run.summary = {**run.summary, KEY: distribution(Path(run.predictions), classes)}
 
 
-def psi(before: Sequence[int], now: Sequence[int]) -> tuple[float, float]:
+def psi(before: Sequence[int], now: Sequence[int], *, looks: int = 1) -> tuple[float, float]:
     """The population stability index of two histograms, and what chance alone stays below 95 times in 100.
+
+    Of ``looks`` pairs, the largest stays below it 95 times in 100 at least (Bonferroni).
 
     PSI is the sum of (q - p) ln(q / p) over bins (Siddiqi, Credit Risk Scorecards, 2006, which calls 0.1 to 0.25 a small
     shift and more a large one). Of two samples of one population it is about (1/n + 1/m) times chi-squared with one
@@ -55,7 +57,7 @@ def psi(before: Sequence[int], now: Sequence[int]) -> tuple[float, float]:
     if bins < 2 or n == 0 or m == 0:
         return 0.0, 0.0
     p, q = (p[used] + 0.5) / (n + 0.5 * bins), (q[used] + 0.5) / (m + 0.5 * bins)
-    return float(np.sum((q - p) * np.log(q / p))), float((1 / n + 1 / m) * chi2.ppf(0.95, bins - 1))
+    return float(np.sum((q - p) * np.log(q / p))), float((1 / n + 1 / m) * chi2.ppf(1 - 0.05 / looks, bins - 1))
 
 
 def current_drift(session: Session, dataset: Dataset) -> tuple[float, float] | None:
@@ -85,3 +87,12 @@ def current_drift(session: Session, dataset: Dataset) -> tuple[float, float] | N
 def _worst(first: Mapping[str, Any], last: Mapping[str, Any]) -> tuple[float, float] | None:
     pairs = [(first[name], last[name]) for name in ("confidence", "predicted") if len(first[name]) == len(last[name])]
     return max((psi(*pair) for pair in pairs), key=lambda found: found[0] - found[1], default=None)
+
+
+def add(before: Any, more: Any) -> Any:
+    """Two histograms, or lists of them, added up; ``before`` may be None."""
+    if before is None:
+        return more
+    if isinstance(more, list):
+        return [add(one, other) for one, other in zip(before, more, strict=True)]
+    return before + more

@@ -29,7 +29,7 @@ def facts_of(session: Session, dataset: Dataset, *, waiting: int, open_round: in
         if rules.drift is not None:
             known |= _drift(session, dataset)
         if rules.performance_drop is not None:
-            known |= _performance(session, dataset)
+            known |= performance(session, dataset)
         if rules.quality is not None:
             known |= _gold(session, dataset)
     return PolicyFacts(waiting=waiting, open_round=open_round, **known)
@@ -48,13 +48,21 @@ def _hours_since_training(session: Session, dataset: Dataset) -> float | None:
 
 
 def _drift(session: Session, dataset: Dataset) -> dict[str, Any]:
+    """The shift that stands out most against chance, of scored batches and of live requests."""
     from learnloop.loop.drift import current_drift
+    from learnloop.loop.live import live_drift
 
-    found = current_drift(session, dataset)
-    return {} if found is None else {"psi": found[0], "psi_by_chance": found[1]}
+    scored = current_drift(session, dataset)
+    found = [("what the model predicts", *scored)] if scored is not None else []
+    found += live_drift(session, dataset)
+    if not found:
+        return {}
+    of, value, by_chance = max(found, key=lambda shift: shift[1] - shift[2])
+    return {"psi": value, "psi_by_chance": by_chance, "psi_of": of}
 
 
-def _performance(session: Session, dataset: Dataset) -> dict[str, Any]:
+def performance(session: Session, dataset: Dataset) -> dict[str, Any]:
+    """How good the current model was when it was accepted, and is on new random samples; nothing when that is not known."""
     from learnloop.annotation.honest import accuracy_by_model
     from learnloop.models.deployment import served_version
 

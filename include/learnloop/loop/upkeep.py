@@ -10,13 +10,14 @@ from sqlalchemy.orm import Session
 
 from learnloop import audit
 from learnloop.annotation.queue import release_lapsed as release_tasks
-from learnloop.database import IdempotentRequest, ModelLease
+from learnloop.database import IdempotentRequest, LiveWindow, ModelLease
 from learnloop.datasets.locks import release_expired
 from learnloop.events import log, progress
 from learnloop.limits import forget_idle
 from learnloop.people.tokens import forget_expired
 
 KEEP_ANSWERS = timedelta(days=1)
+KEEP_WINDOWS = timedelta(days=90)
 
 
 def release_lapsed(session: Session, *, audit_days: int) -> dict[str, int]:
@@ -27,6 +28,7 @@ def release_lapsed(session: Session, *, audit_days: int) -> dict[str, int]:
     forgotten = _delete(
         session, delete(IdempotentRequest).where(IdempotentRequest.created_at < func.now() - KEEP_ANSWERS)
     )
+    windows = _delete(session, delete(LiveWindow).where(LiveWindow.started_at < func.now() - KEEP_WINDOWS))
     forget_idle(session)
     forget_expired(session)
     return {
@@ -34,6 +36,7 @@ def release_lapsed(session: Session, *, audit_days: int) -> dict[str, int]:
         **release_expired(session),
         "model leases": leases,
         "remembered answers": forgotten,
+        "live windows": windows,
         "audit events": audit.forget(session, audit_days),
         "events": log.forget(session),
         "progress": progress.forget(session, log.KEPT_DAYS),

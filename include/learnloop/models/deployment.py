@@ -158,6 +158,68 @@ def served_version(session: Session, model_name: str, alias: str) -> int | None:
     )
 
 
+def set_canary(
+    session: Session, *, model_name: str, alias: str, version: int | None, percent: int, owner: str
+) -> Deployment:
+    """Have ``percent`` of the requests for ``{model_name}:{alias}`` answered by ``version``; None: by its own alone.
+
+    Raises:
+        InvalidInput: the percentage cannot be, or the version is the alias's own.
+        NotFound: nothing is deployed under that alias.
+    """
+    row = _locked(session, model_name, alias)
+    if version is not None:
+        _check_names(model_name, version)
+        if not 1 <= percent <= 99:
+            raise InvalidInput(f"a canary of {model_name}:{alias} gets 1 to 99 percent of the requests, not {percent}")
+        if version == row.model_version:
+            raise InvalidInput(f"version {version} is what {model_name}:{alias} serves: a canary is another version")
+    wanted = (version, percent if version is not None else 0)
+    if (row.canary_version, row.canary_percent) != wanted:
+        row.canary_version, row.canary_percent = wanted
+        row.generation += 1
+        row.owner = owner
+        session.flush()
+        _notify(session)
+    return row
+
+
+def withdraw_version(session: Session, row: Deployment, version: int, *, owner: str) -> None:
+    """Have a locked row serve ``version`` no longer: the one before it, or without it as a canary."""
+    if row.canary_version == version:
+        row.canary_version, row.canary_percent = None, 0
+    if row.model_version == version and row.previous_version is not None:
+        row.model_version, row.previous_version = row.previous_version, None
+    row.generation += 1
+    row.owner = owner
+    session.flush()
+    _notify(session)
+
+
+def withdraw(session: Session, model_name: str, alias: str) -> Deployment:
+    """Serve nothing under ``{model_name}:{alias}`` any more. Returns what was there.
+
+    Raises:
+        NotFound: nothing is deployed there.
+        InvalidInput: it is ``current``, which scoring and untagged requests use.
+    """
+    if alias == "current":
+        raise InvalidInput(f"{model_name}:current stays: scoring and untagged requests use it; promote another version")
+    row = _locked(session, model_name, alias)
+    session.delete(row)
+    session.flush()
+    _notify(session)
+    return row
+
+
+def lease_holders(session: Session, *, model_name: str, version: int) -> list[str]:
+    """Who holds a live lease on a version."""
+    wanted = select(ModelLease.holder).where(
+        ModelLease.model_name == model_name, ModelLease.model_version == version, ModelLease.expires_at > func.now()
+    )
+    return list(session.scalars(wanted.order_by(ModelLease.holder)))
+
+
 def _check_names(model_name: str, version: int) -> None:
     if not model_name or set(model_name) & {":", "/"}:
         raise InvalidInput(f"model name {model_name!r} must not be empty or hold ':' or '/'")
@@ -181,6 +243,7 @@ def _locked(session: Session, model_name: str, alias: str) -> Deployment:
 def _change(session: Session, row: Deployment, version: int, *, previous: int | None, owner: str) -> None:
     row.previous_version = previous
     row.model_version = version
+    row.canary_version, row.canary_percent = None, 0  # it was measured against the version that goes
     row.generation += 1
     row.owner = owner
     session.flush()

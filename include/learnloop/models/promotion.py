@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from learnloop.database import Dataset, Deployment
 from learnloop.errors import Conflict, InvalidInput, NotFound
 from learnloop.loop.decisions import record_decision
 from learnloop.models import registry
-from learnloop.models.deployment import SessionFactory, deploy, require_a_server, rollback, wait_until_served
+from learnloop.models.deployment import (
+    SessionFactory,
+    deploy,
+    require_a_server,
+    rollback,
+    set_canary,
+    wait_until_served,
+    withdraw,
+)
 
 CURRENT = "current"
 TIMEOUT_SECONDS = 120.0
+SETTLED = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,58 @@ def roll_back(
     return moved
 
 
+def canary(
+    db: Session, model: str, alias: str, version: int | None, *, percent: int, by: str, reason: str = ""
+) -> Deployment:
+    """Have ``version`` answer ``percent`` of the requests for ``{model}:{alias}``; None: its own version answers all.
+
+    A canary that errs where the alias's own version does not is ended by the server that sees it.
+
+    Raises:
+        NotFound: there is no such version, or nothing is deployed under that alias.
+        InvalidInput: the percentage cannot be, or the version is the alias's own.
+    """
+    if version is not None:
+        registry.source_of(model, version)
+    row = set_canary(db, model_name=model, alias=alias, version=version, percent=percent, owner=by)
+    what = f"version {version} answers {percent} %" if version is not None else "ended"
+    _record(db, "canary", model, version or row.model_version, f"{alias}: {what}: {reason or 'no reason given'}", by)
+    return row
+
+
+def take_away(db: Session, model: str, alias: str, *, by: str) -> Deployment:
+    """Serve nothing under ``{model}:{alias}`` any more; versions stay.
+
+    Raises:
+        NotFound: nothing is deployed there.
+        InvalidInput: it is ``current``.
+    """
+    row = withdraw(db, model, alias)
+    registry.remove_alias(model, alias)
+    _record(db, "withdrawal", model, row.model_version, f"{alias} is served no longer", by)
+    return row
+
+
+def align_registry(sessions: SessionFactory) -> list[str]:
+    """Have the registry's aliases say what is deployed: a server that takes a version back does not reach the registry.
+
+    What was changed less than two minutes ago is left to whoever changed it. Returns the aliases that were moved.
+    """
+    with sessions() as db:
+        settled = Deployment.updated_at < func.now() - SETTLED
+        rows = db.execute(
+            select(Deployment.model_name, Deployment.alias, Deployment.model_version)
+            .where(settled)
+            .order_by(Deployment.id)
+        ).all()
+    moved = []
+    for name, alias, version in rows:
+        if registry.version_of(name, alias) != version:
+            registry.set_alias(name, alias, version)
+            moved.append(f"{name}:{alias}")
+    return moved
+
+
 def _served(db: Session, model: str, alias: str) -> int | None:
     wanted = select(Deployment.model_version).where(Deployment.model_name == model, Deployment.alias == alias)
     return db.scalar(wanted.with_for_update(key_share=True))
@@ -138,14 +199,18 @@ def _dataset_of(db: Session, model: str) -> Dataset:
 
 def _remember(sessions: SessionFactory, kind: str, model: str, version: int, reason: str, by: str) -> None:
     with sessions() as db:
-        record_decision(
-            db,
-            dataset_name=model,
-            kind=kind,
-            run_id=f"{kind}-{uuid.uuid4().hex}",
-            accepted=True,
-            reason=reason,
-            model_name=model,
-            model_version=version,
-            owner=by,
-        )
+        _record(db, kind, model, version, reason, by)
+
+
+def _record(db: Session, kind: str, model: str, version: int, reason: str, by: str) -> None:
+    record_decision(
+        db,
+        dataset_name=model,
+        kind=kind,
+        run_id=f"{kind}-{uuid.uuid4().hex}",
+        accepted=True,
+        reason=reason,
+        model_name=model,
+        model_version=version,
+        owner=by,
+    )

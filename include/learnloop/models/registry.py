@@ -101,6 +101,21 @@ def register(
         return _create(name, source, tags, metrics, idempotency_key, url)
 
 
+def check(folder: Path) -> None:
+    """Load the model folder as a model server would, and ask it something.
+
+    Raises:
+        InvalidInput: a format or a type that may not be loaded, features that are not those of its ``dataset.yaml``, or
+            answers that are no probabilities.
+        Corrupted: a file is cut short or was changed since its checksum was taken.
+        NotFound: there is no model.
+    """
+    from learnloop.serving.models import ModelSet
+    from learnloop.training.models import load
+
+    ModelSet(lambda name, version: folder, load).load(folder.name, 1)
+
+
 def set_alias(name: str, alias: str, version: int, url: str | None = None) -> None:
     """Point ``{name}@{alias}`` at a version.
 
@@ -109,6 +124,12 @@ def set_alias(name: str, alias: str, version: int, url: str | None = None) -> No
     """
     source_of(name, version, url)
     _client(url).set_registered_model_alias(name, alias, str(version))
+
+
+def remove_alias(name: str, alias: str, url: str | None = None) -> None:
+    """Have ``{name}@{alias}`` point at nothing; again, it changes nothing."""
+    if version_of(name, alias, url) is not None:
+        _client(url).delete_registered_model_alias(name, alias)
 
 
 def set_tags(name: str, version: int, tags: Mapping[str, str], url: str | None = None) -> None:

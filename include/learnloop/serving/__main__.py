@@ -19,12 +19,18 @@ def main() -> None:
         os.environ[name] = "1"
 
     from learnloop.models.registry import source_of
+    from learnloop.serving.config import ServingConfig
     from learnloop.serving.server import ModelServer
     from learnloop.settings import settings
     from learnloop.training.models import load
 
     ModelServer(
-        host=asked.host, port=asked.port, database_url=settings().database_url, source_of=source_of, load=load
+        host=asked.host,
+        port=asked.port,
+        database_url=settings().database_url,
+        source_of=source_of,
+        load=load,
+        config=ServingConfig.of(settings()),
     ).run()
 
 

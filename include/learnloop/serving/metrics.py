@@ -1,84 +1,119 @@
-"""What the server counts, in Prometheus' text format.
-
-https://prometheus.io/docs/instrumenting/exposition_formats/
-"""
+"""What the server counts, for Prometheus."""
 
 from __future__ import annotations
 
-import threading
-from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from learnloop.serving.models import ModelSet
 
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Upper bounds of the latency histogram, seconds."""
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+PREFIX = "learnloop_serving_"
 
 
 class Metrics:
     """Counters of one server process. Models that do not exist are counted under the empty name."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._requests: Counter[tuple[str, str, int]] = Counter()
-        self._latency: dict[str, list[int]] = {}
-        self._seconds: defaultdict[str, float] = defaultdict(float)
+    def __init__(self, models: ModelSet) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = self._made(Counter, "requests", "Inference requests answered.", "model", "version", "status")
+        self._seconds = self._made(
+            Histogram, "request_seconds", "Time from a request's head to its answer.", "model", buckets=BUCKETS
+        )
+        self._rows = self._made(Counter, "rows", "Rows predicted.", "model", "version")
+        self._batches = self._made(
+            Histogram, "batch_rows", "Rows that were predicted together.", "model", buckets=BATCH_BUCKETS
+        )
+        self._faults = self._made(
+            Counter, "model_faults", "Sound requests that a model did not answer as it must.", "model", "version"
+        )
+        self._refused = self._made(Counter, "refused", "Requests told to come again: too many waited.", "lane")
+        self._swaps = self._made(Counter, "swaps", "Times an alias moved to another version.")
+        self._rollbacks = self._made(Counter, "rollbacks", "Times a version that erred was taken back.", "model")
+        self._load_failures = self._made(Counter, "load_failures", "Versions that did not load or pass.")
+        self._cold = self._made(Counter, "cold_loads", "Requests that waited for their model to come back to memory.")
+        self._recorded = self._made(Counter, "recorded", "Live rows counted for drift.", "model")
+        self._waiting = self._made(Gauge, "waiting_requests", "Inference requests admitted and not answered yet.")
+        self._database_up = self._made(Gauge, "database_up", "Whether the last reconciliation reached the database.")
+        self._registry.register(_Models(models))
+        self.database_up = False
         self.waiting = 0
         self.swaps = 0
-        self.load_failures = 0
-        self.database_up = False
+        # Finding the child of some labels takes as long as all the rest; there are few, but for names that callers make up.
+        self._request = cache(self._requests.labels)
+        self._second = cache(self._seconds.labels)
+        self._row = cache(self._rows.labels)
+        self._batch = cache(self._batches.labels)
 
-    def count(self, model: str, version: str, status: int, seconds: float) -> None:
+    def count(self, model: str, version: str, status: int, seconds: float, rows: int = 0) -> None:
         """Count one inference request."""
-        with self._lock:
-            self._requests[model, version, status] += 1
-            self._seconds[model] += seconds
-            self._latency.setdefault(model, [0] * (len(BUCKETS) + 1))[bisect_left(BUCKETS, seconds)] += 1
+        self._request(model, version, status).inc()
+        self._second(model).observe(seconds)
+        if rows:
+            self._row(model, version).inc(rows)
 
-    def text(self, models: ModelSet) -> str:
-        return "\n".join(self._lines(models)) + "\n"
+    def batch(self, model: str, rows: int) -> None:
+        self._batch(model).observe(rows)
 
-    def _lines(self, models: ModelSet) -> Iterator[str]:
-        with self._lock:
-            requests, seconds = dict(self._requests), dict(self._seconds)
-            latency = {model: list(counts) for model, counts in self._latency.items()}
-        yield "# HELP learnloop_serving_requests_total Inference requests answered."
-        yield "# TYPE learnloop_serving_requests_total counter"
-        for (model, version, status), number in requests.items():
-            labels = f'model="{_escaped(model)}",version="{version}",status="{status}"'
-            yield f"learnloop_serving_requests_total{{{labels}}} {number}"
-        yield "# HELP learnloop_serving_request_seconds Time from a request's head to its answer."
-        yield "# TYPE learnloop_serving_request_seconds histogram"
-        for model, counts in latency.items():
-            yield from _histogram("learnloop_serving_request_seconds", model, counts, seconds[model])
-        yield "# HELP learnloop_serving_alias_version The version an alias points at."
-        yield "# TYPE learnloop_serving_alias_version gauge"
-        for tagged, loaded in models.aliases.items():
-            name, _, alias = tagged.partition(":")
-            labels = f'model="{_escaped(name)}",alias="{_escaped(alias)}"'
-            yield f"learnloop_serving_alias_version{{{labels}}} {loaded.version}"
-        for name, kind, what, value in (
-            ("loaded_versions", "gauge", "Model versions in memory.", len(models.versions)),
-            ("waiting_requests", "gauge", "Inference requests admitted and not answered yet.", self.waiting),
-            ("swaps_total", "counter", "Times an alias moved to another version.", self.swaps),
-            ("load_failures_total", "counter", "Versions that did not load or pass.", self.load_failures),
-            ("database_up", "gauge", "Whether the last reconciliation reached the database.", int(self.database_up)),
-        ):
-            yield f"# HELP learnloop_serving_{name} {what}"
-            yield f"# TYPE learnloop_serving_{name} {kind}"
-            yield f"learnloop_serving_{name} {value}"
+    def fault(self, model: str, version: int) -> None:
+        self._faults.labels(model, version).inc()
 
+    def refused(self, lane: str) -> None:
+        self._refused.labels(lane).inc()
 
-def _histogram(name: str, model: str, counts: list[int], seconds: float) -> Iterator[str]:
-    label = f'model="{_escaped(model)}"'
-    total = 0
-    for bound, count in zip((*map(str, BUCKETS), "+Inf"), counts, strict=True):
-        total += count
-        yield f'{name}_bucket{{{label},le="{bound}"}} {total}'
-    yield f"{name}_sum{{{label}}} {seconds}"
-    yield f"{name}_count{{{label}}} {total}"
+    def swapped(self) -> None:
+        self.swaps += 1
+        self._swaps.inc()
+
+    def rolled_back(self, model: str) -> None:
+        self._rollbacks.labels(model).inc()
+
+    def load_failed(self) -> None:
+        self._load_failures.inc()
+
+    def cold_load(self) -> None:
+        self._cold.inc()
+
+    def recorded(self, model: str, rows: int) -> None:
+        self._recorded.labels(model).inc(rows)
+
+    def text(self) -> bytes:
+        self._waiting.set(self.waiting)
+        self._database_up.set(self.database_up)
+        return generate_latest(self._registry)
+
+    def _made(self, kind: Any, name: str, what: str, *labels: str, **how: Any) -> Any:
+        return kind(PREFIX + name, what, labels, registry=self._registry, **how)
 
 
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+class _Models:
+    """What is in memory, read when it is asked for."""
+
+    def __init__(self, models: ModelSet) -> None:
+        self._models = models
+
+    def collect(self) -> Iterable[Metric]:
+        versions = self._models.versions
+        alias = GaugeMetricFamily(PREFIX + "alias_version", "The version an alias leads to.", labels=("model", "alias"))
+        canary = GaugeMetricFamily(
+            PREFIX + "canary_share", "The share of requests that a canary answers.", labels=("model", "alias")
+        )
+        for tagged, target in self._models.targets.items():
+            name, _, tag = tagged.partition(":")
+            alias.add_metric((name, tag), target.version)
+            if target.canary is not None:
+                canary.add_metric((name, tag), target.share)
+        yield alias
+        yield canary
+        yield GaugeMetricFamily(PREFIX + "loaded_versions", "Model versions in memory.", len(versions))
+        yield GaugeMetricFamily(PREFIX + "memory_bytes", "Bytes of the loaded models.", self._models.memory)
+        yield CounterMetricFamily(
+            PREFIX + "evictions", "Versions unloaded because another needed their room.", self._models.evictions
+        )

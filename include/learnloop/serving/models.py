@@ -1,178 +1,252 @@
-"""The model versions that this process holds in memory, and the aliases that point at them.
+"""The model versions that this process holds in memory, and the aliases that lead to them.
 
-A version in use is never unloaded: whoever predicts with it acquires it first and releases it afterwards.
+A version in use is never unloaded: whoever predicts with it acquires it first and releases it afterwards. What is not
+in use may leave memory, when it was not asked for during ``keep_alive`` or another needs its room; an alias that leads
+to it brings it back.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from learnloop.errors import NotFound, Unavailable
+from learnloop.serving.files import recipe_in, reference_in, unpacked_size
+from learnloop.serving.targets import DEFAULT_TAG, Target, Targets, tagged
+from learnloop.serving.versions import Key, Load, LoadedVersion, Model, Source, smoke_test
 
-from learnloop.errors import InvalidInput, NotFound
-
-DEFAULT_TAG = "current"
-
-Key = tuple[str, int]
-"""A model's name and its version."""
-
-
-class Model(Protocol):
-    """A classifier: features ``[n, input_size]`` in, probabilities ``[n, len(classes)]`` out."""
-
-    @property
-    def classes(self) -> Sequence[str]: ...
-
-    @property
-    def input_size(self) -> int: ...
-
-    def predict_proba(self, features: NDArray[Any], /) -> NDArray[Any]: ...
+__all__ = [
+    "DEFAULT_TAG",
+    "Key",
+    "Load",
+    "LoadedVersion",
+    "Model",
+    "ModelSet",
+    "NotLoaded",
+    "Source",
+    "Target",
+    "smoke_test",
+]
 
 
-Source = Callable[[str, int], Path]
-"""Gives the folder of a registered version, or raises."""
-Load = Callable[[Path], Model]
+class NotLoaded(Exception):
+    """``key`` is served here, but is not in memory now: load it, then ask again."""
 
-
-@dataclass(eq=False, slots=True)
-class LoadedVersion:
-    """One version in memory. Its counters belong to the ``ModelSet``, which changes them under its lock."""
-
-    name: str
-    version: int
-    model: Model
-    classes: tuple[str, ...]
-    input_size: int
-    size: int
-    """Bytes of its files."""
-    uses: int = 0
-    loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    last_used_at: datetime | None = None
-
-    def predict(self, features: NDArray[Any]) -> NDArray[np.float32]:
-        """Probabilities, float32 ``[n, k]``, of ``features`` ``[n, input_size]``.
-
-        Raises:
-            ArithmeticError: the model did not give one finite probability for each row and class.
-        """
-        probabilities = np.ascontiguousarray(self.model.predict_proba(features), dtype=np.float32)
-        shape = (len(features), len(self.classes))
-        if probabilities.shape != shape or not np.isfinite(probabilities).all():
-            raise ArithmeticError(
-                f"{self.name} version {self.version} gave no finite probabilities of shape {shape}:"
-                f" their shape is {probabilities.shape}"
-            )
-        return probabilities
-
-
-def smoke_test(loaded: LoadedVersion) -> None:
-    """Predict a zero row and a random row in both dtypes that requests may have; this warms the model too.
-
-    Raises:
-        InvalidInput: the answer is not finite probabilities of the right shape that sum to 1.
-    """
-    what = f"{loaded.name} version {loaded.version} failed its smoke test"
-    if loaded.input_size < 1 or len(set(loaded.classes)) != len(loaded.classes) or not loaded.classes:
-        raise InvalidInput(f"{what}: it needs features and distinct classes, not {loaded.input_size}, {loaded.classes}")
-    rows = np.stack([np.zeros(loaded.input_size), np.random.default_rng(0).random(loaded.input_size)])
-    for features in (rows[:1], rows[1:], rows.astype(np.float32)):
-        try:
-            probabilities = loaded.predict(features)
-        except ArithmeticError as error:
-            raise InvalidInput(f"{what}: {error}") from error
-        sums = probabilities.sum(axis=1)
-        if probabilities.min() < 0 or not np.allclose(sums, 1, atol=1e-3):
-            raise InvalidInput(f"{what}: its probabilities sum to {sums.tolist()}; each row must sum to 1")
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        super().__init__(f"{key[0]} version {key[1]} is not in memory")
 
 
 class ModelSet:
-    """The loaded versions and the aliases of one process; safe to use from many threads."""
+    """The loaded versions and the aliases of one process; safe to use from many threads.
 
-    def __init__(self, source_of: Source, load: Load) -> None:
+    Args:
+        memory_bytes: what the loaded versions may take together; 0: no limit.
+        keep_alive: seconds without a request after which `expire` unloads a version; 0: never.
+    """
+
+    def __init__(self, source_of: Source, load: Load, *, memory_bytes: int = 0, keep_alive: float = 0.0) -> None:
         self._source_of = source_of
         self._load = load
+        self._memory_bytes = memory_bytes
+        self._keep_alive = keep_alive
         self._lock = threading.Lock()
         self._versions: dict[Key, LoadedVersion] = {}
-        # "{name}:{alias}" -> version. Never changed in place: an alias moves by replacing the whole dict.
-        self._aliases: dict[str, LoadedVersion] = {}
+        self._coming: dict[Key, int] = {}
+        """Bytes of the versions that are being loaded."""
+        self._pinned: frozenset[Key] = frozenset()
+        # Versions that were loaded well and left memory since: an alias may lead to them.
+        self._parked: set[Key] = set()
+        self._targets = Targets()
+        self.evictions = 0
 
-    def load(self, name: str, version: int) -> LoadedVersion:
+    def load(self, name: str, version: int, *, fresh: bool = True) -> LoadedVersion:
         """Load a version, smoke test it, and hold it. It takes a while: call it in a thread of its own.
 
+        Args:
+            fresh: it is for a swap, and stays until an alias leads to it; else it may be unloaded like any other.
+
         Raises:
+            Unavailable: there is no room for it, and what is loaded is in use or leased.
             Exception: whatever the registry, the file or the model raises; the set is then unchanged.
         """
-        folder = self._source_of(name, version)
-        model = self._load(folder)
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        loaded = LoadedVersion(name, version, model, tuple(model.classes), model.input_size, size)
-        smoke_test(loaded)
+        key = (name, version)
         with self._lock:
-            return self._versions.setdefault((name, version), loaded)
+            if key in self._versions:
+                return self._versions[key]
+        folder = self._source_of(name, version)
+        size = unpacked_size(folder)
+        self._make_room(key, size)
+        try:
+            loaded = self._read(key, folder, size)
+            loaded.fresh = fresh
+            with self._lock:
+                self._parked.discard(key)
+                return self._versions.setdefault(key, loaded)
+        finally:
+            with self._lock:
+                self._coming.pop(key, None)
+
+    def _read(self, key: Key, folder: Path, size: int) -> LoadedVersion:
+        model = self._load(folder)
+        recipe, takes = recipe_in(folder, model)
+        loaded = LoadedVersion(
+            name=key[0],
+            version=key[1],
+            model=model,
+            classes=tuple(model.classes),
+            input_size=model.input_size,
+            size=size,
+            recipe=recipe,
+            takes=takes,
+            reference=reference_in(folder, model),
+        )
+        smoke_test(loaded)
+        return loaded
 
     def acquire(self, name: str, version: int | None = None) -> LoadedVersion:
-        """Take ``name`` (``digits``, ``digits:realtime``), or exactly ``version`` of it, into use; release it later.
+        """Take ``name`` (``digits``, ``digits:realtime``, ``digits:3``), or ``version`` of it, into use; release it later.
 
         Raises:
             NotFound: nothing is served under that name.
+            NotLoaded: it is, but is not in memory.
         """
         with self._lock:
-            loaded = self._find(name, version)
+            key = self._targets.find(name, version, canary=True)
+            loaded = self._versions.get(key) if key else None
             if loaded is not None:
                 loaded.uses += 1
                 return loaded
+            if key in self._parked and key is not None:
+                raise NotLoaded(key)
         raise self._not_found(name, version)
 
+    def acquire_previous(self, name: str, faulty: LoadedVersion) -> LoadedVersion | None:
+        """What takes over for ``faulty`` (`Targets.stand_in`), taken into use; None when nothing is at hand."""
+        with self._lock:
+            number = self._targets.stand_in(name, faulty.version)
+            loaded = None if number is None else self._versions.get((faulty.name, number))
+            if loaded is None or loaded is faulty:
+                return None
+            loaded.uses += 1
+            return loaded
+
     def release(self, loaded: LoadedVersion) -> None:
+        """Give a version back."""
         now = datetime.now(UTC)
         with self._lock:
             loaded.uses -= 1
+            loaded.answered += 1
             loaded.last_used_at = now
+            loaded.idle_since = time.monotonic()
+
+    def fault(self, loaded: LoadedVersion, what: str) -> None:
+        """Count against a version that it did not answer what another did."""
+        with self._lock:
+            loaded.faults += 1
+            loaded.last_fault = what
+
+    def forgive(self, key: Key) -> None:
+        """Begin to count a version's faults anew."""
+        with self._lock:
+            if key in self._versions:
+                self._versions[key].faults = self._versions[key].answered = 0
 
     def get(self, name: str, version: int | None = None) -> LoadedVersion:
-        """Look at a version without using it.
-
-        Raises:
-            NotFound: nothing is served under that name.
-        """
-        loaded = self._find(name, version)
-        if loaded is None:
-            raise self._not_found(name, version)
-        return loaded
+        """Look at a version without using it; raises as `acquire`."""
+        with self._lock:
+            key = self._targets.find(name, version, canary=False)
+            if key in self._versions and key is not None:
+                return self._versions[key]
+            if key in self._parked and key is not None:
+                raise NotLoaded(key)
+        raise self._not_found(name, version)
 
     def move_alias(self, name: str, alias: str, version: int) -> bool:
-        """Point ``{name}:{alias}`` at a loaded version. Returns whether it pointed elsewhere before."""
+        """Lead ``{name}:{alias}`` to a version that was loaded. Returns whether it led elsewhere before."""
+        key = (name, version)
         with self._lock:
-            loaded = self._versions[name, version]
-            tagged = f"{name}:{alias}"
-            if self._aliases.get(tagged) is loaded:
-                return False
-            self._aliases = {**self._aliases, tagged: loaded}
-            return True
+            if key not in self._versions and key not in self._parked:
+                raise KeyError(key)
+            self._not_fresh(key)
+            return self._targets.move(f"{name}:{alias}", version)
+
+    def set_canary(self, name: str, alias: str, version: int | None, share: float) -> bool:
+        """Have ``share`` (0 to 1) of the requests for an alias answered by ``version``; None: of none.
+
+        Returns whether that is new.
+        """
+        with self._lock:
+            if version is not None:
+                self._not_fresh((name, version))
+            return self._targets.set_canary(f"{name}:{alias}", version, share)
+
+    def take_back(self, bad: Key) -> list[str]:
+        """Lead every alias away from ``bad``: to the version before it, or to its own where ``bad`` was the canary.
+
+        Returns the aliases that were led away. One that has no version before stays.
+        """
+        with self._lock:
+            return self._targets.take_back(bad, self._versions)
+
+    def end_probation(self, seconds: float) -> None:
+        """Forget the version before, of aliases that moved longer ago than ``seconds``."""
+        with self._lock:
+            self._targets.end_probation(seconds)
 
     def keep_aliases(self, wanted: Collection[str]) -> None:
         """Drop every alias (``{name}:{alias}``) but the ``wanted`` ones."""
         with self._lock:
-            self._aliases = {tagged: loaded for tagged, loaded in self._aliases.items() if tagged in wanted}
+            self._targets.keep(wanted)
+
+    def pin(self, leased: Collection[Key]) -> None:
+        """Say which versions have a lease: neither time nor another's need unloads them."""
+        with self._lock:
+            self._pinned = frozenset(leased)
+
+    def unpin(self, key: Key) -> None:
+        with self._lock:
+            self._pinned -= {key}
 
     def unload_unused(self, keep: Collection[Key]) -> list[Key]:
-        """Unload what no request uses, no alias points at and ``keep`` does not name. Returns what went."""
+        """Unload what no request uses, no alias leads to and ``keep`` does not name. Returns what went."""
         with self._lock:
-            aliased = {id(loaded) for loaded in self._aliases.values()}
+            led_to = self._targets.led_to()
+            self._parked &= led_to | set(keep)
             unused = [
                 key
                 for key, loaded in self._versions.items()
-                if key not in keep and not loaded.uses and id(loaded) not in aliased
+                if key not in keep and not loaded.uses and key not in led_to
             ]
             for key in unused:
                 del self._versions[key]
             return unused
+
+    def expire(self) -> list[Key]:
+        """Unload what nobody asked for during ``keep_alive`` and no lease holds. Returns what went."""
+        if not self._keep_alive:
+            return []
+        before = time.monotonic() - self._keep_alive
+        with self._lock:
+            return [self._park(loaded) for loaded in self._idle() if loaded.idle_since <= before]
+
+    def park(self, key: Key) -> bool:
+        """Unload a version because somebody says so; its aliases bring it back. Returns whether it was there.
+
+        Raises:
+            Unavailable: it is in use just now, or leased.
+        """
+        with self._lock:
+            loaded = self._versions.get(key)
+            if loaded is None:
+                return False
+            if loaded not in self._idle():
+                raise Unavailable(f"{key[0]} version {key[1]} is in use or leased, so it was not unloaded; ask again")
+            self._park(loaded)
+            return True
 
     @property
     def versions(self) -> dict[Key, LoadedVersion]:
@@ -180,18 +254,66 @@ class ModelSet:
             return dict(self._versions)
 
     @property
-    def aliases(self) -> dict[str, LoadedVersion]:
-        return self._aliases
+    def parked(self) -> set[Key]:
+        with self._lock:
+            return set(self._parked)
 
-    def _find(self, name: str, version: int | None) -> LoadedVersion | None:
-        if version is not None:
-            return self._versions.get((name, version))
-        return self._aliases.get(name if ":" in name else f"{name}:{DEFAULT_TAG}")
+    @property
+    def targets(self) -> Mapping[str, Target]:
+        """What each alias (``{name}:{alias}``) leads to."""
+        return self._targets.all
+
+    @property
+    def memory(self) -> int:
+        """Bytes of what is loaded and being loaded."""
+        with self._lock:
+            return self._taken()
+
+    def _make_room(self, key: Key, size: int) -> None:
+        with self._lock:
+            idle = sorted(self._idle(), key=lambda loaded: loaded.idle_since)
+            room = self._memory_bytes - self._taken() - size
+            going: list[LoadedVersion] = []
+            while self._memory_bytes and room < 0 and idle:
+                going.append(idle.pop(0))
+                room += going[-1].size
+            if self._memory_bytes and room < 0:
+                there = ", ".join(f"{name} version {version}" for name, version in self._versions) or "nothing"
+                raise Unavailable(
+                    f"{key[0]} version {key[1]} needs {size} bytes of memory; models may take {self._memory_bytes}, and"
+                    f" there are in use, leased or arriving: {there}"
+                )
+            for loaded in going:
+                self._park(loaded)
+                self.evictions += 1
+            self._coming[key] = size
+
+    def _taken(self) -> int:
+        return sum(loaded.size for loaded in self._versions.values()) + sum(self._coming.values())
+
+    def _idle(self) -> list[LoadedVersion]:
+        return [
+            loaded
+            for key, loaded in self._versions.items()
+            if not loaded.uses and not loaded.fresh and key not in self._pinned
+        ]
+
+    def _park(self, loaded: LoadedVersion) -> Key:
+        del self._versions[loaded.key]
+        if loaded.key in self._targets.led_to():
+            self._parked.add(loaded.key)
+        return loaded.key
+
+    def _not_fresh(self, key: Key) -> None:
+        if key in self._versions:
+            self._versions[key].fresh = False
 
     def _not_found(self, name: str, version: int | None) -> NotFound:
-        if version is not None:
-            loaded = sorted(number for other, number in self.versions if other == name)
-            there = f"loaded versions: {', '.join(map(str, loaded)) or 'none'}; hold a lease on others first"
-            return NotFound(f"version {version} of model {name!r} is not loaded here ({there})")
-        tagged = name if ":" in name else f"{name}:{DEFAULT_TAG}"
-        return NotFound(f"no model is served as {tagged!r}; served are: {', '.join(sorted(self.aliases)) or 'none'}")
+        model, _, tag = name.partition(":")
+        if version is not None or tag.isdecimal():
+            number = version if version is not None else int(tag)
+            loaded = sorted(found for other, found in self.versions if other == model)
+            there = f"loaded versions: {', '.join(map(str, loaded)) or 'none'}; pull it, or hold a lease on it, first"
+            return NotFound(f"version {number} of model {model!r} is not loaded here ({there})")
+        served = ", ".join(sorted(self.targets)) or "none"
+        return NotFound(f"no model is served as {tagged(name)!r}; served are: {served}")

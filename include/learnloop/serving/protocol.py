@@ -1,12 +1,12 @@
-"""Open Inference Protocol v2: a request's JSON to features, probabilities to a response's JSON.
+"""Open Inference Protocol v2: a request to features or samples, probabilities to a response; JSON and binary tensors.
 
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
+https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,130 +14,190 @@ import orjson
 from numpy.typing import NDArray
 
 from learnloop.errors import InvalidInput
+from learnloop.serving import tensors
 from learnloop.serving.models import LoadedVersion
+from learnloop.serving.tensors import INPUT, MAX_ROWS, SAMPLE, shown
 
-MAX_ROWS = 10_000
-INPUT = "features"
+__all__ = ["EXTENSIONS", "INPUT", "MAX_ROWS", "SAMPLE", "InferRequest", "format_response", "metadata", "parse_request"]
+
 OUTPUTS = ("probabilities", "label")
-DTYPES: dict[Any, type[np.floating[Any]]] = {"FP32": np.float32, "FP64": np.float64}
+EXTENSIONS = ["binary_tensor_data", "model_repository"]
 
 
 @dataclass(slots=True)
 class InferRequest:
-    """What is asked: ``features`` ``[n, d]``, the request's id, the outputs wanted."""
+    """What is asked.
 
-    features: NDArray[Any]
+    Attributes:
+        features: ``[n, d]``; None when samples are given.
+        samples: the files' bytes of ``n`` samples, which the model's recipe reads; None when features are given.
+        outputs: the outputs wanted, each with whether it is wanted as binary data.
+        record: whether it may be noted (`learnloop.serving.live`), as far as its dataset wants that.
+    """
+
+    features: NDArray[Any] | None
+    samples: list[bytes] | None
     id: str | None
-    outputs: tuple[str, ...]
+    outputs: dict[str, bool]
+    record: bool = True
+
+    @property
+    def rows(self) -> int:
+        return len(self.features) if self.features is not None else len(self.samples or ())
 
 
-def parse_request(body: bytes, input_size: int) -> InferRequest:
+def parse_request(
+    body: bytes, input_size: int, *, json_size: int | None = None, takes: str | None = None
+) -> InferRequest:
     """Read an inference request for a model of ``input_size`` features.
+
+    Args:
+        json_size: how many bytes of ``body`` are JSON, the rest being binary tensor data; None: all of it.
+        takes: the task type of the model's samples; None when it knows no recipe and takes features alone.
 
     Raises:
         InvalidInput: it is not JSON, or not a request that such a model can answer.
     """
+    if json_size is not None and json_size > len(body):
+        raise InvalidInput(f"Inference-Header-Content-Length is {json_size}; the body has {len(body)} bytes")
     try:
-        asked = orjson.loads(body)
+        asked = orjson.loads(body if json_size is None else body[:json_size])
     except orjson.JSONDecodeError as error:
         raise InvalidInput(f"the body is not valid JSON: {error}") from error
     inputs = asked.get("inputs") if isinstance(asked, dict) else None
-    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise InvalidInput(f'the request needs exactly one input tensor: {{"inputs": [{{"name": "{INPUT}", ...}}]}}')
+    if not isinstance(inputs, list) or not inputs or any(not isinstance(tensor, dict) for tensor in inputs):
+        raise _one_input(takes)
     identity = asked.get("id")
     if identity is not None and not isinstance(identity, str):
-        raise InvalidInput(f"'id' is {_shown(identity)}; it must be a string")
-    return InferRequest(_parse_features(inputs[0], input_size), identity, _parse_outputs(asked.get("outputs")))
+        raise InvalidInput(f"'id' is {shown(identity)}; it must be a string")
+    given = _with_data(inputs, memoryview(body)[json_size:] if json_size is not None else None)
+    outputs = _parse_outputs(asked.get("outputs"), _flag(asked, "binary_data_output"))
+    record = _flag(asked, "record", True)
+    names = [tensor.get("name") for tensor in inputs]
+    if names == [INPUT]:
+        return InferRequest(tensors.features(*given[0], input_size), None, identity, outputs, record)
+    if takes is not None and names == [SAMPLE]:
+        return InferRequest(None, tensors.samples(*given[0]), identity, outputs, record)
+    if takes == "tabular_classification" and not {INPUT, SAMPLE} & set(map(str, names)):
+        return InferRequest(None, tensors.rows_of_columns(given), identity, outputs, record)
+    if len(inputs) != 1:
+        raise _one_input(takes)
+    raise InvalidInput(f"the input tensor is named {shown(names[0])}; it must be named {_accepted(takes)}")
 
 
-def format_response(loaded: LoadedVersion, asked: InferRequest, probabilities: NDArray[np.float32]) -> bytes:
-    """The response's JSON for ``probabilities`` ``[n, k]`` of one version; tensors are flat, row-major."""
-    rows = len(probabilities)
+def format_response(
+    loaded: LoadedVersion, asked: InferRequest, probabilities: NDArray[np.float32]
+) -> tuple[bytes, int | None]:
+    """The response for ``probabilities`` ``[n, k]`` of one version; tensors are flat, row-major.
+
+    Returns the body, and how many bytes of it are JSON where binary data follows; None: all of it.
+    """
     outputs: list[dict[str, Any]] = []
-    if "probabilities" in asked.outputs:
-        shape = list(probabilities.shape)
-        data = probabilities.ravel()
-        outputs.append({"name": "probabilities", "datatype": "FP32", "shape": shape, "data": data})
-    if "label" in asked.outputs:
-        labels = [loaded.classes[index] for index in probabilities.argmax(axis=1).tolist()]
-        outputs.append({"name": "label", "datatype": "BYTES", "shape": [rows], "data": labels})
+    binary: list[bytes] = []
+    for name, as_binary in asked.outputs.items():
+        if name == "label":
+            labels = [loaded.classes[index] for index in probabilities.argmax(axis=1).tolist()]
+            output: dict[str, Any] = {"name": name, "datatype": "BYTES", "shape": [len(labels)]}
+            content: Any = tensors.byte_strings(labels) if as_binary else labels
+        else:
+            output = {"name": name, "datatype": "FP32", "shape": list(probabilities.shape)}
+            content = probabilities.astype("<f4", copy=False).tobytes() if as_binary else probabilities.ravel()
+        if as_binary:
+            binary.append(content)
+        output |= {"parameters": {"binary_data_size": len(content)}} if as_binary else {"data": content}
+        outputs.append(output)
     response: dict[str, Any] = {"model_name": loaded.name, "model_version": str(loaded.version), "outputs": outputs}
     if asked.id is not None:
         response["id"] = asked.id
-    return orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY)
+    text = orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY)
+    return (b"".join([text, *binary]), len(text)) if binary else (text, None)
 
 
 def metadata(loaded: LoadedVersion, versions: list[int]) -> dict[str, Any]:
-    """The model's metadata; ``parameters.classes`` names the columns of ``probabilities``."""
+    """The model's metadata; ``parameters.classes`` names the columns of ``probabilities``.
+
+    ``parameters.sample`` says what an element of the input ``sample`` is; a request has either that or ``features``.
+    """
+    inputs: list[dict[str, Any]] = [{"name": INPUT, "datatype": "FP32", "shape": [-1, loaded.input_size]}]
+    parameters: dict[str, Any] = {"version": str(loaded.version), "classes": list(loaded.classes)}
+    if loaded.takes is not None:
+        inputs.append({"name": SAMPLE, "datatype": "BYTES", "shape": [-1], "optional": True})
+        inputs[0]["optional"] = True
+        parameters["sample"] = loaded.takes
     return {
         "name": loaded.name,
         "versions": [str(version) for version in versions],
         "platform": "sklearn_skops",
-        "inputs": [{"name": INPUT, "datatype": "FP32", "shape": [-1, loaded.input_size]}],
+        "inputs": inputs,
         "outputs": [
             {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(loaded.classes)]},
             {"name": "label", "datatype": "BYTES", "shape": [-1]},
         ],
-        "parameters": {"version": str(loaded.version), "classes": list(loaded.classes)},
+        "parameters": parameters,
     }
 
 
-def _parse_features(tensor: dict[str, Any], input_size: int) -> NDArray[Any]:
-    if tensor.get("name") != INPUT:
-        raise InvalidInput(f"the input tensor is named {_shown(tensor.get('name'))}; it must be named {INPUT!r}")
-    datatype, shape, data = tensor.get("datatype"), tensor.get("shape"), tensor.get("data")
-    dtype = DTYPES.get(datatype) if isinstance(datatype, str) else None
-    if dtype is None:
-        raise InvalidInput(f"the datatype of {INPUT!r} is {_shown(datatype)}; it must be one of {', '.join(DTYPES)}")
-    if not isinstance(shape, list) or [type(size) for size in shape] != [int, int]:
-        raise InvalidInput(f"the shape of {INPUT!r} is {_shown(shape)}; it must be [rows, {input_size}]")
-    rows, columns = shape
-    if columns != input_size or rows < 1:
-        raise InvalidInput(f"the shape of {INPUT!r} is {shape}; it must be [rows, {input_size}] with at least 1 row")
-    if rows > MAX_ROWS:
-        raise InvalidInput(f"the request has {rows} rows; at most {MAX_ROWS} are answered at once: split it")
-    if not isinstance(data, list):
-        raise InvalidInput(f"the data of {INPUT!r} is {_shown(data)}; it must be a list of numbers, row by row")
-    numbers = _flatten(data, rows, columns)
-    if len(numbers) != rows * columns:
-        raise InvalidInput(f"the data of {INPUT!r} holds {len(numbers)} numbers; shape {shape} has {rows * columns}")
-    # numpy would take true for 1.0 and "1.5" for 1.5, so look at the types first.
-    if not set(map(type, numbers)) <= {float, int}:
-        index = next(i for i, number in enumerate(numbers) if type(number) not in (float, int))
-        raise InvalidInput(f"{_place(index, columns)} is {_shown(numbers[index])}; it must be a finite number")
-    with np.errstate(over="ignore"):  # what does not fit becomes infinite, which is refused next
-        features: NDArray[Any] = np.array(numbers, dtype=dtype)
-    finite = np.isfinite(features)
-    if not finite.all():
-        index = int(finite.argmin())
-        raise InvalidInput(
-            f"{_place(index, columns)} is {_shown(numbers[index])}; it must be a finite {datatype} number"
-        )
-    return features.reshape(rows, columns)
+def _with_data(
+    inputs: list[dict[str, Any]], binary: memoryview | None
+) -> list[tuple[dict[str, Any], memoryview | None]]:
+    """Each input with its part of the binary data; None where its data is in the JSON.
+
+    Raises:
+        InvalidInput: the sizes that the inputs name are not those of the data.
+    """
+    given: list[tuple[dict[str, Any], memoryview | None]] = []
+    place = 0
+    for tensor in inputs:
+        parameters = tensor.get("parameters")
+        size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+        if size is None:
+            given.append((tensor, None))
+            continue
+        left = 0 if binary is None else len(binary) - place
+        if type(size) is not int or not 0 <= size <= left or binary is None:
+            raise InvalidInput(
+                f"the binary_data_size of {shown(tensor.get('name'))} is {shown(size)}; {left} bytes are left after the"
+                " JSON, whose size the header Inference-Header-Content-Length gives"
+            )
+        given.append((tensor, binary[place : place + size]))
+        place += size
+    if binary is not None and place != len(binary):
+        raise InvalidInput(f"{len(binary) - place} bytes follow the JSON and the binary data that the inputs name")
+    return given
 
 
-def _flatten(data: list[Any], rows: int, columns: int) -> list[Any]:
-    if not data or type(data[0]) is not list:
-        return data
-    if len(data) != rows or any(type(row) is not list or len(row) != columns for row in data):
-        raise InvalidInput(f"the nested data of {INPUT!r} must be {rows} lists of {columns} numbers each")
-    return list(chain.from_iterable(data))
-
-
-def _parse_outputs(outputs: Any) -> tuple[str, ...]:
+def _parse_outputs(outputs: Any, as_binary: bool) -> dict[str, bool]:
     if not outputs:
-        return OUTPUTS
+        return dict.fromkeys(OUTPUTS, as_binary)
     listed = outputs if isinstance(outputs, list) else [None]
-    names = [str(output.get("name")) if isinstance(output, dict) else "" for output in listed]
-    if not set(names) <= set(OUTPUTS):
-        raise InvalidInput(f"'outputs' is {_shown(outputs)}; it may name {' and '.join(map(repr, OUTPUTS))}")
-    return tuple(names)
+    found = {
+        str(output.get("name")): _flag(output, "binary_data", as_binary)
+        for output in listed
+        if isinstance(output, dict)
+    }
+    if len(found) != len(listed) or not found.keys() <= set(OUTPUTS):
+        raise InvalidInput(f"'outputs' is {shown(outputs)}; it may name {' and '.join(map(repr, OUTPUTS))}")
+    return {name: found[name] for name in OUTPUTS if name in found}
 
 
-def _place(index: int, columns: int) -> str:
-    return f"{INPUT!r} at row {index // columns}, column {index % columns}"
+def _flag(asked: dict[str, Any], name: str, default: bool = False) -> bool:
+    parameters = asked.get("parameters")
+    value = parameters.get(name) if isinstance(parameters, dict) else None
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise InvalidInput(f"the parameter {name!r} is {shown(value)}; it must be true or false")
+    return value
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _one_input(takes: str | None) -> InvalidInput:
+    return InvalidInput(
+        f'the request needs exactly one input tensor: {{"inputs": [{{"name": {_accepted(takes)}, ...}}]}}'
+    )
+
+
+def _accepted(takes: str | None) -> str:
+    if takes is None:
+        return repr(INPUT)
+    also = ", or as the columns of the table" if takes == "tabular_classification" else ""
+    return f"{INPUT!r} or {SAMPLE!r}{also}"

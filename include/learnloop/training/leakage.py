@@ -61,6 +61,16 @@ def near_duplicates(dataset: Data) -> list[Pair]:
     ]
 
 
+def without_near_test(dataset: Data) -> tuple[Data, list[Pair], list[Pair]]:
+    """The dataset less its training samples that nearly are test samples; all of those, and those left out.
+
+    Rows of a table are not left out: they are often alike for no other reason than that there are few values.
+    """
+    found = near_duplicates(dataset)
+    left_out = [] if dataset.task_type == "tabular_classification" else found
+    return dataset.without([pair.training for pair in left_out]), found, left_out
+
+
 def _compare(
     rows: Rows, members: list[int], tested: list[int], near: float, nearest: dict[int, tuple[float, int]]
 ) -> None:

@@ -15,6 +15,7 @@ class PolicyFacts:
     open_round: int | None = None  # the number of the round under way, if any
     hours_since_training: float | None = None  # since the last round that trained ended
     psi: float | None = None  # population stability index of what the current model predicts
+    psi_of: str = "what the model predicts"
     psi_by_chance: float | None = None  # what 95 of 100 pairs of samples of one population stay below
     accuracy_at_gate: float | None = None  # of the current model, when it was accepted
     accuracy_now: float | None = None  # of the same model, on new samples drawn at random
@@ -74,7 +75,7 @@ def _reason(facts: PolicyFacts, rules: Rules) -> str | None:
             f" and was {facts.accuracy_at_gate:.1%} when the model was accepted"
         )
     if rules.drift is not None and facts.psi is not None and facts.psi >= max(rules.drift, facts.psi_by_chance or 0):
-        return f"what the model predicts has drifted: PSI {facts.psi:.2f}, {rules.drift:g} is enough"
+        return f"{facts.psi_of} has drifted: PSI {facts.psi:.2f}, {rules.drift:g} is enough"
     hours = facts.hours_since_training
     if rules.interval_hours is not None and hours is not None and hours >= rules.interval_hours:
         return f"the last training ended {hours:.1f} hours ago, {rules.interval_hours:g} are enough"

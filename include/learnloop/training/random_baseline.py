@@ -24,7 +24,7 @@ def random_baseline(job: Job) -> None:
     if not isinstance(seeds, int) or seeds < 1:
         raise InvalidInput(f"seeds is {seeds!r}; it must be a number of draws, at least 1")
     dataset = data.read(job.places.data / "dataset")
-    chosen = trainer_for(params, dataset)
+    chosen = trainer_for(params, dataset.task_type)
     (X, y), (X_test, y_test) = dataset.training(), dataset.test()
     if counts[-1] > len(y):
         raise InvalidInput(f"counts asks for {counts[-1]} samples, but the pool holds {len(y)}")

@@ -7,14 +7,17 @@ of images and texts that nearly are test samples are left out, and named in the 
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import asdict
 
 import numpy as np
 
+from learnloop.jobs.checksums import write_json
 from learnloop.jobs.contract import Job, run
 from learnloop.training import data, models
-from learnloop.training.leakage import near_duplicates
+from learnloop.training.leakage import without_near_test
+from learnloop.training.reference import FILE, reference
 from learnloop.training.trainers import trainer_for
 
 SHOWN = 100  # pairs of near duplicates that a result names
@@ -23,17 +26,14 @@ SHOWN = 100  # pairs of near duplicates that a result names
 def train(job: Job) -> None:
     started = time.monotonic()
     dataset = data.read(job.places.data / "dataset")
-    chosen = trainer_for(job.params, dataset)
-    leaking = near_duplicates(dataset)
-    # Rows of a table are often alike for no other reason than that there are few values.
-    left_out = [] if dataset.task_type == "tabular_classification" else leaking
-    dataset = dataset.without([pair.training for pair in left_out])
+    chosen = trainer_for(job.params, dataset.task_type)
+    dataset, leaking, left_out = without_near_test(dataset)
     if leaking:
         print(f"{len(leaking)} training samples nearly are test samples, {len(left_out)} left out: {leaking[:10]}")  # noqa: T201
     X, y = dataset.training()
-    folder = job.places.data / "parent"
+    before = job.places.data / "parent"
     from_scratch = bool(job.params.get("from_scratch"))
-    parent = models.load(folder).estimator if folder.exists() and not from_scratch else None
+    parent = models.load(before).estimator if before.exists() and not from_scratch else None
 
     fitting = time.monotonic()
     fitted = chosen.fit(
@@ -49,7 +49,11 @@ def train(job: Job) -> None:
 
     from learnloop.training.saving import save
 
-    saved = save(fitted.pipeline, job.places.models / "model", dataset.classes, X[:32])
+    folder = job.places.models / "model"
+    saved = save(fitted.pipeline, folder, dataset.classes, X[:32])
+    # What a model server needs besides: how samples become features, and what these were like.
+    shutil.copyfile(job.places.data / "dataset" / "dataset.yaml", folder / "dataset.yaml")
+    write_json(folder / FILE, reference(X))
     right = saved.predict_proba(X).argmax(axis=1) == y
     absent = [name for index, name in enumerate(dataset.classes) if not np.any(y == index)]
     metrics = {**fitted.metrics, "training_accuracy": float(right.mean())}
@@ -70,7 +74,7 @@ def train(job: Job) -> None:
             "seconds": time.monotonic() - started,
             "model_bytes": saved.size,
         },
-        [job.places.models / "model"],
+        [folder],
     )
 
 

@@ -25,6 +25,7 @@ from learnloop_airflow.api.routes import (
     scoring,
     session,
     storage,
+    structure,
     tasks,
     users,
     versions,
@@ -48,6 +49,7 @@ _GROUPS = (
     reviews,
     models,
     scoring,
+    structure,
     audit,
     users,
 )

@@ -396,6 +396,8 @@ class DeploymentItem(BaseModel):
     alias: str
     model_version: int
     previous_version: int | None
+    canary_version: int | None
+    canary_percent: int
     generation: int
     owner: str
     updated_at: datetime
@@ -418,6 +420,43 @@ class EvaluationItem(BaseModel):
     reason: str
     facts: dict[str, Any]
     created_at: datetime
+
+
+class StructureSearchItem(BaseModel):
+    """One run that asked whether the structure is still right. ``chosen`` is the number of a trial."""
+
+    id: int
+    run_id: str
+    state: str
+    reason: str
+    facts: dict[str, Any]
+    trials: int
+    deadline: datetime | None
+    outcome: str
+    chosen: int | None
+    owner: str
+    created_at: datetime
+    decided_at: datetime | None
+
+
+class StructureTrialItem(BaseModel):
+    """One structure that was tried; ``accuracy`` is cross-validated, ``model_version`` is as which it is kept."""
+
+    number: int
+    state: str
+    structure: str
+    reason: str
+    accuracy: float | None
+    latency_ms: float | None
+    model_bytes: int | None
+    on_front: bool | None
+    model_version: int | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class StructureSearchDetails(StructureSearchItem):
+    tried: list[StructureTrialItem]
 
 
 class ScoringRunItem(BaseModel):

@@ -27,9 +27,12 @@ PRELOADED = (
     "learnloop.jobs.local",
     "learnloop.loop.decisions",
     "learnloop.loop.rounds",
+    "learnloop.loop.structure",
     "learnloop.models.deployment",
     "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.tracking",
+    "optuna",
+    "scipy.stats",
     "sklearn.cluster",
 )
 PRELOADED_FOR_PODS = ("learnloop_airflow.operators.pod", "learnloop_airflow.pods.runner")

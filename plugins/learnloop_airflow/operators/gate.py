@@ -76,9 +76,11 @@ class GateOperator(BaseOperator):
             rules, curve = loop_config(dataset.loop).gate, learning_curve(db, dataset)
         decision = decide(comparison, **rules.thresholds())
         accepted = None if rules.approval == "person" else decision.accepted
+        folder = Path(self.trained["models_dir"]) / "model"
+        registry.check(folder)
         version = registry.register(
             name,
-            Path(self.trained["models_dir"]) / "model",
+            folder,
             models_root=settings().models,
             tags={
                 "dataset_version": self.pin["version"],
@@ -101,7 +103,7 @@ class GateOperator(BaseOperator):
             "dataset": self.pin["dataset"],
             "round_id": self.pin.get("round_id"),
             "labels": self.trained["result"].get("labels"),
-            "structure": self.trained["result"]["params"] if self.kind == "structure" else None,
+            "structure": self.pin.get("structure"),
         }
         if accepted is not None:
             record(gate, comparison, context, owner=run_owner(context))

@@ -77,6 +77,34 @@ class CheckQualityOperator(BaseOperator):
         return suspected
 
 
+class LiveBatchesOperator(BaseOperator):
+    """Make batches of the live samples that models were not sure of, and list those that wait to be scored, as arguments for
+    mapped ``TriggerDagRunOperator``s. The run id is the batch's own, so that scoring one twice is refused by Airflow.
+    """
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        from learnloop.database import session
+        from learnloop.loop.live import register_live_batches
+        from learnloop.permissions import SERVICE
+        from learnloop_airflow.common import store
+
+        found = register_live_batches(session, store(), owner=SERVICE.name)
+        self.log.info("%d batches of live samples wait to be scored", len(found))
+        return [{"trigger_run_id": one.run_id, "conf": {"dataset": one.dataset, "batch": one.batch}} for one in found]
+
+
+class AlignRegistryOperator(BaseOperator):
+    """Have the registry's aliases say what is deployed, where a model server took a version back by itself."""
+
+    def execute(self, context: Context) -> list[str]:
+        from learnloop.database import session
+        from learnloop.models.promotion import align_registry
+
+        moved = align_registry(session)
+        self.log.info("aliases moved in the registry: %s", ", ".join(moved) or "none")
+        return moved
+
+
 class DeliverEventsOperator(BaseOperator):
     """Send the events that people want by mail or webhook, and that could not be sent when they happened.
 

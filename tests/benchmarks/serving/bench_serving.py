@@ -1,13 +1,16 @@
-"""Single-row inference: our model server against a bare FastAPI + orjson app with the same model.
+"""Inference: our model server beside a bare FastAPI + orjson app, and MLServer, with the same model. Start-up and memory.
 
-Both run as processes side by side, and rounds alternate between them. Run it:
+All run as processes side by side, and rounds alternate between them. Run it:
 
-    python tests/benchmarks/serving/bench_serving.py [--seconds 3] [--rounds 5]
+    python tests/benchmarks/serving/bench_serving.py [--seconds 3] [--rounds 5] [--mlserver PYTHON]
+
+PYTHON is an interpreter with mlserver, scikit-learn and skops (`make bench` makes one); without it MLServer is left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import socket
@@ -23,6 +26,8 @@ from fastapi import FastAPI, Request, Response
 
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 REACH = 1.3
+ROOT = Path(__file__).parents[3]
+HERE = Path(__file__).parent
 
 
 def run_bare(folder: Path, port: int) -> None:
@@ -65,10 +70,34 @@ def run_ours(folder: Path, port: int, database_url: str) -> None:
     from learnloop.serving.server import ModelServer
     from learnloop.training.models import load
 
-    server = ModelServer(
-        host="127.0.0.1", port=port, database_url=database_url, source_of=lambda name, version: folder, load=load
-    )
-    server.run()
+    ModelServer(
+        host="127.0.0.1",
+        port=port,
+        database_url=database_url,
+        source_of=lambda name, version: folder,
+        load=load,
+    ).run()
+
+
+def mlserver_command(python: Path, place: Path, port: int) -> tuple[list[str], dict[str, str]]:
+    """How MLServer is started: in one process, which for such a model is its fastest way."""
+    folder = place / "mlserver"
+    folder.mkdir()
+    ports = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
+    server = {"host": "127.0.0.1", **ports, "parallel_workers": 0, "debug": False}
+    model = {
+        "name": "digits",
+        "implementation": "mlserver_digits.Digits",
+        "parameters": {"uri": str(place / "model"), "version": "1"},
+    }
+    (folder / "settings.json").write_text(json.dumps(server))
+    (folder / "model-settings.json").write_text(json.dumps(model))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return [str(python.parent / "mlserver"), "start", str(folder)], {
+        **kept,
+        **THREADS,
+        "PYTHONPATH": f"{ROOT / 'include'}{os.pathsep}{HERE}",
+    }
 
 
 def save_model(folder: Path) -> None:
@@ -102,12 +131,12 @@ def deploy_model(database_url: str) -> None:
         deploy(opened, dataset_id=dataset.id, model_name="digits", alias="current", version=1, owner="bench")
 
 
-def request_bytes(port: int) -> bytes:
+def request_bytes(port: int, count: int = 1) -> bytes:
     import orjson
     from sklearn.datasets import load_digits
 
-    row = load_digits().data[0].astype("float32")
-    tensor = {"name": "features", "datatype": "FP32", "shape": [1, 64], "data": row.tolist()}
+    rows = load_digits().data[:count].astype("float32")
+    tensor = {"name": "features", "datatype": "FP32", "shape": [count, 64], "data": rows.ravel().tolist()}
     body = orjson.dumps({"inputs": [tensor]})
     head = (
         f"POST /v2/models/digits/infer HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
@@ -116,8 +145,8 @@ def request_bytes(port: int) -> bytes:
     return head.encode() + body
 
 
-def load_server(port: int, request: bytes, clients: int, seconds: float) -> tuple[float, float]:
-    """Requests/s and the median latency in ms of keep-alive clients on raw sockets, the cheapest there are."""
+def load_server(port: int, request: bytes, clients: int, seconds: float) -> tuple[float, float, float]:
+    """Requests/s, and the median and 95th percentile of latency in ms, of keep-alive clients on raw sockets."""
     stop = time.perf_counter() + seconds
     latencies: list[list[float]] = [[] for _ in range(clients)]
 
@@ -126,10 +155,12 @@ def load_server(port: int, request: bytes, clients: int, seconds: float) -> tupl
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while (sent := time.perf_counter()) < stop:
                 connection.sendall(request)
-                answer = b""
-                while b'"label"' not in answer or not answer.endswith(b"}"):
-                    answer += connection.recv(65536)
-                assert answer.startswith(b"HTTP/1.1 200"), answer
+                head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 200"), head
+                lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+                left = int(lengths[0].split(b":")[1]) - len(body)
+                while left > 0:
+                    left -= len(connection.recv(65536))
                 mine.append(time.perf_counter() - sent)
 
     threads = [threading.Thread(target=client, args=(mine,)) for mine in latencies]
@@ -137,12 +168,12 @@ def load_server(port: int, request: bytes, clients: int, seconds: float) -> tupl
         thread.start()
     for thread in threads:
         thread.join()
-    times = [latency for mine in latencies for latency in mine]
-    return len(times) / seconds, statistics.median(times) * 1000
+    times = sorted(latency for mine in latencies for latency in mine)
+    return len(times) / seconds, statistics.median(times) * 1000, times[int(0.95 * len(times))] * 1000
 
 
-def wait_for(port: int, request: bytes, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
+def wait_for(port: int, request: bytes, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with socket.create_connection(("127.0.0.1", port)) as connection:
@@ -151,8 +182,8 @@ def wait_for(port: int, request: bytes, process: subprocess.Popen[bytes]) -> Non
                     return
         except OSError:
             pass
-        time.sleep(0.1)
-    raise SystemExit(f"the server on port {port} does not answer")
+        time.sleep(0.02)
+    raise SystemExit(f"the server on port {port} does not answer:\n{log.read_text()[-2000:]}")
 
 
 def free_port() -> int:
@@ -160,7 +191,15 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def compare(seconds: float, rounds: int) -> None:
+def memory_mib(process: subprocess.Popen[bytes]) -> float:
+    """What the process and its children hold: memory they share is counted once."""
+    import psutil
+
+    parent = psutil.Process(process.pid)
+    return sum(one.memory_full_info().pss for one in (parent, *parent.children(recursive=True))) / 2**20
+
+
+def compare(seconds: float, rounds: int, mlserver: Path | None) -> None:
     from learnloop.stack import postgres as embedded
 
     place = Path(tempfile.mkdtemp(prefix="learnloop-bench-", dir="/tmp"))
@@ -170,28 +209,36 @@ def compare(seconds: float, rounds: int) -> None:
         database_url = postgres.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
         save_model(place / "model")
         deploy_model(database_url)
-        for role in ("bare", "ours"):
+        roles = ["bare", "ours", *(["mlserver"] if mlserver else [])]
+        print(f"load before: {os.getloadavg()[0]:.1f}; {os.cpu_count()} processors")
+        print("Start to the first answer, and memory then")
+        for role in roles:
             port = free_port()
+            environment = {**os.environ, **THREADS}
             command = [sys.executable, __file__, "--role", role, "--port", str(port), "--model", str(place / "model")]
             command += ["--database-url", database_url]
-            servers[role] = (port, subprocess.Popen(command, env={**os.environ, **THREADS}))
-        for port, process in servers.values():
-            wait_for(port, request_bytes(port), process)
-        print("Single-row inference of an MLP(64), requests/s (median of rounds) and p50 latency")
-        for clients in (1, 8):
-            measured: dict[str, list[tuple[float, float]]] = {"bare": [], "ours": []}
+            if role == "mlserver" and mlserver is not None:
+                command, environment = mlserver_command(mlserver, place, port)
+            started = time.perf_counter()
+            output = place / f"{role}.log"
+            with output.open("wb") as log:
+                process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+            servers[role] = (port, process)
+            wait_for(port, request_bytes(port), process, output)
+            print(f"  {role:>8}: {time.perf_counter() - started:5.1f} s  {memory_mib(process):5.0f} MiB")
+        for rows, clients in ((1, 1), (1, 8), (256, 8)):
+            print(f"{rows} row(s) of an MLP(64), {clients} client(s): medians of {rounds} rounds")
+            measured: dict[str, list[tuple[float, float, float]]] = {role: [] for role in roles}
             for _ in range(rounds):
                 for role, (port, _) in servers.items():
-                    measured[role].append(load_server(port, request_bytes(port), clients, seconds))
-            ratios = [bare[0] / ours[0] for bare, ours in zip(measured["bare"], measured["ours"], strict=True)]
+                    measured[role].append(load_server(port, request_bytes(port, rows), clients, seconds))
             for role, results in measured.items():
-                rate = statistics.median(result[0] for result in results)
-                latency = statistics.median(result[1] for result in results)
-                print(f"  {clients} clients  {role}: {rate:7.0f}/s  p50 {latency:6.2f} ms")
-            ratio = statistics.median(ratios)
-            spread = f"{min(ratios):.2f}-{max(ratios):.2f}"
-            verdict = "ok" if ratio <= REACH else "MISSED"
-            print(f"  {clients} clients  bare / ours = {ratio:.2f} ({spread}); reach {REACH}: {verdict}")
+                rate, p50, p95 = (statistics.median(result[part] for result in results) for part in range(3))
+                print(f"  {role:>8}: {rate:7.0f}/s  p50 {p50:6.2f} ms  p95 {p95:6.2f} ms")
+            for role in roles:
+                if role != "ours":
+                    _print_ratio(role, measured[role], measured["ours"], reach=REACH if role == "bare" else 1.0)
+        print(f"load after: {os.getloadavg()[0]:.1f}")
     finally:
         for _, process in servers.values():
             process.terminate()
@@ -200,10 +247,20 @@ def compare(seconds: float, rounds: int) -> None:
         shutil.rmtree(place, ignore_errors=True)
 
 
+def _print_ratio(
+    role: str, theirs: list[tuple[float, float, float]], ours: list[tuple[float, float, float]], *, reach: float
+) -> None:
+    ratios = [one[0] / other[0] for one, other in zip(theirs, ours, strict=True)]
+    ratio = statistics.median(ratios)
+    verdict = "ok" if ratio <= reach else "MISSED"
+    print(f"  {role} / ours = {ratio:.2f} ({min(ratios):.2f}-{max(ratios):.2f}); reach {reach}: {verdict}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--mlserver", type=Path, help="a Python that has mlserver")
     parser.add_argument("--role", choices=("bare", "ours"))
     parser.add_argument("--port", type=int)
     parser.add_argument("--model", type=Path)
@@ -214,7 +271,7 @@ def main() -> None:
     elif asked.role == "ours":
         run_ours(asked.model, asked.port, asked.database_url)
     else:
-        compare(asked.seconds, asked.rounds)
+        compare(asked.seconds, asked.rounds, asked.mlserver)
 
 
 if __name__ == "__main__":

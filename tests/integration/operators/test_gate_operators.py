@@ -9,7 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from sqlalchemy import create_engine, make_url, select, text
 from sqlalchemy.orm import Session
 
@@ -17,11 +20,12 @@ from learnloop import settings
 from learnloop.database import Dataset, Decision, Round
 from learnloop.database.engine import engine, session
 from learnloop.datasets.merge.responders import vouch_for
-from learnloop.errors import PermissionDenied
+from learnloop.errors import Corrupted, PermissionDenied
 from learnloop.jobs.checksums import check_manifest
 from learnloop.loop.rounds import close_round
 from learnloop.models import registry
 from learnloop.permissions import Principal
+from learnloop.training.saving import save
 
 RUN = "manual__2026-05-02"
 SCORES = {
@@ -64,7 +68,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str, 
 def gate(airflow: None, db: Session, tmp_path: Path) -> Callable[..., tuple[dict[str, Any], Round]]:
     """``gate(**rules)``: what ``GateOperator`` returned for a running round of a dataset with these rules."""
 
-    def run(**rules: Any) -> tuple[dict[str, Any], Round]:
+    def run(change: Callable[[Path], object] = lambda model: None, **rules: Any) -> tuple[dict[str, Any], Round]:
         from airflow.sdk import DAG
 
         from learnloop_airflow.operators.gate import GateOperator
@@ -81,8 +85,9 @@ def gate(airflow: None, db: Session, tmp_path: Path) -> Callable[..., tuple[dict
         db.add(started)
         db.commit()
         model = tmp_path / "trained" / "model"
-        model.mkdir(parents=True)
-        (model / "MLmodel").write_text("flavors: {}\n")
+        pipeline = make_pipeline(LogisticRegression()).fit([[0.0], [1.0]], ["cat", "dog"])
+        save(pipeline, model, ("cat", "dog"), np.zeros((1, 1), dtype=np.float32))
+        change(model)
         trained = {"models_dir": str(model.parent), "result": {"labels": 30, "params": {}}}
         pin = {"dataset": "pets", "version": "pets_v1.1", "round": 1, "round_id": started.id}
         with DAG("incremental_training"):
@@ -126,6 +131,16 @@ def vouched(database_url: str, name: str, *roles: str) -> None:
 
 def tags() -> dict[str, str]:
     return registry.get_version("pets", 1).tags
+
+
+def test_a_model_that_no_server_would_load_is_not_registered(gate, db) -> None:
+    def cut_short(model: Path) -> None:
+        (model / "model.skops").write_bytes((model / "model.skops").read_bytes()[:-200])
+
+    with pytest.raises(Corrupted, match=r"model\.skops"):
+        gate(cut_short)
+    assert registry.list_versions("pets") == []
+    assert db.scalars(select(Decision)).all() == []
 
 
 def test_thresholds_decide_and_nobody_is_asked(gate, db) -> None:

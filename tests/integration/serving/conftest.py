@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +19,15 @@ from sklearn.preprocessing import StandardScaler
 
 from learnloop.database import Dataset, session
 from learnloop.models.deployment import deploy
+from learnloop.serving.callers import Callers
 from learnloop.serving.client import ModelClient
-from learnloop.serving.models import Load
+from learnloop.serving.config import ServingConfig
 from learnloop.serving.server import ModelServer
+from learnloop.serving.versions import Load, Source
 from learnloop.training.models import load
+
+NOWHERE = "http://127.0.0.1:9"
+"""Where no API answers."""
 
 
 @pytest.fixture(scope="session")
@@ -83,13 +89,15 @@ def serve(database_url: str, registry: Path) -> Iterator[Callable[..., ModelServ
     """Starts a server that is ready when it is returned, and stops it after the test."""
     started: list[tuple[ModelServer, threading.Thread]] = []
 
-    def start(load: Load = load) -> ModelServer:
+    def start(load: Load = load, api_url: str = NOWHERE, source_of: Source | None = None, **config: Any) -> ModelServer:
         server = ModelServer(
             host="127.0.0.1",
             port=free_port(),
             database_url=database_url,
-            source_of=lambda name, version: registry / name / str(version),
+            source_of=source_of or (lambda name, version: registry / name / str(version)),
             load=load,
+            callers=Callers(api_url),
+            config=ServingConfig(**{"probation": 0.5, **config}),
         )
         thread = threading.Thread(target=server.run)
         thread.start()

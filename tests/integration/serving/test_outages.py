@@ -97,7 +97,7 @@ def test_the_command_serves_from_the_registry_drains_on_sigterm_and_signs_off(
         with socket.create_connection(("127.0.0.1", port)) as connection:
             head = f"POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
             connection.sendall(head.encode() + body[:100])
-            wait_until(lambda: "waiting_requests 1" in httpx.get(f"http://127.0.0.1:{port}/metrics").text)
+            wait_until(lambda: "waiting_requests 1.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text)
             process.send_signal(signal.SIGTERM)
             wait_until(lambda: not _accepts(port))
             connection.sendall(body[100:])

@@ -13,11 +13,17 @@ import uvicorn
 from serving_support import free_port, wait_until
 
 from learnloop.errors import InvalidInput, NotFound, Unavailable
-from learnloop.serving.app import MAX_BODY, MAX_LARGE, MAX_SMALL, create_app
+from learnloop.serving.app import create_app
 from learnloop.serving.client import ModelClient
+from learnloop.serving.config import ServingConfig
+from learnloop.serving.inference import Inference
+from learnloop.serving.loading import Loader
 from learnloop.serving.metrics import Metrics
 from learnloop.serving.models import ModelSet
 from learnloop.training.models import load
+
+CONFIG = ServingConfig()
+MAX_BODY, MAX_SMALL, MAX_LARGE = CONFIG.body_bytes, CONFIG.queue, CONFIG.large_queue
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +34,9 @@ def url(registry):
         models.load("digits", version)
     models.move_alias("digits", "current", 1)
     models.move_alias("digits", "realtime", 2)
-    app = create_app(models, Metrics(), ready=lambda: True, live=lambda: True)
+    metrics = Metrics(models)
+    inference = Inference(models, Loader(models), metrics, CONFIG, on_fault=lambda loaded: None)
+    app = create_app(models, metrics, inference, ready=lambda: True, live=lambda: True)
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run)
@@ -110,13 +118,13 @@ def test_a_full_queue_says_so_at_once_and_recovers(url, http, client, rows, leng
         for _ in range(limit):  # their bodies never come: each holds a place
             connection = stack.enter_context(socket.create_connection((host, int(port))))
             connection.sendall(head.encode())
-        wait_until(lambda: f"waiting_requests {limit}" in http.get("/metrics").text)
+        wait_until(lambda: f"waiting_requests {limit}.0" in http.get("/metrics").text)
         response = http.post("/v2/models/digits/infer", content=b" " * length)
         assert response.status_code == 503
         assert response.headers["Retry-After"] == "1"
         with pytest.raises(Unavailable, match=url) if limit == MAX_SMALL else ExitStack():
             client.infer("digits", rows[:1])
-    wait_until(lambda: "waiting_requests 0" in http.get("/metrics").text)
+    wait_until(lambda: "waiting_requests 0.0" in http.get("/metrics").text)
     assert client.infer("digits", rows).model_version == 1
 
 
@@ -151,7 +159,7 @@ def test_the_client_tells_errors_apart(client, rows):
         client.infer("digits", rows[:, :10])
     with pytest.raises(InvalidInput, match=r"must be \[rows, columns"):
         client.infer("digits", rows[0])
-    with pytest.raises(InvalidInput, match="row 0, column 0 is None"):
+    with pytest.raises(InvalidInput, match="row 0, column 0 is nan"):
         client.infer("digits", np.full((1, 64), np.nan))
     with pytest.raises(InvalidInput, match="at most 10000"):
         client.infer("digits", np.zeros((10_001, 64), dtype=np.float32))

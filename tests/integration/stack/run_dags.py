@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,39 @@ def have_models_vote() -> None:
         dataset.loop = {**dataset.loop, "query": {**dataset.loop["query"], "strategy": "vote_entropy"}}
 
 
+def have_a_poor_structure() -> None:
+    """So that a search finds a better one: a linear model, and the one that Optuna proposes."""
+    from learnloop.database import session
+    from learnloop.datasets.versions import get_dataset
+
+    with session() as db:
+        dataset = get_dataset(db, NAME)
+        poor = {"name": "mlp", "hidden": [4], "parameters": {"max_epochs": 5}}
+        dataset.loop = {**dataset.loop, "trainer": poor, "structure": {"families": ["logistic"]}}
+
+
+@contextmanager
+def a_trial_that_fails(number: int) -> Iterator[None]:
+    """The database gives the trial of that number a parameter that no trainer takes."""
+    from sqlalchemy import text
+
+    from learnloop.database import engine
+
+    wrong = """jsonb_set(NEW.candidate, '{trainer,parameters}', '{"depth": 3}')"""
+    body = f"BEGIN IF NEW.number = {number} THEN NEW.candidate = {wrong}; END IF; RETURN NEW; END"
+    made = (
+        f"CREATE FUNCTION wrong_candidate() RETURNS trigger AS $$ {body} $$ LANGUAGE plpgsql",
+        "CREATE TRIGGER wrong_candidate BEFORE INSERT ON structure_trials"
+        " FOR EACH ROW EXECUTE FUNCTION wrong_candidate()",
+    )
+    with engine().begin() as connection:
+        for statement in made:
+            connection.execute(text(statement))
+    yield
+    with engine().begin() as connection:
+        connection.execute(text("DROP FUNCTION wrong_candidate CASCADE"))
+
+
 def main(url: str, folder: str, user: str, password: str) -> None:
     data = digits.write(Path(folder), NAME, budget=20)
     run(
@@ -93,7 +128,10 @@ def main(url: str, folder: str, user: str, password: str) -> None:
     run("incremental_training", dataset=NAME)
     have_models_vote()
     run("score_incoming_data", dataset=NAME, batch="2026")
-    run("structure_optimization", dataset=NAME)
+    run("structure_optimization", dataset=NAME, when="if_needed")
+    have_a_poor_structure()
+    with a_trial_that_fails(number=2):
+        run("structure_optimization", dataset=NAME, trials=4)
     run("workspace_training", dataset=NAME, trainer={"hidden": [16]}, keep=True)
     run("dataset_merge", dataset=NAME, version=personal_version(), strategy="newest")
     run("dispatch_rounds")

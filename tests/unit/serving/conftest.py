@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from learnloop.serving.models import LoadedVersion
+from learnloop.serving.versions import LoadedVersion
 
 
 @dataclass

@@ -66,7 +66,7 @@ def test_a_bad_request_is_refused_with_its_fault(bad, says):
 def test_the_response_has_both_outputs_and_echoes_the_id(loaded):
     asked = parse_request(orjson.dumps({"inputs": [GOOD], "id": "42"}), input_size=3)
     probabilities = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
-    assert orjson.loads(format_response(loaded, asked, probabilities)) == {
+    assert orjson.loads(format_response(loaded, asked, probabilities)[0]) == {
         "model_name": "coins",
         "model_version": "7",
         "id": "42",
@@ -79,5 +79,5 @@ def test_the_response_has_both_outputs_and_echoes_the_id(loaded):
 
 def test_only_the_outputs_asked_for_are_answered(loaded):
     asked = parse_request(orjson.dumps({"inputs": [GOOD], "outputs": [{"name": "label"}]}), input_size=3)
-    answer = orjson.loads(format_response(loaded, asked, loaded.predict(asked.features)))
+    answer = orjson.loads(format_response(loaded, asked, loaded.predict(asked.features))[0])
     assert [output["name"] for output in answer["outputs"]] == ["label"]

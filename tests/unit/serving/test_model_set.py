@@ -67,6 +67,7 @@ def test_many_threads_and_an_unloader_never_meet_an_unloaded_version(models):
         version = turn % 2 + 1
         models.load("coins", version)
         models.move_alias("coins", "current", version)
+        models.end_probation(0)
         models.unload_unused(keep=set())
     stop.set()
     for thread in threads:

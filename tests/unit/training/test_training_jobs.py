@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from learnloop.errors import InvalidInput
 from learnloop.jobs.contract import JobResult, read_progress
 from learnloop.models.gate import decide
-from learnloop.training import structure
+from learnloop.training import models
 from learnloop.training.evaluate import evaluate, expected_calibration_error
 from learnloop.training.random_baseline import random_baseline
+from learnloop.training.structure.choice import choose
 from learnloop.training.train import train
 from learnloop.training.trial import trial
 
@@ -56,15 +58,34 @@ def test_train_then_warm_then_evaluate_then_gate(run_job: RunJob, dataset: Path)
     assert decide(both, min_gain=0, max_class_drop=0.1).accepted is (comparison["gain"] >= 0)
 
 
-def test_trials_can_be_compared(run_job: RunJob, dataset: Path) -> None:
+def test_trials_can_be_compared_and_leave_their_models(run_job: RunJob, dataset: Path) -> None:
     small, large = (
-        run_job(trial, {"dataset": dataset}, name="mlp", hidden=hidden, max_epochs=15).result for hidden in ([2], [32])
+        run_job(trial, {"dataset": dataset}, name="mlp", hidden=hidden, parameters={"max_epochs": 15})
+        for hidden in ([2], [32])
     )
-    assert len(small["accuracies"]) == 10
-    choice = structure.choose(small, [large])
-    assert choice.index == 0
-    assert "32 is better than 2" in choice.reason
-    assert structure.choose(large, [small]).index is None
+    assert len(small.result["accuracies"]) == 10
+    named = [{**made.result, "described": str(made.result["hidden"])} for made in (small, large)]
+    choice = choose(named)
+    assert choice.index == 1
+    assert "[32] is better than [2]" in choice.reason
+    assert choose(named[::-1]).index is None
+    model = models.load(large.path("models/model"))
+    assert model.size == large.result["model_bytes"]
+    assert len(model.estimator[-1].coefs_[0][0]) == 32
+
+
+def test_a_trial_starts_as_its_training_will(run_job: RunJob, dataset: Path) -> None:
+    """Grown from the current structure, fitted on the same samples; warm as a round is; or from fresh weights."""
+    current = {"name": "mlp", "hidden": [4], "parameters": {"max_epochs": 4}}
+
+    def start(**params: Any) -> str:
+        made = run_job(trial, {"dataset": dataset}, name="mlp", parameters={"max_epochs": 4}, **params).result
+        return str(made["start"])
+
+    assert start(hidden=[8], start="grown", current=current) == "grown: the parent's function, in more units"
+    assert start(hidden=[2], start="grown", current=current) == "pruned: the parent's units that matter most"
+    assert start(hidden=[4], start="warm", current=current).startswith("warm")
+    assert start(hidden=[8], start="cold", current=None) == "cold: there is no parent"
 
 
 def test_random_baseline(run_job: RunJob, dataset: Path) -> None:

@@ -68,7 +68,7 @@ def write(folder: Path, name: str, budget: int, seed: int = 0) -> Digits:
         "description": "Hand-written digits, 8 x 8 pixels, from scikit-learn (UCI optical recognition of digits)",
         "classes": CLASSES,
         "image": {"width": 8, "height": 8, "mode": "L"},
-        "loop": {"query": {"budget": budget}, "policy": {"labels": budget}},
+        "loop": {"query": {"budget": budget}, "policy": {"labels": budget}, "structure": {"trials": 4}},
     }
     (dataset / "dataset.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     return Digits(

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from learnloop.errors import InvalidInput
-from learnloop.training.data import Data
 from learnloop.training.trainers.base import Fitted, Scale, Trainer
 from learnloop.training.trainers.boosting import BoostingTrainer
 from learnloop.training.trainers.logistic import LogisticTrainer
@@ -40,9 +39,9 @@ def trainer(params: Mapping[str, Any]) -> Trainer:
     return TRAINERS[name].from_params({**own, **(params.get("parameters") or {})})
 
 
-def trainer_for(params: Mapping[str, Any], dataset: Data) -> Trainer:
-    """The trainer that ``params`` name, scaling features as the dataset's task type asks for unless they say otherwise."""
-    return trainer({"scale": SCALES.get(dataset.task_type, "shared"), **params})
+def trainer_for(params: Mapping[str, Any], task_type: str) -> Trainer:
+    """The trainer that ``params`` name, scaling features as the task type asks for unless they say otherwise."""
+    return trainer({"scale": SCALES.get(task_type, "shared"), **params})
 
 
 __all__ = ["SCALES", "TRAINERS", "Fitted", "Trainer", "trainer", "trainer_for"]

@@ -25,6 +25,7 @@ from learnloop.training.trainers.base import (
 )
 from learnloop.training.trainers.carrying import carried, columns_of
 from learnloop.training.trainers.checkpoint import RESUMED, Checkpoint
+from learnloop.training.trainers.growing import Network, keeps_its_function, reshaped
 
 PROGRESS_EPOCHS = 10
 SHRINK = 0.5
@@ -39,12 +40,17 @@ class MLPTrainer(Trainer):
     (Ash & Adams, "On Warm-Starting Neural Network Training", NeurIPS 2020), since weights that were fitted round
     after round may generalise worse than fresh ones. On digits (12 seeds, 60 to 220 labels) it is no worse than a
     cold start, and with 32 hidden units half a point better.
+
+    Given a parent of another structure it starts afresh; with ``grow`` it starts from the parent's weights brought into
+    this structure (:mod:`learnloop.training.trainers.growing`): a wider or deeper model then predicts at first just what
+    the parent does.
     """
 
     hidden: list[Annotated[int, Field(ge=1, le=8192)]] = Field(default=[32], min_length=1, max_length=10)
     alpha: float = Field(default=0.01, ge=0)
     learning_rate: float = Field(default=0.003, gt=0, le=1)
     max_epochs: int = Field(default=150, ge=1)
+    grow: bool = False
 
     def fit(
         self,
@@ -64,8 +70,7 @@ class MLPTrainer(Trainer):
         checkpoint = Checkpoint(checkpoint_dir, "mlp")
         classifier, start = checkpoint.load(), RESUMED
         if classifier is None:
-            classifier = self._new(rows, names, classes, seed)
-            start = "cold: there is no parent" if parent is None else self._start_from(parent, classifier, scaler)
+            classifier, start = self.start(rows, names, classes, scaler, parent=parent, seed=seed)
         each = max(1, CALL_SAMPLES // len(y))  # epochs of one call
         epoch = min(each * len(classifier.loss_curve_), self.max_epochs)
         told = epoch
@@ -89,6 +94,15 @@ class MLPTrainer(Trainer):
             {"epochs": epoch, "loss": loss, "start": start},
         )
 
+    def start(
+        self, rows: Array, names: Any, classes: tuple[str, ...], scaler: StandardScaler, *, parent: Any, seed: int
+    ) -> tuple[MLPClassifier, str]:
+        """The classifier before its first epoch, behind ``scaler``, and what it starts from."""
+        classifier = self._new(rows, names, classes, seed)
+        if parent is None:
+            return classifier, "cold: there is no parent"
+        return classifier, self._start_from(parent, classifier, scaler)
+
     def _new(self, rows: Array, names: Any, classes: tuple[str, ...], seed: int) -> MLPClassifier:
         """A classifier with fresh weights for all classes, also those that no sample has yet."""
         classifier = MLPClassifier(
@@ -111,26 +125,38 @@ class MLPTrainer(Trainer):
         return classifier
 
     def _start_from(self, parent: Any, classifier: MLPClassifier, scaler: StandardScaler) -> str:
-        """Move the weights of ``classifier`` towards the parent's, when it has the same structure; says what was done."""
+        """Move the weights of ``classifier`` towards the parent's, or make them the parent's; says what was done."""
         parts = scaler_and_classifier(parent)
         if parts is None or type(parts[1]) is not MLPClassifier:
             return "cold: the parent is no perceptron of this trainer's"
         before, old = parts
-        if [part.shape[0] for part in old.coefs_] != [part.shape[0] for part in classifier.coefs_]:
-            return "cold: the parent has another structure"
         kept = columns_of(old.classes_, classifier.classes_)
         if not kept:
             return "cold: the parent has other classes"
-        coefs, intercepts = _rescaled(old, before, scaler)
-        for place, learned in ((classifier.coefs_, coefs), (classifier.intercepts_, intercepts)):
-            for fresh, part in zip(place[:-1], learned[:-1], strict=True):
-                fresh *= 1 - SHRINK
-                fresh += SHRINK * part
-            place[-1] = carried(place[-1], learned[-1], kept, SHRINK)
-        new = len(classifier.classes_) - len(kept)
-        return f"warm: the parent's weights, shrunk to {SHRINK:g}" + (
-            f"; {new} new classes start afresh" if new else ""
+        if len(before.mean_) != len(scaler.mean_):
+            return "cold: the parent has other features"
+        network, share, start = (
+            _rescaled(old, before, scaler),
+            SHRINK,
+            f"warm: the parent's weights, shrunk to {SHRINK:g}",
         )
+        if network.hidden != self.hidden:
+            if not self.grow:
+                return "cold: the parent has another structure"
+            grown = reshaped(network, self.hidden, classifier.random_state)
+            if grown is None:
+                return f"cold: the parent has {len(network.hidden)} hidden layers, more than {len(self.hidden)}"
+            start = "grown: the parent's function, in more units"
+            if not keeps_its_function(network.hidden, self.hidden):
+                start = "pruned: the parent's units that matter most"
+            network, share = grown, 1.0
+        for place, learned in ((classifier.coefs_, network.weights), (classifier.intercepts_, network.biases)):
+            for fresh, part in zip(place[:-1], learned[:-1], strict=True):
+                fresh *= 1 - share
+                fresh += share * part
+            place[-1] = carried(place[-1], learned[-1], kept, share)
+        new = len(classifier.classes_) - len(kept)
+        return start + (f"; {new} new classes start afresh" if new else "")
 
 
 def _plateau(losses: list[float], window: int) -> bool:
@@ -138,16 +164,20 @@ def _plateau(losses: list[float], window: int) -> bool:
     return len(losses) > window and min(losses[-window:]) > 0.99 * min(losses[:-window])
 
 
-def _rescaled(old: MLPClassifier, before: StandardScaler, now: StandardScaler) -> tuple[list[Array], list[Array]]:
+def _rescaled(old: MLPClassifier, before: StandardScaler, now: StandardScaler) -> Network:
     """The old weights, changed so that behind the new scaler they compute what they did behind the old one."""
     first = old.coefs_[0] * (now.scale_ / before.scale_)[:, None]
     bias = old.intercepts_[0] + ((now.mean_ - before.mean_) / before.scale_) @ old.coefs_[0]
-    return [first, *old.coefs_[1:]], [bias, *old.intercepts_[1:]]
+    return Network([first, *old.coefs_[1:]], [bias, *old.intercepts_[1:]])
 
 
 def _strip(classifier: MLPClassifier) -> None:
-    """Drop what only training needs: Adam's state (not a type that models may hold) and copies of the weights."""
+    """Drop what only training needs: Adam's state (not a type that models may hold), copies of the weights, all losses.
+
+    The losses are 50 KiB of a file: as much as all the rest of a small network.
+    """
     del classifier._optimizer
+    classifier.loss_curve_ = []
     for name in ("_best_coefs", "_best_intercepts", "_random_state"):
         if hasattr(classifier, name):
             delattr(classifier, name)

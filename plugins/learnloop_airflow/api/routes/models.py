@@ -15,7 +15,7 @@ from learnloop.datasets.versions import dataset_id
 from learnloop.errors import NotFound
 from learnloop.models import registry
 from learnloop.models.comparison import scores_of, side_by_side
-from learnloop.models.promotion import promote, roll_back
+from learnloop.models.promotion import canary, promote, roll_back, take_away
 from learnloop.models.report import FILE, POLICY
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import TEXT, WHOLE, Body
@@ -71,6 +71,8 @@ _DEPLOYMENTS = newest_first(
         Deployment.alias,
         Deployment.model_version,
         Deployment.previous_version,
+        Deployment.canary_version,
+        Deployment.canary_percent,
         Deployment.generation,
         Deployment.owner,
         Deployment.updated_at,
@@ -90,6 +92,14 @@ class Rollback(Body):
     """``seen``: the version that is served now and shall be no longer; a call that comes twice then rolls back once."""
 
     seen: Number | None = None
+    reason: Reason = ""
+
+
+class Canary(Body):
+    """``version`` is what answers ``percent`` of an alias's requests; None: the alias's own version answers all."""
+
+    version: Number | None = None
+    percent: Annotated[int, Field(ge=0, le=99), WHOLE] = 0
     reason: Reason = ""
 
 
@@ -172,6 +182,22 @@ def post_rollback(name: str, alias: str, wanted: Rollback, caller: Caller) -> Li
     return stream(work)
 
 
+@routes.add("PUT", "/deployments/{name}/{alias}/canary", "model:deploy", response_model=DeploymentItem)
+def put_canary(name: str, alias: str, wanted: Canary, caller: Caller) -> dict[str, Any]:
+    """Have another version answer a share of an alias's requests, or end that. Servers follow within seconds."""
+    with session() as db:
+        return _deployment(
+            canary(db, name, alias, wanted.version, percent=wanted.percent, by=caller.name, reason=wanted.reason)
+        )
+
+
+@routes.add("DELETE", "/deployments/{name}/{alias}", "model:deploy", response_model=DeploymentItem)
+def delete_deployment(name: str, alias: str, caller: Caller) -> dict[str, Any]:
+    """Serve nothing under an alias any more; answers with what was there. Versions stay in the registry."""
+    with session() as db:
+        return _deployment(take_away(db, name, alias, by=caller.name))
+
+
 def _version(found: registry.RegisteredVersion) -> dict[str, Any]:
     tags = {name: value for name, value in found.tags.items() if name != registry.KEY_TAG}
     return {
@@ -181,4 +207,18 @@ def _version(found: registry.RegisteredVersion) -> dict[str, Any]:
         "metrics": found.metrics,
         "tags": tags,
         "created_at": found.created_at,
+    }
+
+
+def _deployment(row: Deployment) -> dict[str, Any]:
+    return {
+        "model_name": row.model_name,
+        "alias": row.alias,
+        "model_version": row.model_version,
+        "previous_version": row.previous_version,
+        "canary_version": row.canary_version,
+        "canary_percent": row.canary_percent,
+        "generation": row.generation,
+        "owner": row.owner,
+        "updated_at": row.updated_at,
     }

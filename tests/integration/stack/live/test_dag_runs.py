@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from learnloop.database import Round, ScoringRun
+from learnloop.database import Decision, Round, ScoringRun, StructureSearch, StructureTrial
 from learnloop.database.engine import session
 from learnloop.settings import load
 from learnloop.stack.__main__ import running_environment
@@ -55,5 +55,25 @@ def test_every_dag_runs_to_its_end(live_stack, live_dataset, tmp_path: Path) -> 
         # The base model, and the one of round 1 if the gate accepted it: it is current then.
         members = [by_hand.model_version, by_hand.parent_model_version]
         assert voted.summary["committee"] == (members if by_hand.state == "accepted" else members[1:])
+        searches = db.query(StructureSearch).filter_by(dataset_id=by_hand.dataset_id).order_by(StructureSearch.id)
+        after_the_round, wanted = searches
+        assert (after_the_round.state, after_the_round.trials) == ("not_needed", 0)
+        assert "70 labelled samples, 90 would be a reason" in after_the_round.reason
+        assert wanted.reason.startswith("asked for by ")
+        assert wanted.state == "changed", wanted.outcome
+        trials = db.query(StructureTrial).filter_by(search_id=wanted.id).order_by(StructureTrial.number).all()
+        assert [(trial.state, trial.described.split()[0]) for trial in trials] == [
+            ("done", "mlp"),
+            ("done", "logistic"),
+            ("failed", "logistic"),  # which failed nothing but itself
+            ("done", "logistic"),
+        ]
+        assert "depth: Extra inputs are not permitted" in trials[2].reason
+        (loser,) = (trial for trial in trials if trial.state == "done" and trial.number not in (0, wanted.chosen))
+        assert loser.reason
+        assert loser.model_version
+        gate = db.query(Decision).filter_by(kind="structure", run_id=wanted.run_id).one()
+        assert gate.comparison["model_version"] > loser.model_version
+        assert (by_hand.dataset.loop["trainer"]["name"] == "logistic") is gate.accepted
         file = next(Path(voted.predictions).glob("batch-*.parquet"))
         assert len(pq.read_table(file)["committee"][0]) == 10 * len(voted.summary["committee"])
