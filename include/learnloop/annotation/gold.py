@@ -52,6 +52,7 @@ def claim_gold(session: Session, dataset_id: int, annotator: str, expires: datet
         )
         .limit(1)
         .with_for_update()
+        .execution_options(populate_existing=True)
     ).first()
     if given_back is not None:
         given_back.state, given_back.claimed_by, given_back.lease_expires_at = "claimed", annotator, expires

@@ -26,8 +26,8 @@ class Style(Body):
     """How a class is shown. Null, or left out: the page chooses."""
 
     label: Annotated[str, line(least=1, most=200)]
-    color: Annotated[str, line(most=7)] | None = None
-    key: Annotated[str, line(most=1)] | None = None
+    color: Annotated[str, line(most=50)] | None = None
+    key: Annotated[str, line(most=50)] | None = None
 
 
 class Guide(Body):
