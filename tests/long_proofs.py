@@ -41,7 +41,12 @@ KEPT = {
     "test_a_failed_run_leaves_nothing": 0,
     # the whole demo, minutes each
     "test_ctrl_c_anywhere_stops_everything_and_the_next_demo_works": 0,
-    # a browser, half a minute each
+    # every string of every operation, for each kind of text
+    "test_no_text_breaks_runs_or_gets_out": 2,
+    # for each auth manager
+    "test_a_deployment_is_initialised_and_again_does_no_harm": 1,
+    # a browser, half a minute each; every view, in two of four combinations of language, colours and width
+    "test_every_view_is_there": 2,
     "test_an_api_server_killed_in_mid_submit_loses_no_answer_and_counts_it_once": 0,
     "test_with_only_what_is_needed_filled_in_a_run_starts": 2,
     # jobs as pods: half a minute or more each, or a stack of their own that is killed in parts

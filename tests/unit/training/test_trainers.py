@@ -60,7 +60,8 @@ def test_the_same_function_behind_a_new_scaler(digits: Digits) -> None:
     new = mlp.fit_scaler(X[500:700] * 0.5 + 3)
     moved = pipeline[-1]
     before = pipeline.predict_proba(X[:20])
-    moved.coefs_, moved.intercepts_ = mlp._rescaled(moved, pipeline[0], new)
+    network = mlp._rescaled(moved, pipeline[0], new)
+    moved.coefs_, moved.intercepts_ = network.weights, network.biases
     np.testing.assert_allclose(moved.predict_proba(new.transform(X[:20])), before, atol=1e-4)
 
 
