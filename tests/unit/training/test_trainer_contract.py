@@ -33,7 +33,7 @@ class Task:
     reach: float
 
     def trainer(self, name: str, **params: Any) -> Trainer:
-        quick = {"iterations": 30} if (name, self.kind) == ("boosting", "text_classification") else {}
+        quick = {"iterations": 30} if name == "boosting" and self.kind != "tabular_classification" else {}
         return trainer({"name": name, "scale": SCALES.get(self.kind, "shared"), **quick, **params})
 
     def accuracy(self, pipeline: Any) -> float:
