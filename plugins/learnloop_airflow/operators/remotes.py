@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
+from learnloop_airflow.aws import storage_options
 from learnloop_airflow.common import store
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class RemoteOperator(BaseOperator):
         from learnloop.settings import settings
 
         address = self.remote or settings().remote
-        return open_remote(address, s3_options(self.aws_conn_id) if address.startswith("s3://") else None)
+        return open_remote(address, storage_options(address, self.aws_conn_id))
 
     def open_tier_remote(self) -> TierRemote:
         """The same place, as the archive uses it."""
@@ -48,7 +49,7 @@ class RemoteOperator(BaseOperator):
         from learnloop.settings import settings
 
         address = self.remote or settings().remote
-        return open_remote(address, s3_options(self.aws_conn_id) if address.startswith("s3://") else None)
+        return open_remote(address, storage_options(address, self.aws_conn_id))
 
     def trees(self, *tiers: Tier) -> dict[str, str]:
         """The tree of each version that is meant, by its name; without names, of those in ``tiers``."""
@@ -116,7 +117,7 @@ class ReplicateOperator(RemoteOperator):
         address = self.replica or settings().replica
         if not address:
             raise AirflowSkipException("there is no replica: LEARNLOOP_REPLICA names a second remote")
-        options = s3_options(self.replica_aws_conn_id) if address.startswith("s3://") else None
+        options = storage_options(address, self.replica_aws_conn_id)
         remote, trees = self.open_remote(), list(self.trees("hot", "warm").values())
         push(store(), remote, trees)
         done = replicate(remote, open_remote(address, options), trees, store())
@@ -156,19 +157,3 @@ class VerifyOperator(RemoteOperator):
         if done.unrepaired:
             raise Corrupted("\n  - ".join(["what could not be repaired:", *map(str, done.unrepaired)]))
         return {"checked": report.checked, "repaired": len(done.repaired)}
-
-
-def s3_options(aws_conn_id: str) -> dict[str, Any]:
-    """fsspec's options for S3 from an Airflow connection: its keys or assumed role, endpoint and region."""
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
-    hook = S3Hook(aws_conn_id=aws_conn_id)
-    credentials = hook.get_credentials()
-    options = {
-        "key": credentials.access_key,
-        "secret": credentials.secret_key,
-        "token": credentials.token,
-        "endpoint_url": hook.conn_config.get_service_endpoint_url(service_name="s3"),
-        "client_kwargs": {"region_name": hook.region_name} if hook.region_name else None,
-    }
-    return {name: value for name, value in options.items() if value}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
 
+from learnloop_airflow.aws import storage_options
 from learnloop_airflow.common import store
-from learnloop_airflow.operators.remotes import s3_options
 
 if TYPE_CHECKING:
     from learnloop.datasets.tier_remote import Remote
@@ -32,7 +32,7 @@ class StorageOperator(BaseOperator):
         from learnloop.settings import settings
 
         address = settings().remote
-        return open_remote(address, s3_options(self.aws_conn_id) if address.startswith("s3://") else None)
+        return open_remote(address, storage_options(address, self.aws_conn_id))
 
 
 class CollectGarbageOperator(StorageOperator):

@@ -6,16 +6,15 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import event, select, text
+from sent_statements import counted
+from sqlalchemy import select, text
 
 from learnloop import limits, settings
 from learnloop.client import LearnloopClient
-from learnloop.database import AuditEvent, Dataset, RateLimit, engine
+from learnloop.database import AuditEvent, Dataset, RateLimit
 from learnloop.errors import Conflict, TooManyRequests
 from learnloop.jobs.spec import parse_spec
 from learnloop.limits import forget_idle, give_back, running_job, take
@@ -36,21 +35,6 @@ def many(key: str, per_minute: int, times: int) -> int:
 
     with ThreadPoolExecutor(8) as pool:
         return sum(pool.map(one, range(times)))
-
-
-@contextmanager
-def counted() -> Iterator[list[str]]:
-    """The statements that are sent meanwhile."""
-    sent: list[str] = []
-
-    def note(connection, cursor, statement, *rest) -> None:
-        sent.append(statement)
-
-    event.listen(engine(), "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(engine(), "before_cursor_execute", note)
 
 
 def later(db, seconds: float) -> None:

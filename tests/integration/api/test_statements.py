@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 from openapi_walk import Made, requests_of
 from platform_data import DATASET, USER, add_rows
-from sqlalchemy import event, select
+from sent_statements import counted
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
@@ -21,21 +19,6 @@ from learnloop_airflow.api.app import create_app
 
 MOST = 12
 """No read needs more, however it is done."""
-
-
-@contextmanager
-def counted() -> Iterator[list[str]]:
-    """The statements that are sent to the database meanwhile."""
-    sent: list[str] = []
-
-    def note(connection, cursor, statement, *rest) -> None:
-        sent.append(statement)
-
-    event.listen(engine(), "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(engine(), "before_cursor_execute", note)
 
 
 @pytest.fixture(scope="module")
