@@ -28,6 +28,7 @@ from learnloop.errors import InvalidInput, NotFound, Unavailable
 from learnloop.jobs.checksums import files_below, fsync_file, fsync_folder, write_manifest
 from learnloop.jobs.namespace import key_folder
 from learnloop.settings import settings
+from learnloop.training.onnx_files import FILE as ONNX_FILE
 from learnloop.training.quiet import quieten_mlflow
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def register(
 ) -> int:
     """Copy the model folder below ``models_root`` and register it as the next version of ``name``.
 
-    The same ``idempotency_key`` again returns the version that the first call made, and changes nothing.
+    A folder with ``model.onnx`` and no MLmodel gets one, so that MLflow knows what it is. The same ``idempotency_key``
+    again returns the version that the first call made, and changes nothing.
 
     Args:
         files: name and text of what is kept beside the model, such as its report.
@@ -90,8 +92,8 @@ def register(
         InvalidInput: the name cannot be, or ``folder`` is no model.
     """
     _check_name(name)
-    if not (folder / "MLmodel").is_file():
-        raise InvalidInput(f"{folder} is not a model folder: it has no file MLmodel")
+    if not (folder / "MLmodel").is_file() and not (folder / ONNX_FILE).is_file():
+        raise InvalidInput(f"{folder} is not a model folder: it has neither a file MLmodel nor {ONNX_FILE}")
     with _only_writer_of(models_root / name):
         made = _find(name, idempotency_key, url)
         if made is not None:
@@ -286,6 +288,8 @@ def _copy(folder: Path, target: Path, files: Mapping[str, str]) -> Path:
     shutil.copytree(folder, temporary)
     for name, text in files.items():
         (temporary / name).write_text(text, encoding="utf-8")
+    if not (temporary / "MLmodel").exists():
+        _describe(temporary)
     write_manifest(temporary)
     for path in files_below(temporary):
         fsync_file(path)
@@ -295,6 +299,14 @@ def _copy(folder: Path, target: Path, files: Mapping[str, str]) -> Path:
     temporary.rename(target)
     fsync_folder(target.parent)
     return target
+
+
+def _describe(folder: Path) -> None:
+    from learnloop.training.models import load
+    from learnloop.training.saving import describe_onnx
+
+    model = load(folder)
+    describe_onnx(folder, model.classes, model.input_size)
 
 
 @contextmanager

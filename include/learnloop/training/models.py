@@ -1,9 +1,8 @@
-"""Loading a model folder (MLflow Model format, skops) without importing MLflow, safely and quickly."""
+"""Loading a model folder (MLflow Model format; skops or ONNX) without importing MLflow, safely and quickly."""
 
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,9 @@ from numpy.typing import NDArray
 
 from learnloop.errors import Corrupted, InvalidInput, NotFound
 from learnloop.jobs.checksums import MANIFEST, check_manifest
+from learnloop.training import onnx_files, skops_files
 
 Floats = NDArray[np.floating[Any]]
-
-# Types a model file may name beyond those that skops itself knows to be harmless (scikit-learn's own, numpy's).
-# A tree of gradient boosting is arrays of numbers; native code follows its indices, so they are checked (tree_faults).
-ALLOWED_TYPES: frozenset[str] = frozenset({"sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"})
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ class Model:
     Attributes:
         classes: the dataset's class names; the order of the probability columns.
         input_size: features a row must have.
-        estimator: the fitted scikit-learn estimator, for warm starts.
+        estimator: the fitted scikit-learn estimator, or what stands for one (`OnnxClassifier`), for warm starts.
         size: bytes of the model file.
     """
 
@@ -53,14 +49,12 @@ class Model:
         return self._probabilities(rows)
 
 
-_TRIES = 5
-
-
 def load(folder: Path) -> Model:
     """Load the model at ``folder``.
 
     Nothing in the folder is executed: the file must be in skops' format and name only types that are known to be
-    harmless. Where the folder has a ``manifest.json``, its checksums are compared first.
+    harmless, or in ONNX (a folder with ``model.onnx`` and no MLmodel will do). Where the folder has a ``manifest.json``,
+    its checksums are compared first.
 
     Raises:
         NotFound: there is no model at ``folder``.
@@ -70,16 +64,9 @@ def load(folder: Path) -> Model:
     description = _read_description(folder)
     if (folder / MANIFEST).exists():
         check_manifest(folder)
-    path = _model_file(folder, description)
-    estimator = _read_skops(path)
-    if not hasattr(estimator, "predict_proba") or not hasattr(estimator, "classes_"):
-        raise InvalidInput(
-            f"{path} holds a {type(estimator).__name__}; a fitted classifier with predict_proba is needed"
-        )
+    estimator, path = _estimator(folder, description)
     classes = _classes(folder, description, estimator)
     input_size = _input_size(folder, description, estimator)
-    if fault := tree_fault(estimator):
-        raise InvalidInput(f"{path}: {fault}; its predictions would read memory that is not its own")
     return Model(classes, input_size, estimator, path.stat().st_size, probabilities(estimator, classes))
 
 
@@ -141,55 +128,38 @@ def _direct(estimator: Any) -> Callable[[Floats], Floats]:
     return fast
 
 
-def tree_fault(estimator: Any) -> str | None:
-    """What is wrong with the trees of a boosted model (None: nothing): a node that leads back, out, or to no feature."""
-    from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
-
-    steps = [step for _, step in getattr(estimator, "steps", [("", estimator)])]
-    for predictors in getattr(steps[-1], "_predictors", ()):
-        for predictor in predictors:
-            nodes = predictor.nodes
-            if not isinstance(nodes, np.ndarray) or nodes.ndim != 1 or nodes.dtype != PREDICTOR_RECORD_DTYPE:
-                return "a tree is not an array of nodes"
-            inner = np.flatnonzero(nodes["is_leaf"] == 0)
-            children = np.stack([nodes["left"][inner], nodes["right"][inner]]).astype(np.int64)
-            features = nodes["feature_idx"][inner]
-            if len(nodes) == 0 or np.any(children <= inner) or np.any(children >= len(nodes)):
-                return "a tree's node leads to none that comes after it"
-            if np.any(features < 0) or np.any(features >= steps[-1].n_features_in_):
-                return "a tree's node asks for a feature that there is not"
-            if np.any(nodes["is_categorical"]):
-                return "a tree splits by categories, which no trainer here makes"
-    return None
-
-
 def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / "MLmodel"
+    if not path.exists() and (folder / onnx_files.FILE).is_file():
+        return {"flavors": {"onnx": {"data": onnx_files.FILE}}}
+    if not path.is_file():
+        raise NotFound(
+            f"there is no model at {folder}: a model folder holds a file MLmodel, or at least {onnx_files.FILE}"
+        )
+    return _mapping(path)
+
+
+def _mapping(path: Path) -> dict[str, Any]:
     try:
-        description = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFound(f"there is no model at {folder}: a model folder holds a file MLmodel") from error
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Corrupted(f"{path} cannot be read as YAML: {error}") from error
-    if not isinstance(description, dict):
-        raise Corrupted(f"{path} is empty or is no mapping; an MLmodel file lists flavors")
-    return description
+    if not isinstance(content, dict):
+        raise Corrupted(f"{path} is empty or is no mapping of names to values")
+    return content
 
 
-def _model_file(folder: Path, description: dict[str, Any]) -> Path:
-    flavors = description.get("flavors")
-    flavor = flavors.get("sklearn") if isinstance(flavors, dict) else None
-    if not isinstance(flavor, dict):
-        raise InvalidInput(
-            f"the model at {folder} has no sklearn flavor; only scikit-learn models saved as skops load here"
-        )
+def _sklearn_file(folder: Path, flavor: dict[str, Any]) -> Path:
     form = flavor.get("serialization_format")
     if form != "skops":
         raise InvalidInput(
             f"the model at {folder} is saved as {form!r}, which may run code when it is loaded;"
             " save it with mlflow.sklearn.save_model(serialization_format='skops')"
         )
-    name = flavor.get("pickled_model")
+    return _file(folder, flavor.get("pickled_model"))
+
+
+def _file(folder: Path, name: Any) -> Path:
     if not isinstance(name, str) or Path(name).name != name:
         raise InvalidInput(f"the model at {folder} names its file {name!r}; it must be a file of that folder itself")
     if not (folder / name).is_file():
@@ -197,53 +167,36 @@ def _model_file(folder: Path, description: dict[str, Any]) -> Path:
     return folder / name
 
 
-def _read_skops(path: Path) -> Any:
-    import skops.io
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise Corrupted(f"{path}: its part {damaged} is damaged")
-        unknown = sorted(set(skops.io.get_untrusted_types(file=path)) - ALLOWED_TYPES)
-    except (zipfile.BadZipFile, EOFError, KeyError, ValueError, TypeError, OSError) as error:
-        raise Corrupted(f"{path} is damaged or is not a skops file: {error}") from error
-    if unknown:
-        raise InvalidInput(
-            f"{path} names types that may not be loaded: {', '.join(unknown)};"
-            " a model may consist of scikit-learn and numpy types only",
-            problems=unknown,
-        )
-    try:
-        return _load_skops(path)
-    except Exception as error:
-        raise Corrupted(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+def _estimator(folder: Path, description: dict[str, Any]) -> tuple[Any, Path]:
+    """The classifier, with scikit-learn's attributes, and its file."""
+    flavors = description.get("flavors")
+    named = flavors if isinstance(flavors, dict) else {}
+    if isinstance(flavor := named.get("sklearn"), dict):
+        path = _sklearn_file(folder, flavor)
+        return skops_files.read(path), path
+    if isinstance(flavor := named.get("onnx"), dict):
+        path = _file(folder, flavor.get("data"))
+        return onnx_files.OnnxClassifier(path, _listed_classes(folder, description)), path
+    raise InvalidInput(
+        f"the model at {folder} has the flavors {', '.join(map(str, named)) or 'none'}; what loads here are scikit-learn"
+        " models saved as skops (sklearn) and ONNX models (onnx)"
+    )
 
 
-def _load_skops(path: Path) -> Any:
-    """Load it; again when Python itself fails by chance.
-
-    CPython 3.11 counts how deep its syntax trees are for all threads together (python/cpython#106905). NumPy parses the
-    header of each array, so beside another thread that parses something a sound file may not load.
-    """
-    import skops.io
-
-    for _ in range(_TRIES - 1):
-        try:
-            return skops.io.load(path, trusted=sorted(ALLOWED_TYPES))
-        except SystemError as error:
-            if "recursion depth mismatch" not in str(error):
-                raise
-    return skops.io.load(path, trusted=sorted(ALLOWED_TYPES))
+def _listed_classes(folder: Path, description: dict[str, Any]) -> tuple[str, ...] | None:
+    """All classes of the model's dataset, as its description lists them, or the ``dataset.yaml`` beside it."""
+    metadata = description.get("metadata")
+    listed = metadata.get("classes") if isinstance(metadata, dict) else None
+    if listed is None and (folder / "dataset.yaml").exists():
+        listed = _mapping(folder / "dataset.yaml").get("classes")
+    return None if listed is None else tuple(str(label) for label in listed)
 
 
 def _classes(folder: Path, description: dict[str, Any], estimator: Any) -> tuple[str, ...]:
-    metadata = description.get("metadata")
-    listed = metadata.get("classes") if isinstance(metadata, dict) else None
     known = [str(label) for label in estimator.classes_]
-    if listed is None:
+    classes = _listed_classes(folder, description)
+    if classes is None:
         return tuple(known)
-    classes = tuple(str(label) for label in listed)
     strange = sorted(set(known) - set(classes))
     if strange:
         raise InvalidInput(

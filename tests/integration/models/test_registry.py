@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import mlflow.onnx
 import pytest
+from onnx_models import graph
 from sqlalchemy import create_engine, make_url, text
 
 from learnloop.errors import Corrupted, InvalidInput, NotFound, Unavailable
@@ -105,7 +107,7 @@ def test_bad_input_is_named_and_changes_nothing(url: str, folder: Path) -> None:
     with pytest.raises(InvalidInput, match=r"model name '\.\./x'"):
         register(url, folder, "key", "../x")
     (folder / "MLmodel").unlink()
-    with pytest.raises(InvalidInput, match="has no file MLmodel"):
+    with pytest.raises(InvalidInput, match=r"neither a file MLmodel nor model\.onnx"):
         register(url, folder, "key", "none")
     assert registry.list_versions("none", url) == []
     with pytest.raises(NotFound, match="no version 7 of model 'none'"):
@@ -114,3 +116,17 @@ def test_bad_input_is_named_and_changes_nothing(url: str, folder: Path) -> None:
         registry.set_alias("none", "base", 7, url)
     with pytest.raises(Unavailable, match="LEARNLOOP_MLFLOW_URL must be"):
         registry.source_of("none", 7, "http://127.0.0.1:5000")
+
+
+def test_a_bare_onnx_file_becomes_a_model_of_mlflows_format(url: str, tmp_path: Path) -> None:
+    made = tmp_path / "model"
+    made.mkdir()
+    (made / "model.onnx").write_bytes(graph().SerializeToString())
+    source = registry.source_of("coins", register(url, made, "round/1", "coins"), url)
+    check_manifest(source)
+    registry.check(source)
+    assert mlflow.onnx.load_model(str(source)) == graph()
+    (made / "model.onnx").write_bytes(b"nothing of the kind")
+    with pytest.raises(Corrupted, match="not an ONNX file"):
+        register(url, made, "round/2", "coins")
+    assert [found.version for found in registry.list_versions("coins", url)] == [1]

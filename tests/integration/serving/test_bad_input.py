@@ -163,7 +163,7 @@ BROKEN = [
     (tampered_with, Corrupted, "does not match its checksum"),
     (of_an_untrusted_type, InvalidInput, "types that may not be loaded: subprocess.Popen"),
     (pickled, InvalidInput, "saved as 'cloudpickle', which may run code"),
-    (of_a_flavor_that_runs_code, InvalidInput, "no sklearn flavor"),
+    (of_a_flavor_that_runs_code, InvalidInput, "has the flavors python_function; what loads here"),
     (with_another_feature_schema, InvalidInput, "the feature schema has changed"),
     (with_the_reference_of_another, Corrupted, "is of another model"),
 ]

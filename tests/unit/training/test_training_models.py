@@ -13,8 +13,9 @@ from training_support import CLASSES
 
 from learnloop.errors import Corrupted, InvalidInput, NotFound
 from learnloop.jobs.checksums import write_manifest
-from learnloop.training.models import ALLOWED_TYPES, load
+from learnloop.training.models import load
 from learnloop.training.saving import save
+from learnloop.training.skops_files import ALLOWED_TYPES
 from learnloop.training.trainers import TRAINERS, trainer
 
 Digits = tuple[np.ndarray, np.ndarray]

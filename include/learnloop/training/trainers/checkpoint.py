@@ -9,7 +9,7 @@ from typing import Any
 import skops.io
 
 from learnloop.jobs.checksums import fsync_file
-from learnloop.training.models import ALLOWED_TYPES
+from learnloop.training.skops_files import ALLOWED_TYPES
 
 CHECKPOINT_SECONDS = 5.0
 CHECKPOINT_TYPES = [*sorted(ALLOWED_TYPES), "sklearn.neural_network._stochastic_optimizers.AdamOptimizer"]
