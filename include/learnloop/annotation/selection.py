@@ -69,7 +69,8 @@ def choose_tasks(
     ``random_share`` of them are any, for an honest evaluation of the model (``learnloop.annotation.honest``), and
     ``strategy`` chooses the rest; a task's ``reason`` says which. Samples that have a task which somebody works on, or a
     confirmed label, are left out. Tasks of earlier scoring runs that nobody has taken are cancelled: an older model chose
-    them. (Not for a batch of live samples.) That nothing is left to ask is no error.
+    them. Not those of live samples, nor for a batch of such: they stay until they are answered. That nothing is left to
+    ask is no error.
 
     Of a batch only ids and scores are in memory (:class:`Shards`): the rest is read for those that may be chosen.
 
@@ -164,6 +165,7 @@ def prediction(row: Any, classes: Sequence[str], model_version: int) -> dict[str
 
 
 def _cancel_untaken(session: Session, dataset: Dataset) -> None:
+    live = select(Batch.id).where(Batch.dataset_id == dataset.id, Batch.provenance["kind"].as_string() == LIVE)
     session.execute(
         update(AnnotationTask)
         .where(
@@ -174,6 +176,8 @@ def _cancel_untaken(session: Session, dataset: Dataset) -> None:
             ~exists().where(Annotation.task_id == AnnotationTask.id),
             # What a person asked for by a file is not an older model's choice.
             AnnotationTask.reason["strategy"].as_string().is_distinct_from(IMPORTED),
+            # What was asked live comes but once: no batch of files brings it again.
+            AnnotationTask.batch_id.not_in(live),
         )
         .values(state="cancelled")
     )

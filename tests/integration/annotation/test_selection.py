@@ -16,7 +16,7 @@ from learnloop.annotation.answers import submit
 from learnloop.annotation.queue import claim, skip
 from learnloop.annotation.selection import GoldCandidate, choose_tasks
 from learnloop.annotation.strategies import margin
-from learnloop.database import AnnotationTask, Batch, GoldQuestion, ScoringRun
+from learnloop.database import LIVE, AnnotationTask, Batch, GoldQuestion, ScoringRun
 from learnloop.errors import InvalidInput, NotFound
 
 CLASSES = ["cat", "dog", "eel"]
@@ -118,6 +118,25 @@ def test_a_new_run_takes_the_place_of_what_nobody_took(db, run) -> None:
     while (task := claim(db, dataset, "ben", lease_seconds=60)) is not None:
         assert task.sample_id != skipped.sample_id  # not asked again what one skipped, whatever is scored anew
         submit(db, task.id, "ben", "cat")
+
+
+def test_questions_of_live_requests_stay_until_they_are_answered(db, run) -> None:
+    files = db.scalars(select(Batch)).one()
+    live = Batch(dataset_id=files.dataset_id, name="live-1-9", tree="1" * 32, samples=SAMPLES, owner="ada")
+    live.provenance = {"kind": LIVE}
+    db.add(live)
+    db.flush()
+    run("live-pets-live-1-9", batch=live)
+    asked = {task.sample_id for task in tasks(db)}
+    run("of files", strategy="random", seed=9)
+    run("of files again", strategy="random", seed=10)
+    assert {task.sample_id for task in tasks(db) if task.batch_id == live.id} == asked
+    assert len(tasks(db, "cancelled")) == 5  # of the first run of files
+    assert len({task.sample_id for task in tasks(db)}) == len(tasks(db)) == 10  # and nobody is asked twice
+    while (task := claim(db, files.dataset_id, "ben", lease_seconds=60)) is not None:
+        submit(db, task.id, "ben", "cat")
+    run("of files once more", strategy="random", seed=11)
+    assert not asked & {task.sample_id for task in tasks(db)}
 
 
 def test_nothing_left_to_ask_is_a_result(db, run) -> None:
