@@ -35,16 +35,13 @@ class OnnxClassifier:
         source: the file, or what it holds.
         classes: names of the k probabilities where the file has no property ``classes``.
 
-    Attributes:
-        content: the file's bytes; None where it was read from a path.
-
     Raises:
         InvalidInput: onnxruntime is not installed, or does not take the graph, or it is no such classifier.
         Corrupted: the file is damaged.
     """
 
     def __init__(self, source: Path | bytes, classes: Sequence[str] | None = None) -> None:
-        self.content = source if isinstance(source, bytes) else None
+        self._source = source
         self._what = str(source) if isinstance(source, Path) else "the ONNX model"
         self._session = _session(source, self._what)
         self._input, self._dtype, self.n_features_in_ = self._features()
@@ -58,6 +55,11 @@ class OnnxClassifier:
         if width != len(named):
             raise InvalidInput(f"{self._what} gives {width} probabilities, but its classes are {len(named)}: {named}")
         self.classes_ = np.array(named)
+
+    @property
+    def content(self) -> bytes:
+        """What the file holds."""
+        return self._source if isinstance(self._source, bytes) else self._source.read_bytes()
 
     def predict_proba(self, rows: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         """Probabilities ``[n, k]``, in the order of ``classes_``."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from learnloop.errors import InvalidInput
 from learnloop.training.data import Rows
 from learnloop.training.models import Model, load
 from learnloop.training.onnx_files import FILE, OnnxClassifier
@@ -32,8 +31,6 @@ def save(fitted: Pipeline | OnnxClassifier, folder: Path, classes: tuple[str, ..
     """
     shutil.rmtree(folder, ignore_errors=True)
     if isinstance(fitted, OnnxClassifier):
-        if fitted.content is None:
-            raise InvalidInput("an ONNX model that was read from a file is a model folder's already: copy that folder")
         folder.mkdir(parents=True)
         (folder / FILE).write_bytes(fitted.content)
         describe_onnx(folder, classes, example.shape[1])

@@ -13,13 +13,14 @@ import learning_sets
 import numpy as np
 import pytest
 import yaml
+from trainer_names import NAMES
 
 from learnloop.datasets.recipes import recipe_of
 from learnloop.datasets.schema import parse_config
 from learnloop.errors import InvalidInput
 from learnloop.training.models import probabilities
 from learnloop.training.saving import save
-from learnloop.training.trainers import SCALES, TRAINERS, Trainer, checkpoint, trainer
+from learnloop.training.trainers import SCALES, Trainer, checkpoint, trainer
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def task(request: pytest.FixtureRequest, digits: tuple[np.ndarray, np.ndarray]) 
     return by_recipe(learning_sets.docstrings(), 0.68)
 
 
-@pytest.fixture(params=sorted(TRAINERS))
+@pytest.fixture(params=NAMES)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -166,7 +167,7 @@ from learnloop.training.trainers import trainer
 generator = np.random.default_rng(0)
 def fit(n):
     X = generator.normal(size=(n, 100)).astype(np.float32)
-    params = {"name": sys.argv[1], **({"max_epochs": 3} if sys.argv[1] in ("mlp", "sgd") else {})}
+    params = {"name": sys.argv[1], **({"max_epochs": 3} if sys.argv[1] in ("mlp", "sgd", "torch") else {})}
     params |= {"iterations": 5} if sys.argv[1] == "boosting" else {}
     trainer(params).fit(X, (X[:, 0] > 0).astype(np.int64), ("a", "b"), seed=0)
 fit(2000)

@@ -4,16 +4,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trainer_names import NAMES
 from training_support import CLASSES
 
 from learnloop.errors import InvalidInput
 from learnloop.training.models import probabilities
-from learnloop.training.trainers import TRAINERS, mlp, trainer
+from learnloop.training.trainers import mlp, trainer
 
 Digits = tuple[np.ndarray, np.ndarray]
 
 
-@pytest.fixture(params=sorted(TRAINERS))
+@pytest.fixture(params=NAMES)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -9,6 +9,7 @@ import yaml
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from trainer_names import NAMES
 from training_support import CLASSES
 
 from learnloop.errors import Corrupted, InvalidInput, NotFound
@@ -16,7 +17,7 @@ from learnloop.jobs.checksums import write_manifest
 from learnloop.training.models import load
 from learnloop.training.saving import save
 from learnloop.training.skops_files import ALLOWED_TYPES
-from learnloop.training.trainers import TRAINERS, trainer
+from learnloop.training.trainers import trainer
 
 Digits = tuple[np.ndarray, np.ndarray]
 
@@ -35,7 +36,7 @@ def small(tmp_path: Path, digits: Digits) -> Path:
     return write_model(tmp_path / "small", estimator)
 
 
-@pytest.mark.parametrize("name", sorted(TRAINERS))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_saved_model_predicts_as_the_fitted_one(name: str, tmp_path: Path, digits: Digits) -> None:
     X, y = digits
     some = np.flatnonzero(y[:100] != 4)

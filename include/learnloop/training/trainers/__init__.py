@@ -11,12 +11,14 @@ from learnloop.training.trainers.boosting import BoostingTrainer
 from learnloop.training.trainers.logistic import LogisticTrainer
 from learnloop.training.trainers.mlp import MLPTrainer
 from learnloop.training.trainers.sgd import SGDTrainer
+from learnloop.training.trainers.torch_network import TorchTrainer
 
 TRAINERS: dict[str, type[Trainer]] = {
     "boosting": BoostingTrainer,
     "logistic": LogisticTrainer,
     "mlp": MLPTrainer,
     "sgd": SGDTrainer,
+    "torch": TorchTrainer,
 }
 
 SCALES: dict[str, Scale] = {"text_classification": "rarity", "tabular_classification": "each"}

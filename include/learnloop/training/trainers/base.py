@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from learnloop.errors import InvalidInput
 from learnloop.training.data import Labels, Rows
+from learnloop.training.onnx_files import OnnxClassifier
 
 Progress = Callable[..., None]
 Scale = Literal["shared", "each", "rarity"]
@@ -30,7 +31,7 @@ def no_progress(**fields: Any) -> None:
 class Fitted:
     """A fitted classifier over class names, and how the fit went (JSON)."""
 
-    pipeline: Pipeline
+    pipeline: Pipeline | OnnxClassifier
     metrics: dict[str, Any]
 
 
@@ -74,7 +75,7 @@ class Trainer(BaseModel):
         Args:
             X: (n, d), finite.
             y: indices into ``classes``, at least two of them; others may be absent.
-            parent: the scikit-learn model to start from. One that does not fit is not used, and the metrics say why.
+            parent: the model to start from, as `Fitted` has it. One that does not fit is not used, and the metrics say why.
             progress: called with fields to report.
             checkpoint_dir: empty, or what a killed fit of the same arguments left; None: keep no checkpoint.
 
@@ -138,3 +139,8 @@ def balanced_weights(y: Labels) -> NDArray[np.float64]:
     counts = np.bincount(y)
     present = np.count_nonzero(counts)
     return np.minimum(len(y) / (present * counts[y]), 10.0)
+
+
+def plateau(losses: list[float], window: int) -> bool:
+    """Whether the last ``window`` losses brought no 1 % less than what was before them."""
+    return len(losses) > window and min(losses[-window:]) > 0.99 * min(losses[:-window])

@@ -21,6 +21,7 @@ from learnloop.training.trainers.base import (
     check_samples,
     fit_scaler,
     no_progress,
+    plateau,
     scaler_and_classifier,
 )
 from learnloop.training.trainers.carrying import carried, columns_of
@@ -74,7 +75,7 @@ class MLPTrainer(Trainer):
         each = max(1, CALL_SAMPLES // len(y))  # epochs of one call
         epoch = min(each * len(classifier.loss_curve_), self.max_epochs)
         told = epoch
-        while epoch < self.max_epochs and not _plateau(classifier.loss_curve_, -(-PLATEAU_EPOCHS // each)):
+        while epoch < self.max_epochs and not plateau(classifier.loss_curve_, -(-PLATEAU_EPOCHS // each)):
             # An order by seed and epoch alone, so that a resumed fit goes on exactly where it was.
             upto = min(epoch + each, self.max_epochs)
             order = np.concatenate(
@@ -157,11 +158,6 @@ class MLPTrainer(Trainer):
             place[-1] = carried(place[-1], learned[-1], kept, share)
         new = len(classifier.classes_) - len(kept)
         return start + (f"; {new} new classes start afresh" if new else "")
-
-
-def _plateau(losses: list[float], window: int) -> bool:
-    """Whether the last ``window`` losses brought no 1 % less than what was before them."""
-    return len(losses) > window and min(losses[-window:]) > 0.99 * min(losses[:-window])
 
 
 def _rescaled(old: MLPClassifier, before: StandardScaler, now: StandardScaler) -> Network:
