@@ -2,7 +2,8 @@
 
 A setting comes from the environment (``LEARNLOOP_<NAME>``), else from ``stack.json`` in the state
 directory (written by ``make up``, so that a command typed by hand finds the running stack), else from
-its default. Nothing else in the project reads ``LEARNLOOP_*``, but for `faultpoints`, which only tests use.
+its default. Nothing else in the project reads ``LEARNLOOP_*``, but for `faultpoints`, which only tests use. Where an MLflow
+server is may be said by MLflow's own variables, too.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -29,7 +31,7 @@ class Settings:
     database_url: str
     """SQLAlchemy URL of Learnloop's own database."""
     mlflow_url: str
-    """SQLAlchemy URL of MLflow's database."""
+    """SQLAlchemy URL of MLflow's database, or the address of an MLflow server (also by MLflow's own variables)."""
     store: Path
     """The object store that jobs and workspaces read, in DVC's layout (``files/md5/xx/...``)."""
     remote: str
@@ -125,7 +127,7 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
     written = _read_stack_file(home / "stack.json")
     defaults: dict[str, Any] = {
         "database_url": "",
-        "mlflow_url": "",
+        "mlflow_url": _mlflow_server(environment),
         "store": home / "store",
         "remote": str(home / "remote"),
         "replica": "",
@@ -171,6 +173,12 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
             f"LEARNLOOP_JOB_RUNNER is {values['job_runner']!r}; it must be one of {', '.join(JOB_RUNNERS)}"
         )
     return Settings(home=home, **values)
+
+
+def _mlflow_server(environment: Mapping[str, str]) -> str:
+    """The server that MLflow's own variables name. What they may name besides, such as a folder, is no registry of ours."""
+    named = environment.get("MLFLOW_REGISTRY_URI") or environment.get("MLFLOW_TRACKING_URI") or ""
+    return named.rstrip("/") if named.startswith(("http://", "https://")) else ""
 
 
 def _read(name: str, text: str, kind: type) -> Any:

@@ -24,3 +24,19 @@ def test_settings_survive_the_way_to_another_process(tmp_path: Path) -> None:
 def test_an_unknown_runner_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="LEARNLOOP_JOB_RUNNER is 'docker'"):
         load({"LEARNLOOP_HOME": str(tmp_path), "LEARNLOOP_JOB_RUNNER": "docker"})
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        ({"MLFLOW_TRACKING_URI": "https://mlflow.example.org/"}, "https://mlflow.example.org"),
+        ({"MLFLOW_TRACKING_URI": "http://a", "MLFLOW_REGISTRY_URI": "http://b"}, "http://b"),
+        ({"MLFLOW_TRACKING_URI": "http://a", "LEARNLOOP_MLFLOW_URL": "http://c"}, "http://c"),
+        ({"MLFLOW_TRACKING_URI": "sqlite:///notebook.db"}, ""),
+        ({"MLFLOW_TRACKING_URI": "./mlruns"}, ""),
+    ],
+)
+def test_an_mlflow_server_may_be_named_by_mlflows_own_variables(
+    tmp_path: Path, environment: dict[str, str], found: str
+) -> None:
+    assert load({"LEARNLOOP_HOME": str(tmp_path), **environment}).mlflow_url == found

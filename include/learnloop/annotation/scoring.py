@@ -19,7 +19,7 @@ from learnloop.database import Batch, Dataset, ScoringRun
 from learnloop.datasets.batch import sample_files
 from learnloop.datasets.schema import loop_config
 from learnloop.datasets.store import Store
-from learnloop.datasets.tables import read_table
+from learnloop.datasets.tables import read_rows, read_table
 
 if TYPE_CHECKING:
     from learnloop.serving.client import ModelClient
@@ -58,8 +58,9 @@ def predict_shard(session: Session, store: Store, client: ModelClient, shard: di
         rows, tree = _gold_candidates(session, store, shard["dataset"])
     else:
         tree = shard["tree"]
-        features = read_table(store.read(store.read_tree(tree)["features.parquet"]))
-        rows = features.slice(shard["start"], shard["stop"] - shard["start"])
+        features = store.read_tree(tree)["features.parquet"]
+        store.verify(features)
+        rows = read_rows(store.path_of(features), shard["start"], shard["stop"])
         rows = rows.append_column("label", pa.nulls(len(rows), pa.string()))
     objects = sample_files(store, tree)
     probabilities = _predict(client, shard["model_name"], shard["model_version"], rows)

@@ -17,6 +17,7 @@ from learnloop.errors import InvalidDataset
 ANNOTATIONS_FILE = "annotations.parquet"
 FEATURES_FILE = "features.parquet"
 KEY = "sample_id"
+ROWS_AT_ONCE = 4096
 MAX_KEY = 250  # characters; the database has columns of this width
 
 ANNOTATIONS = pa.schema(
@@ -58,6 +59,29 @@ def read_table(source: bytes | Path, schema: pa.Schema | None = None, where: str
     table = read if schema is None else conform(read, schema, where)
     check_key(table, where)
     return table
+
+
+def read_rows(path: Path, start: int, stop: int) -> pa.Table:
+    """Rows ``start`` to ``stop`` of a Parquet file; of the others a batch at a time is in memory, and most are not read.
+
+    Raises:
+        InvalidDataset: it is not readable.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            starts = np.cumsum([0, *counts])
+            wanted = [group for group in range(len(counts)) if starts[group] < stop and starts[group + 1] > start]
+            at = int(starts[wanted[0]]) if wanted else 0
+            parts = []
+            for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=wanted) if wanted else ():
+                first, end = max(start - at, 0), min(stop - at, len(batch))
+                if first < end:
+                    parts.append(batch.slice(first, end - first))
+                at += len(batch)
+            return pa.Table.from_batches(parts, file.schema_arrow)
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidDataset(f"{path} is not a readable Parquet file: {error}") from error
 
 
 def conform(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from learnloop.database import Dataset, Decision
-from learnloop.models.registry import RegisteredVersion
+from learnloop.models.registered import RegisteredVersion
 
 FIGURES = ("accuracy", "ece", "latency_ms", "model_bytes")
 

@@ -1,7 +1,8 @@
 """Registered models: MLflow's registry for names, versions, tags and aliases; a folder of ours for the files.
 
 What changes the registry goes through MLflow's client, imported late: that import takes seconds. What only reads is
-one SQL statement on MLflow's tables, so that model servers and pages never import MLflow at all.
+one SQL statement on MLflow's tables (`registry_sql`), so that model servers and pages never import MLflow at all. Where
+LEARNLOOP_MLFLOW_URL is the address of an MLflow server, it is asked instead (`registry_server`).
 
     python -m learnloop.models.registry prepare     makes MLflow's tables, once, at set-up
 """
@@ -15,53 +16,23 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from sqlalchemy import bindparam, column, select, table
-
-from learnloop.database.engine import engine, reading
 from learnloop.errors import InvalidInput, NotFound, Unavailable
 from learnloop.jobs.checksums import files_below, fsync_file, fsync_folder, write_manifest
 from learnloop.jobs.namespace import key_folder
+from learnloop.models import registry_server, registry_sql
+from learnloop.models.registered import Reads, RegisteredVersion, joined_tags
 from learnloop.settings import settings
 from learnloop.training.onnx_files import FILE as ONNX_FILE
-from learnloop.training.quiet import quieten_mlflow
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-KEY_TAG = "idempotency_key"
-METRIC_PREFIX = "metric."
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
-_WORKSPACE = "default"  # MLflow's own name for having none
-
-_versions = table(
-    "model_versions", *map(column, ("name", "version", "source", "creation_time", "current_stage", "workspace"))
-)
-_tags = table("model_version_tags", *map(column, ("name", "version", "key", "value", "workspace")))
-_aliases = table("registered_model_aliases", *map(column, ("name", "alias", "version", "workspace")))
-_OF_MODEL = {
-    kind: select(of).where(of.c.name == bindparam("name"), of.c.workspace == _WORKSPACE)
-    for kind, of in {"versions": _versions, "tags": _tags, "aliases": _aliases}.items()
-}
-_OF_VERSION = {kind: of.where(of.selected_columns.version == bindparam("version")) for kind, of in _OF_MODEL.items()}
-
-
-@dataclass(frozen=True)
-class RegisteredVersion:
-    """One version of a registered model."""
-
-    name: str
-    version: int
-    source: Path
-    aliases: tuple[str, ...]
-    tags: dict[str, str]
-    metrics: dict[str, float]
-    created_at: datetime
 
 
 def prepare(url: str | None = None) -> None:
@@ -95,7 +66,7 @@ def register(
     if not (folder / "MLmodel").is_file() and not (folder / ONNX_FILE).is_file():
         raise InvalidInput(f"{folder} is not a model folder: it has neither a file MLmodel nor {ONNX_FILE}")
     with _only_writer_of(models_root / name):
-        made = _find(name, idempotency_key, url)
+        made = _reads(url).find(_url(url), name, idempotency_key)
         if made is not None:
             return made
         # No version names this folder yet: what an earlier try left is replaced.
@@ -148,13 +119,7 @@ def set_tags(name: str, version: int, tags: Mapping[str, str], url: str | None =
 
 def version_of(name: str, alias: str, url: str | None = None) -> int | None:
     """The version that ``{name}@{alias}`` points at; None when nothing does."""
-    with engine(_url(url)).connect() as connection:
-        found = connection.scalar(
-            select(_aliases.c.version).where(
-                _aliases.c.name == name, _aliases.c.alias == alias, _aliases.c.workspace == _WORKSPACE
-            )
-        )
-    return None if found is None else int(found)
+    return _reads(url).version_of(_url(url), name, alias)
 
 
 def source_of(name: str, version: int, url: str | None = None) -> Path:
@@ -163,18 +128,7 @@ def source_of(name: str, version: int, url: str | None = None) -> Path:
     Raises:
         NotFound: there is no such version.
     """
-    with engine(_url(url)).connect() as connection:
-        source = connection.scalar(
-            select(_versions.c.source).where(
-                _versions.c.name == name,
-                _versions.c.version == version,
-                _versions.c.current_stage != "Deleted_Internal",
-                _versions.c.workspace == _WORKSPACE,
-            )
-        )
-    if source is None:
-        raise NotFound(f"there is no version {version} of model {name!r}")
-    return Path(str(source))
+    return _reads(url).source_of(_url(url), name, version)
 
 
 def file_of(name: str, version: int, file: str, url: str | None = None) -> str:
@@ -191,11 +145,7 @@ def file_of(name: str, version: int, file: str, url: str | None = None) -> str:
 
 def names(url: str | None = None) -> list[str]:
     """The names of all registered models that have a version."""
-    wanted = select(_versions.c.name).where(
-        _versions.c.current_stage != "Deleted_Internal", _versions.c.workspace == _WORKSPACE
-    )
-    with engine(_url(url)).connect() as connection:
-        return sorted(connection.scalars(wanted.distinct()))
+    return _reads(url).names(_url(url))
 
 
 def get_version(name: str, version: int, url: str | None = None) -> RegisteredVersion:
@@ -204,7 +154,7 @@ def get_version(name: str, version: int, url: str | None = None) -> RegisteredVe
     Raises:
         NotFound: there is no such version.
     """
-    found = _read(name, url, version)
+    found = _reads(url).versions(_url(url), name, version)
     if not found:
         raise NotFound(f"there is no version {version} of model {name!r}")
     return found[0]
@@ -212,50 +162,7 @@ def get_version(name: str, version: int, url: str | None = None) -> RegisteredVe
 
 def list_versions(name: str, url: str | None = None) -> list[RegisteredVersion]:
     """All versions of a model, the newest first; none when there is no such model."""
-    return _read(name, url)
-
-
-def _read(name: str, url: str | None, version: int | None = None) -> list[RegisteredVersion]:
-    """All versions of a model, or the one that is asked for, if it is there."""
-    with reading(_url(url)) as db:
-        rows, tag_rows, alias_rows = (
-            db.execute(_OF_MODEL[of] if version is None else _OF_VERSION[of], {"name": name, "version": version}).all()
-            for of in ("versions", "tags", "aliases")
-        )
-    tags: dict[int, dict[str, str]] = {}
-    for row in tag_rows:
-        tags.setdefault(int(row.version), {})[row.key] = row.value
-    return [
-        RegisteredVersion(
-            name=name,
-            version=int(row.version),
-            source=Path(row.source),
-            aliases=tuple(sorted(alias.alias for alias in alias_rows if alias.version == row.version)),
-            tags={key: value for key, value in of_row.items() if not key.startswith(METRIC_PREFIX)},
-            metrics={
-                key.removeprefix(METRIC_PREFIX): float(value)
-                for key, value in of_row.items()
-                if key.startswith(METRIC_PREFIX)
-            },
-            created_at=datetime.fromtimestamp(row.creation_time / 1000, UTC),
-        )
-        for row in sorted(rows, key=lambda row: -int(row.version))
-        if row.current_stage != "Deleted_Internal"
-        for of_row in (tags.get(int(row.version), {}),)
-    ]
-
-
-def _find(name: str, idempotency_key: str, url: str | None) -> int | None:
-    with engine(_url(url)).connect() as connection:
-        found = connection.scalar(
-            select(_tags.c.version).where(
-                _tags.c.name == name,
-                _tags.c.key == KEY_TAG,
-                _tags.c.value == idempotency_key,
-                _tags.c.workspace == _WORKSPACE,
-            )
-        )
-    return None if found is None else int(found)
+    return _reads(url).versions(_url(url), name)
 
 
 def _create(
@@ -269,16 +176,11 @@ def _create(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    # Version and tags are one transaction of MLflow's, so a version without its key cannot be.
-    made = client.create_model_version(
-        name,
-        str(source),
-        tags={
-            **tags,
-            **{METRIC_PREFIX + metric: repr(float(value)) for metric, value in metrics.items()},
-            KEY_TAG: key,
-        },
+    at, run = (
+        (str(source), None) if not _is_server(_url(url)) else registry_server.keep(_url(url), name, source, metrics)
     )
+    # Version and tags are one transaction of MLflow's, so a version without its key cannot be.
+    made = client.create_model_version(name, at, run_id=run, tags=joined_tags(tags, metrics, key))
     return int(made.version)
 
 
@@ -322,19 +224,29 @@ def _only_writer_of(folder: Path) -> Iterator[None]:
 
 
 def _client(url: str | None) -> MlflowClient:
-    quieten_mlflow()
-    from mlflow.tracking import MlflowClient
+    return registry_server.client_of(_url(url))
 
-    quieten_mlflow()  # again: importing MLflow sets its own log level
-    return MlflowClient(tracking_uri=_url(url), registry_uri=_url(url))
+
+def _reads(url: str | None) -> Reads:
+    return registry_server if _is_server(_url(url)) else registry_sql
+
+
+def _is_server(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
 
 
 def _url(url: str | None) -> str:
     chosen = url or settings().mlflow_url
-    if not chosen.startswith("postgresql"):
+    if _is_server(chosen):
+        if urlsplit(chosen).password is not None:
+            raise InvalidInput(
+                "LEARNLOOP_MLFLOW_URL must not have a password in it: MLflow reads MLFLOW_TRACKING_USERNAME and"
+                " MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            )
+    elif not chosen.startswith("postgresql"):
         raise Unavailable(
             "the model registry is not configured: LEARNLOOP_MLFLOW_URL must be the PostgreSQL URL of MLflow's database"
-            " (postgresql+psycopg://user@host/mlflow). Is the stack up? `make up` sets it."
+            " (postgresql+psycopg://user@host/mlflow), which `make up` sets, or the address of an MLflow server (https://...)"
         )
     return chosen
 

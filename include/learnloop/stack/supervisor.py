@@ -97,10 +97,12 @@ class Supervisor:
         write_json(self.places.home / "ports.json", ports)
         # What the stack was started with holds for it, and for whoever finds it; what an earlier start had does not.
         self.places.stack_file.unlink(missing_ok=True)
+        loaded = load({**os.environ, "LEARNLOOP_HOME": str(self.places.home)})
         settings = replace(
-            load({**os.environ, "LEARNLOOP_HOME": str(self.places.home)}),
+            loaded,
             database_url=postgres.url(handle, "learnloop"),
-            mlflow_url=postgres.url(handle, "mlflow"),
+            # Somebody's MLflow server, where one is named; else a database of our own.
+            mlflow_url=loaded.mlflow_url if loaded.mlflow_url.startswith("http") else postgres.url(handle, "mlflow"),
             api_url=f"http://127.0.0.1:{ports['gateway']}",
             serving_url=f"http://127.0.0.1:{ports['serving']}",
             fork_server=f"learnloop-jobs-{hashlib.sha256(str(self.places.home).encode()).hexdigest()[:16]}",

@@ -115,7 +115,7 @@ def test_bad_input_is_named_and_changes_nothing(url: str, folder: Path) -> None:
     with pytest.raises(NotFound, match="no version 7"):
         registry.set_alias("none", "base", 7, url)
     with pytest.raises(Unavailable, match="LEARNLOOP_MLFLOW_URL must be"):
-        registry.source_of("none", 7, "http://127.0.0.1:5000")
+        registry.source_of("none", 7, "sqlite:///mlflow.db")
 
 
 def test_a_bare_onnx_file_becomes_a_model_of_mlflows_format(url: str, tmp_path: Path) -> None:

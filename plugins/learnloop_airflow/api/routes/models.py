@@ -16,6 +16,7 @@ from learnloop.errors import NotFound
 from learnloop.models import registry
 from learnloop.models.comparison import scores_of, side_by_side
 from learnloop.models.promotion import canary, promote, roll_back, take_away
+from learnloop.models.registered import KEY_TAG, RegisteredVersion
 from learnloop.models.report import FILE, POLICY
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import TEXT, WHOLE, Body
@@ -198,8 +199,8 @@ def delete_deployment(name: str, alias: str, caller: Caller) -> dict[str, Any]:
         return _deployment(take_away(db, name, alias, by=caller.name))
 
 
-def _version(found: registry.RegisteredVersion) -> dict[str, Any]:
-    tags = {name: value for name, value in found.tags.items() if name != registry.KEY_TAG}
+def _version(found: RegisteredVersion) -> dict[str, Any]:
+    tags = {name: value for name, value in found.tags.items() if name != KEY_TAG}
     return {
         "name": found.name,
         "version": found.version,
