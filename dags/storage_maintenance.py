@@ -7,7 +7,12 @@ from datetime import datetime, timedelta
 from airflow.sdk import DAG, TriggerRule
 
 from learnloop_airflow.operators.remotes import ReplicateOperator
-from learnloop_airflow.operators.storage import ApplyTierPolicyOperator, CollectGarbageOperator, PrefetchOperator
+from learnloop_airflow.operators.storage import (
+    ApplyTierPolicyOperator,
+    CollectGarbageOperator,
+    PrefetchOperator,
+    RemoveModelsOperator,
+)
 
 with DAG(
     "storage_maintenance",
@@ -20,7 +25,9 @@ with DAG(
    (cold). Heads, versions of open rounds and leased ones stay. Reading a version that was moved recalls it.
 3. `garbage` deletes what no version, batch, round, workspace or lease needs and what was left alone for two days.
    It is safe beside running jobs and snapshots.
-4. `replicate` keeps a second remote as the first, where `LEARNLOOP_REPLICA` names one.
+4. `models` deletes models that a structure search did not choose, 90 days after (`LEARNLOOP_MODEL_DAYS`). What is or was
+   served, leased, a parent, or has the tag `keep`, stays.
+5. `replicate` keeps a second remote as the first, where `LEARNLOOP_REPLICA` names one.
 """,
     schedule=timedelta(days=1),
     start_date=datetime(2025, 1, 1),
@@ -31,6 +38,7 @@ with DAG(
     prefetch = PrefetchOperator(task_id="prefetch")
     tiers = ApplyTierPolicyOperator(task_id="tiers", trigger_rule=TriggerRule.ALL_DONE)
     garbage = CollectGarbageOperator(task_id="garbage", trigger_rule=TriggerRule.ALL_DONE)
+    models = RemoveModelsOperator(task_id="models", trigger_rule=TriggerRule.ALL_DONE)
     replicate = ReplicateOperator(task_id="replicate", trigger_rule=TriggerRule.ALL_DONE)
     # Each does its part whatever became of the one before: a remote that is down must not fill the store.
-    prefetch >> tiers >> garbage >> replicate
+    prefetch >> tiers >> garbage >> models >> replicate

@@ -62,6 +62,8 @@ class Settings:
     """How long a body may take to arrive, from its first byte to its last."""
     audit_days: int
     """How many days an event stays in the audit log."""
+    model_days: int
+    """How many days a model that a structure search did not choose is kept as a version; 0: for ever."""
     workspace_grace_days: int
     """How many days a workspace that a person may have changed is kept after it expired."""
     webhook_hosts: str
@@ -143,6 +145,7 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "body_bytes": 2**20,
         "body_seconds": 30,
         "audit_days": 365,
+        "model_days": 90,
         "workspace_grace_days": 7,
         "webhook_hosts": "",
         "webhook_secret": "",

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from learnloop.errors import InvalidInput, NotFound, Unavailable
+from learnloop.errors import Conflict, InvalidInput, NotFound, Unavailable
 from learnloop.jobs.checksums import files_below, fsync_file, fsync_folder, write_manifest
 from learnloop.jobs.namespace import key_folder
 from learnloop.models import registry_server, registry_sql
@@ -115,6 +115,23 @@ def set_tags(name: str, version: int, tags: Mapping[str, str], url: str | None =
     client = _client(url)
     for key, value in tags.items():
         client.set_model_version_tag(name, str(version), key, value)
+
+
+def remove(name: str, version: int, url: str | None = None) -> None:
+    """Take a version away for good. Its files go first, so that a call that was killed is simply made again.
+
+    Raises:
+        NotFound: there is no such version.
+        Conflict: an alias points at it.
+    """
+    found = get_version(name, version, url)
+    if found.aliases:
+        raise Conflict(f"{name} version {version} is {', '.join(found.aliases)}: move the alias first")
+    shutil.rmtree(found.source, ignore_errors=not found.source.exists())
+    client = _client(url)
+    if _is_server(_url(url)) and (run := client.get_model_version(name, str(version)).run_id):
+        client.delete_run(run)
+    client.delete_model_version(name, str(version))
 
 
 def version_of(name: str, alias: str, url: str | None = None) -> int | None:

@@ -59,6 +59,11 @@ def source_of(url: str, name: str, version: int) -> Path:
 
 
 def find(url: str, name: str, idempotency_key: str) -> int | None:
+    there = select(_versions.c.version).where(
+        _versions.c.name == name,
+        _versions.c.current_stage != "Deleted_Internal",
+        _versions.c.workspace == _WORKSPACE,
+    )
     with engine(url).connect() as connection:
         found = connection.scalar(
             select(_tags.c.version).where(
@@ -66,6 +71,7 @@ def find(url: str, name: str, idempotency_key: str) -> int | None:
                 _tags.c.key == KEY_TAG,
                 _tags.c.value == idempotency_key,
                 _tags.c.workspace == _WORKSPACE,
+                _tags.c.version.in_(there),
             )
         )
     return None if found is None else int(found)

@@ -35,6 +35,24 @@ class StorageOperator(BaseOperator):
         return open_remote(address, storage_options(address, self.aws_conn_id))
 
 
+class RemoveModelsOperator(BaseOperator):
+    """Remove model versions that a structure search did not choose, after ``LEARNLOOP_MODEL_DAYS`` days.
+
+    :return: ``{gone, kept}``: ``{name}:{version}`` of what went, and of what stays, with the reason.
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from learnloop.database import session
+        from learnloop.models.retention import remove_not_chosen
+        from learnloop.settings import settings
+
+        done = remove_not_chosen(session, days=settings().model_days)
+        self.log.info("model versions removed: %s", ", ".join(done.gone) or "none")
+        for version, reason in done.kept.items():
+            self.log.info("%s stays: %s", version, reason)
+        return asdict(done)
+
+
 class CollectGarbageOperator(StorageOperator):
     """Delete the objects of the store that nothing needs, and the bundles of deleted versions.
 

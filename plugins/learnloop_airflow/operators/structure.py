@@ -204,6 +204,7 @@ class ChooseStructureOperator(BaseOperator):
 
     def _keep(self, trial: StructureTrial, context: Context) -> int:
         from learnloop.models import registry
+        from learnloop.models.retention import NOT_CHOSEN
         from learnloop.settings import settings
 
         return registry.register(
@@ -213,7 +214,7 @@ class ChooseStructureOperator(BaseOperator):
             tags={
                 "dataset_version": self.pin["version"],
                 "structure": trial.described,
-                "gate": "not chosen",
+                "gate": NOT_CHOSEN,
                 "gate_reason": trial.reason[:4000],
                 "owner": run_owner(context),
                 "run_id": context["run_id"],

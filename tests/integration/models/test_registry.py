@@ -1,32 +1,15 @@
 import shutil
 import threading
-import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow.onnx
 import pytest
 from onnx_models import graph
-from sqlalchemy import create_engine, make_url, text
 
 from learnloop.errors import Corrupted, InvalidInput, NotFound, Unavailable
 from learnloop.jobs.checksums import check_manifest
 from learnloop.models import registry
-
-
-@pytest.fixture(scope="module")
-def url(postgres: str) -> Iterator[str]:
-    """MLflow's database, prepared."""
-    name = f"mlflow_{uuid.uuid4().hex[:12]}"
-    maintenance = create_engine(postgres, isolation_level="AUTOCOMMIT")
-    with maintenance.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    maintenance.dispose()
-    made = make_url(postgres).set(database=name).render_as_string(hide_password=False)
-    registry.prepare(made)
-    registry.prepare(made)
-    return made
 
 
 @pytest.fixture
