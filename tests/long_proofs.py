@@ -40,6 +40,8 @@ KEPT = {
     # workspace_training on an Airflow of its own; every run has it on the live stack's (test_dag_runs.py)
     "test_the_first_is_merged_and_who_disagrees_gets_a_branch": 0,
     "test_a_failed_run_leaves_nothing": 0,
+    # a training in the running Airflow, half a minute each
+    "test_a_person_rejects_and_nothing_serves": 0,
     # the whole demo, minutes each
     "test_ctrl_c_anywhere_stops_everything_and_the_next_demo_works": 0,
     # every string of every operation, for each kind of text
