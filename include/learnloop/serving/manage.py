@@ -9,13 +9,10 @@ lease) or asked of our API (an alias), so every server does it, and it is in the
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import orjson
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -24,7 +21,7 @@ from starlette.routing import Route
 from learnloop.audit import Entry
 from learnloop.client import LearnloopClient
 from learnloop.database import session
-from learnloop.errors import Conflict, LearnloopError, Unavailable
+from learnloop.errors import Conflict, LearnloopError
 from learnloop.models.deployment import lease_holders, lease_model, release_model
 from learnloop.serving import bodies
 from learnloop.serving.bodies import WrongRequest, json_answer
@@ -33,10 +30,9 @@ from learnloop.serving.durations import FOREVER, keep_alive
 from learnloop.serving.models import ModelSet, NotLoaded
 from learnloop.serving.reconciler import Reconciler
 from learnloop.serving.versions import Key, Source
+from learnloop.serving.waiting import Waiting
 
 PERMISSION = "model:deploy"
-LOAD_SECONDS = 60.0
-LOOK_SECONDS = 0.05
 SMALL = 64 * 2**10
 
 
@@ -48,6 +44,7 @@ class Management:
     ) -> None:
         self._models = models
         self._reconciler = reconciler
+        self._waiting = Waiting(models, reconciler)
         self._source_of = source_of
         self._callers = callers
         self._database_url = database_url
@@ -77,7 +74,7 @@ class Management:
         name = request.path_params["name"]
         key = await run_in_threadpool(self._key_of, name)
         await run_in_threadpool(self._audited, request, caller, "load", name, lambda: self._lease(key, FOREVER, caller))
-        await self._wait_loaded(key)
+        await self._waiting.loaded(key)
         return Response(status_code=200)
 
     async def unload(self, request: Request) -> Response:
@@ -104,9 +101,9 @@ class Management:
         if duration == timedelta(0):
             return json_answer({"status": "success"})
         if asked.get("stream") is False:
-            await self._wait_loaded(key)
+            await self._waiting.loaded(key)
             return json_answer({"status": "success"})
-        return StreamingResponse(self._progress(key), media_type="application/x-ndjson")
+        return StreamingResponse(self._waiting.lines(key), media_type="application/x-ndjson")
 
     async def stop(self, request: Request) -> Response:
         """Unload a version; what has an alias comes back with the next request for it."""
@@ -215,36 +212,6 @@ class Management:
             action=f"model server: {action}",
             user=caller.name,
         )
-
-    async def _wait_loaded(self, key: Key) -> None:
-        async for _ in self._until_loaded(key):
-            pass
-
-    async def _progress(self, key: Key) -> AsyncIterator[bytes]:
-        """What Ollama's clients read: a line of JSON for each state, the last one ``success`` or an error."""
-        try:
-            async for state in self._until_loaded(key):
-                yield orjson.dumps({"status": state}) + b"\n"
-            yield b'{"status":"success"}\n'
-        except LearnloopError as error:
-            yield orjson.dumps({"error": str(error)}) + b"\n"
-
-    async def _until_loaded(self, key: Key) -> AsyncIterator[str]:
-        """States on the way until the version is in memory here.
-
-        Raises:
-            Conflict: it could not be loaded, or did not pass its smoke test.
-            Unavailable: it takes too long.
-        """
-        what, deadline = f"{key[0]} version {key[1]}", time.monotonic() + LOAD_SECONDS
-        self._reconciler.wake()
-        yield f"loading {what}"
-        while key not in self._models.versions:
-            if failure := self._reconciler.failure_of(key):
-                raise Conflict(f"{what} could not be loaded: {failure}")
-            if time.monotonic() > deadline:
-                raise Unavailable(f"{what} is not in memory after {LOAD_SECONDS:.0f} s")
-            await asyncio.sleep(LOOK_SECONDS)
 
 
 def _holder(caller: Caller) -> str:

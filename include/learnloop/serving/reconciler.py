@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from learnloop.database import Deployment
+from learnloop.serving.failures import Failures
 from learnloop.serving.live import Recorder
 from learnloop.serving.loading import Loader
 from learnloop.serving.metrics import Metrics
@@ -26,24 +26,8 @@ from learnloop.serving.versions import Key, LoadedVersion
 from learnloop.serving.wanted import Wanted, read
 
 POLL_SECONDS = 1.0
-RETRY_SECONDS = 10.0
-"""A failed load is tried again after this long (a registry may have been away), or at once for a new generation."""
-NEVER = float("inf")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """Why a version may not be served: it did not load or pass (then it is tried again), or it erred when it served."""
-
-    message: str
-    generation: int
-    retry_at: float
-
-    @property
-    def erred(self) -> bool:
-        return self.retry_at == NEVER
 
 
 class Reconciler:
@@ -73,7 +57,7 @@ class Reconciler:
         self._database_url = database_url
         self._replica = replica
         self._loads: dict[Key, Future[LoadedVersion]] = {}
-        self._failures: dict[Key, _Failure] = {}
+        self._failures = Failures()
         self._reports = Reports(database_url, replica, url)
         self._untried: set[int] | None = None  # deployments present at the start; None: not read yet
         self._wanted = Wanted([], set())
@@ -193,26 +177,23 @@ class Reconciler:
                 self._metrics.rolled_back(loaded.name)
                 log.error("Took %s back from %s: %s", ", ".join(moved), f"{key[0]} version {key[1]}", message)
             # It must not take the alias again before somebody asks for it anew, also while the database is away.
-            newest = self._wanted.generations.get(key, 0)
-            self._failures[key] = _Failure(message, newest, NEVER)
-        for key, failure in self._failures.items():
-            if failure.erred:
-                take_back(self._database_url, key, failure.message)
+            self._failures.erred(key, message, self._wanted.generations.get(key, 0))
+        for key, failure in self._failures.all_erred:
+            take_back(self._database_url, key, failure.message)
 
     def _collect_loads(self, wanted: Wanted) -> None:
         generations = wanted.generations
         for key in [key for key, load in self._loads.items() if load.done()]:
             error = self._loads.pop(key).exception()
             if error is None:
-                self._failures.pop(key, None)
+                self._failures.forget(key)
                 log.info("Loaded %s version %d", *key)
                 continue
             message = f"{type(error).__name__}: {error}"
             log.error("Could not load %s version %d: %s", *key, message, exc_info=error)
             self._metrics.load_failed()
-            self._failures[key] = _Failure(message, generations.get(key, 0), time.monotonic() + RETRY_SECONDS)
-        # A version that nobody wants any more starts afresh when it is wanted again.
-        self._failures = {key: failure for key, failure in self._failures.items() if key in generations}
+            self._failures.not_loaded(key, message, generations.get(key, 0))
+        self._failures.keep(generations)
 
     def _start_loads(self, wanted: Wanted) -> None:
         loaded, parked = self._models.versions, self._models.parked
@@ -220,14 +201,14 @@ class Reconciler:
             failure = self._failures.get(key)
             if failure and generation > failure.generation:
                 failure = None
-                del self._failures[key]  # asked for anew: it is loading, not failed
+                self._failures.forget(key)  # asked for anew: it is loading, not failed
                 if key in loaded:
                     self._models.forgive(key)
             if key in loaded or key in self._loads:
                 continue
             if key in parked and key not in wanted.leased:
                 continue  # it was here, and comes back when somebody asks for it
-            if failure and time.monotonic() < failure.retry_at:
+            if failure and failure.waits:
                 continue
             load = self._loader.start(key, fresh=generation > 0 and key not in parked)
             self._loads[key] = load

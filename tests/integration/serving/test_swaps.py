@@ -14,7 +14,7 @@ from serving_support import BROKEN_FILE, BROKEN_WEIGHTS, wait_until
 from learnloop.database import Deployment, DeploymentStatus, ServerReplica, session
 from learnloop.errors import Conflict, LearnloopError, NotFound, Unavailable
 from learnloop.models.deployment import lease_model, release_model, rollback, wait_until_served
-from learnloop.serving import reconciler
+from learnloop.serving import failures
 from learnloop.serving.client import ModelClient
 from learnloop.training.models import load
 
@@ -133,7 +133,7 @@ def test_a_slow_load_stops_neither_answers_nor_heartbeats(serve, deploy_digits, 
 
 
 def test_a_failed_load_is_tried_again(serve, deploy_digits, db, monkeypatch):
-    monkeypatch.setattr(reconciler, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(failures, "RETRY_SECONDS", 0.1)
     tries = []
 
     def at_the_third_try(folder):

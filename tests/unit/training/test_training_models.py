@@ -48,6 +48,9 @@ def test_a_saved_model_predicts_as_the_fitted_one(name: str, tmp_path: Path, dig
     columns = [CLASSES.index(label) for label in pipeline.classes_]
     np.testing.assert_allclose(model.predict_proba(X)[:, columns], pipeline.predict_proba(X), atol=1e-5)
     described = yaml.safe_load((tmp_path / "model" / "MLmodel").read_text())
+    if name == "torch":
+        assert described["flavors"]["onnx"]["data"] == "model.onnx"
+        return
     assert described["flavors"]["sklearn"]["serialization_format"] == "skops"
     assert set(described["flavors"]["sklearn"]["skops_trusted_types"] or []) <= ALLOWED_TYPES
 

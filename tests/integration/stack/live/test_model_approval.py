@@ -24,7 +24,7 @@ DAG = "/dags/base_model_training"
 def people(live_stack) -> dict[str, httpx.Client]:
     """Airflow's API as each role, with the DAG there and not paused."""
     found = {}
-    for role in ("scientist", "annotator"):
+    for role in ("admin", "scientist", "annotator"):
         with LearnloopClient.login(live_stack.url, *live_stack.users[role]) as person:
             token = person.token or ""
         found[role] = httpx.Client(
@@ -76,11 +76,12 @@ def test_a_person_accepts_and_it_serves(live_stack, people, asked) -> None:
     with ModelClient(live_stack.serving_url) as server, pytest.raises(NotFound):
         server.metadata(name)  # nothing before the answer
 
-    refused = answer(people["annotator"], run, "accept", "I like it")
-    assert refused.status_code == 403
-    assert "annotator may not model:deploy" in refused.json()["detail"]
+    for role in ("annotator", "scientist"):  # nor may who trained it
+        refused = answer(people[role], run, "accept", "I like it")
+        assert refused.status_code == 403
+        assert f"{role} may not model:deploy" in refused.json()["detail"]
     assert sue.get(f"{run}/taskInstances/approve").json()["state"] == "awaiting_input"
-    accepted = answer(sue, run, "accept", "good enough to begin with")
+    accepted = answer(people["admin"], run, "accept", "good enough to begin with")
     assert accepted.status_code == 200, accepted.text
 
     assert set(ended(sue, run).values()) == {"success"}
@@ -89,9 +90,7 @@ def test_a_person_accepts_and_it_serves(live_stack, people, asked) -> None:
     with LearnloopClient.login(live_stack.url, *live_stack.users["scientist"]) as client:
         (decision,) = client.decisions(name)
         assert decision["accepted"] is True
-        assert decision["reason"].startswith(
-            "accepted by scientist: good enough to begin with (the thresholds would say:"
-        )
+        assert decision["reason"].startswith("accepted by admin: good enough to begin with (the thresholds would say:")
         (version,) = client.model_versions(name)
         assert (version["aliases"], version["tags"]["gate"]) == (["base", "current"], "accepted")
 
@@ -99,7 +98,7 @@ def test_a_person_accepts_and_it_serves(live_stack, people, asked) -> None:
 def test_a_person_rejects_and_nothing_serves(live_stack, people, asked) -> None:
     name, run = asked()
     sue = people["scientist"]
-    assert answer(sue, run, "reject", "too few samples").status_code == 200
+    assert answer(people["admin"], run, "reject", "too few samples").status_code == 200
     states = ended(sue, run)
     assert (states["approve"], states["deploy"]) == ("success", "skipped")
     with ModelClient(live_stack.serving_url) as server, pytest.raises(NotFound):
