@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 KEY_TAG = "idempotency_key"
 METRIC_PREFIX = "metric."
+LAST_VERSION = 2**31 - 1
+"""MLflow's version numbers are 32 bits wide."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,14 @@ class RegisteredVersion:
 class Reads(Protocol):
     """What is asked of a registry at ``url`` without changing it: the modules `registry_sql` and `registry_server`."""
 
-    def names(self, url: str) -> list[str]:
-        """The names of all models that have a version, sorted."""
+    def names(self, url: str, *, after: str, limit: int | None) -> list[str]:
+        """The names of models that have a version, by code points: those after ``after``, at most ``limit``."""
 
-    def versions(self, url: str, name: str, version: int | None = None) -> list[RegisteredVersion]:
-        """All versions of a model, the newest first, or the one that is asked for; none where there is none."""
+    def versions(self, url: str, name: str, *, before: int, limit: int | None) -> list[RegisteredVersion]:
+        """Versions of a model, the newest first: those before ``before``, at most ``limit``."""
+
+    def version(self, url: str, name: str, version: int) -> RegisteredVersion | None:
+        """One version, where there is such."""
 
     def version_of(self, url: str, name: str, alias: str) -> int | None:
         """The version that an alias points at."""

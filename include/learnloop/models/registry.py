@@ -25,7 +25,7 @@ from learnloop.errors import Conflict, InvalidInput, NotFound, Unavailable
 from learnloop.jobs.checksums import files_below, fsync_file, fsync_folder, write_manifest
 from learnloop.jobs.namespace import key_folder
 from learnloop.models import registry_server, registry_sql
-from learnloop.models.registered import Reads, RegisteredVersion, joined_tags
+from learnloop.models.registered import LAST_VERSION, Reads, RegisteredVersion, joined_tags
 from learnloop.settings import settings
 from learnloop.training.onnx_files import FILE as ONNX_FILE
 
@@ -160,9 +160,9 @@ def file_of(name: str, version: int, file: str, url: str | None = None) -> str:
         raise NotFound(f"version {version} of model {name!r} has no {file}: it was registered without") from error
 
 
-def names(url: str | None = None) -> list[str]:
-    """The names of all registered models that have a version."""
-    return _reads(url).names(_url(url))
+def names(*, after: str = "", limit: int | None = None, url: str | None = None) -> list[str]:
+    """The names of the registered models that have a version, by name: those after ``after``, at most ``limit``."""
+    return _reads(url).names(_url(url), after=after, limit=limit)
 
 
 def get_version(name: str, version: int, url: str | None = None) -> RegisteredVersion:
@@ -171,15 +171,17 @@ def get_version(name: str, version: int, url: str | None = None) -> RegisteredVe
     Raises:
         NotFound: there is no such version.
     """
-    found = _reads(url).versions(_url(url), name, version)
-    if not found:
+    found = _reads(url).version(_url(url), name, version)
+    if found is None:
         raise NotFound(f"there is no version {version} of model {name!r}")
-    return found[0]
+    return found
 
 
-def list_versions(name: str, url: str | None = None) -> list[RegisteredVersion]:
-    """All versions of a model, the newest first; none when there is no such model."""
-    return _reads(url).versions(_url(url), name)
+def list_versions(
+    name: str, url: str | None = None, *, before: int | None = None, limit: int | None = None
+) -> list[RegisteredVersion]:
+    """Versions of a model, the newest first: those before ``before``, at most ``limit``. None when it has none."""
+    return _reads(url).versions(_url(url), name, before=LAST_VERSION if before is None else before, limit=limit)
 
 
 def _create(

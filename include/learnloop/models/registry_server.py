@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from learnloop.errors import InvalidInput, NotFound, Unavailable
 from learnloop.jobs.checksums import MANIFEST, check_manifest, fsync_folder
 from learnloop.jobs.namespace import key_folder
-from learnloop.models.registered import KEY_TAG, RegisteredVersion, split_tags
+from learnloop.models.registered import KEY_TAG, LAST_VERSION, RegisteredVersion, split_tags
 from learnloop.settings import settings
 from learnloop.training.quiet import quieten_mlflow
 
@@ -64,11 +64,11 @@ def told(url: str) -> Iterator[None]:
         raise Unavailable(f"the MLflow server at {url} does not do it: {error.message}") from error
 
 
-def names(url: str) -> list[str]:
+def names(url: str, *, after: str, limit: int | None) -> list[str]:
     client = client_of(url)
     with told(url):
         found = _all(lambda token: client.search_registered_models(page_token=token))
-        return sorted(model.name for model in found if model.latest_versions)
+        return sorted(model.name for model in found if model.latest_versions and model.name > after)[:limit]
 
 
 def version_of(url: str, name: str, alias: str) -> int | None:
@@ -78,33 +78,33 @@ def version_of(url: str, name: str, alias: str) -> int | None:
         return None
 
 
-def versions(url: str, name: str, version: int | None = None) -> list[RegisteredVersion]:
+def versions(url: str, name: str, *, before: int, limit: int | None) -> list[RegisteredVersion]:
+    client = client_of(url)
+    with told(url):
+        found = _all(lambda token: client.search_model_versions(f"name = '{name}'", page_token=token))
+    if not found:
+        return []
+    aliases = _aliases(url, name)
+    newest = sorted((one for one in found if int(one.version) < before), key=lambda one: -int(one.version))
+    return [_version(one, aliases) for one in newest[:limit]]
+
+
+def version(url: str, name: str, version: int) -> RegisteredVersion | None:
     client = client_of(url)
     try:
         with told(url):
-            found = (
-                _all(lambda token: client.search_model_versions(f"name = '{name}'", page_token=token))
-                if version is None
-                else [client.get_model_version(name, str(version))]
-            )
-        aliases = _aliases(url, name) if found else {}
+            found = client.get_model_version(name, str(version))
+        return _version(found, _aliases(url, name))
     except NotFound:
-        return []
-    return [
-        RegisteredVersion(
-            name=name,
-            version=int(one.version),
-            source=_place(one),
-            aliases=tuple(sorted(alias for alias, number in aliases.items() if number == int(one.version))),
-            created_at=datetime.fromtimestamp(one.creation_timestamp / 1000, UTC),
-            **split_tags(one.tags),
-        )
-        for one in sorted(found, key=lambda one: -int(one.version))
-    ]
+        return None
 
 
 def find(url: str, name: str, idempotency_key: str) -> int | None:
-    made = [found.version for found in versions(url, name) if found.tags.get(KEY_TAG) == idempotency_key]
+    made = [
+        found.version
+        for found in versions(url, name, before=LAST_VERSION, limit=None)
+        if found.tags.get(KEY_TAG) == idempotency_key
+    ]
     return min(made, default=None)
 
 
@@ -158,6 +158,18 @@ def _fetch(url: str, client: MlflowClient, name: str, version: int, place: Path)
         fsync_folder(place.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _version(found: Any, aliases: Mapping[str, int]) -> RegisteredVersion:
+    number = int(found.version)
+    return RegisteredVersion(
+        name=found.name,
+        version=number,
+        source=_place(found),
+        aliases=tuple(sorted(alias for alias, points_at in aliases.items() if points_at == number)),
+        created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        **split_tags(found.tags),
+    )
 
 
 def _aliases(url: str, name: str) -> dict[str, int]:

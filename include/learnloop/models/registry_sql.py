@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import bindparam, column, select, table
+from sqlalchemy import Row, Text, bindparam, cast, column, select, table
 
 from learnloop.database.engine import engine, reading
 from learnloop.errors import NotFound
@@ -23,14 +25,26 @@ _OF_MODEL = {
     for kind, of in {"versions": _versions, "tags": _tags, "aliases": _aliases}.items()
 }
 _OF_VERSION = {kind: of.where(of.selected_columns.version == bindparam("version")) for kind, of in _OF_MODEL.items()}
+_LIVE = (_versions.c.current_stage != "Deleted_Internal", _versions.c.workspace == _WORKSPACE)
+# A page of versions, the newest first; then what is said of those between its first and its last.
+_PAGE = (
+    select(_versions)
+    .where(_versions.c.name == bindparam("name"), _versions.c.version < bindparam("before"), *_LIVE)
+    .order_by(_versions.c.version.desc())
+    .limit(bindparam("limit"))
+)
+_BETWEEN = {
+    kind: of.where(of.selected_columns.version.between(bindparam("last"), bindparam("first")))
+    for kind, of in _OF_MODEL.items()
+    if kind != "versions"
+}
 
 
-def names(url: str) -> list[str]:
-    wanted = select(_versions.c.name).where(
-        _versions.c.current_stage != "Deleted_Internal", _versions.c.workspace == _WORKSPACE
-    )
+def names(url: str, *, after: str, limit: int | None) -> list[str]:
+    name = cast(_versions.c.name, Text).collate("C")  # the order that "after" means, whatever the database's is
+    wanted = select(name).where(*_LIVE, name > after).distinct().order_by(name).limit(limit)
     with engine(url).connect() as connection:
-        return sorted(connection.scalars(wanted.distinct()))
+        return list(connection.scalars(wanted))
 
 
 def version_of(url: str, name: str, alias: str) -> int | None:
@@ -46,12 +60,7 @@ def version_of(url: str, name: str, alias: str) -> int | None:
 def source_of(url: str, name: str, version: int) -> Path:
     with engine(url).connect() as connection:
         source = connection.scalar(
-            select(_versions.c.source).where(
-                _versions.c.name == name,
-                _versions.c.version == version,
-                _versions.c.current_stage != "Deleted_Internal",
-                _versions.c.workspace == _WORKSPACE,
-            )
+            select(_versions.c.source).where(_versions.c.name == name, _versions.c.version == version, *_LIVE)
         )
     if source is None:
         raise NotFound(f"there is no version {version} of model {name!r}")
@@ -59,11 +68,7 @@ def source_of(url: str, name: str, version: int) -> Path:
 
 
 def find(url: str, name: str, idempotency_key: str) -> int | None:
-    there = select(_versions.c.version).where(
-        _versions.c.name == name,
-        _versions.c.current_stage != "Deleted_Internal",
-        _versions.c.workspace == _WORKSPACE,
-    )
+    there = select(_versions.c.version).where(_versions.c.name == name, *_LIVE)
     with engine(url).connect() as connection:
         found = connection.scalar(
             select(_tags.c.version).where(
@@ -77,24 +82,40 @@ def find(url: str, name: str, idempotency_key: str) -> int | None:
     return None if found is None else int(found)
 
 
-def versions(url: str, name: str, version: int | None = None) -> list[RegisteredVersion]:
+def versions(url: str, name: str, *, before: int, limit: int | None) -> list[RegisteredVersion]:
     with reading(url) as db:
-        rows, tag_rows, alias_rows = (
-            db.execute(_OF_MODEL[of] if version is None else _OF_VERSION[of], {"name": name, "version": version}).all()
+        rows = db.execute(_PAGE, {"name": name, "before": before, "limit": limit}).all()
+        if not rows:
+            return []
+        between = {"name": name, "first": rows[0].version, "last": rows[-1].version}
+        return _versions_of(rows, *(db.execute(_BETWEEN[of], between).all() for of in ("tags", "aliases")))
+
+
+def version(url: str, name: str, version: int) -> RegisteredVersion | None:
+    with reading(url) as db:
+        rows, tags, aliases = (
+            db.execute(_OF_VERSION[of], {"name": name, "version": version}).all()
             for of in ("versions", "tags", "aliases")
         )
-    tags: dict[int, dict[str, str]] = {}
-    for row in tag_rows:
-        tags.setdefault(int(row.version), {})[row.key] = row.value
+    found = _versions_of([row for row in rows if row.current_stage != "Deleted_Internal"], tags, aliases)
+    return found[0] if found else None
+
+
+def _versions_of(
+    rows: Sequence[Row[Any]], tags: Sequence[Row[Any]], aliases: Sequence[Row[Any]]
+) -> list[RegisteredVersion]:
+    """What the tables say of versions, in the order of ``rows``."""
+    said: dict[int, dict[str, str]] = {}
+    for tag in tags:
+        said.setdefault(int(tag.version), {})[tag.key] = tag.value
     return [
         RegisteredVersion(
-            name=name,
+            name=row.name,
             version=int(row.version),
             source=Path(row.source),
-            aliases=tuple(sorted(alias.alias for alias in alias_rows if alias.version == row.version)),
+            aliases=tuple(sorted(alias.alias for alias in aliases if alias.version == row.version)),
             created_at=datetime.fromtimestamp(row.creation_time / 1000, UTC),
-            **split_tags(tags.get(int(row.version), {})),
+            **split_tags(said.get(int(row.version), {})),
         )
-        for row in sorted(rows, key=lambda row: -int(row.version))
-        if row.current_stage != "Deleted_Internal"
+        for row in rows
     ]
