@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -25,19 +24,18 @@ from learnloop.errors import Conflict, InvalidInput, NotFound, Unavailable
 from learnloop.jobs.checksums import files_below, fsync_file, fsync_folder, write_manifest
 from learnloop.jobs.namespace import key_folder
 from learnloop.models import registry_server, registry_sql
-from learnloop.models.registered import LAST_VERSION, Reads, RegisteredVersion, joined_tags
+from learnloop.models.registered import LAST_VERSION, NAME, Reads, RegisteredVersion, joined_tags
 from learnloop.settings import settings
 from learnloop.training.onnx_files import FILE as ONNX_FILE
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
-
 
 def prepare(url: str | None = None) -> None:
     """Make or upgrade MLflow's tables. Run it once before anything else uses the registry."""
-    _client(url).search_registered_models(max_results=1)
+    with _changing(url) as client:
+        client.search_registered_models(max_results=1)
 
 
 def register(
@@ -96,13 +94,15 @@ def set_alias(name: str, alias: str, version: int, url: str | None = None) -> No
         NotFound: there is no such version.
     """
     source_of(name, version, url)
-    _client(url).set_registered_model_alias(name, alias, str(version))
+    with _changing(url) as client:
+        client.set_registered_model_alias(name, alias, str(version))
 
 
 def remove_alias(name: str, alias: str, url: str | None = None) -> None:
     """Have ``{name}@{alias}`` point at nothing; again, it changes nothing."""
     if version_of(name, alias, url) is not None:
-        _client(url).delete_registered_model_alias(name, alias)
+        with _changing(url) as client:
+            client.delete_registered_model_alias(name, alias)
 
 
 def set_tags(name: str, version: int, tags: Mapping[str, str], url: str | None = None) -> None:
@@ -112,9 +112,9 @@ def set_tags(name: str, version: int, tags: Mapping[str, str], url: str | None =
         NotFound: there is no such version.
     """
     source_of(name, version, url)
-    client = _client(url)
-    for key, value in tags.items():
-        client.set_model_version_tag(name, str(version), key, value)
+    with _changing(url) as client:
+        for key, value in tags.items():
+            client.set_model_version_tag(name, str(version), key, value)
 
 
 def remove(name: str, version: int, url: str | None = None) -> None:
@@ -128,10 +128,10 @@ def remove(name: str, version: int, url: str | None = None) -> None:
     if found.aliases:
         raise Conflict(f"{name} version {version} is {', '.join(found.aliases)}: move the alias first")
     shutil.rmtree(found.source, ignore_errors=not found.source.exists())
-    client = _client(url)
-    if _is_server(_url(url)) and (run := client.get_model_version(name, str(version)).run_id):
-        client.delete_run(run)
-    client.delete_model_version(name, str(version))
+    with _changing(url) as client:
+        if _is_server(_url(url)) and (run := client.get_model_version(name, str(version)).run_id):
+            client.delete_run(run)
+        client.delete_model_version(name, str(version))
 
 
 def version_of(name: str, alias: str, url: str | None = None) -> int | None:
@@ -187,20 +187,20 @@ def list_versions(
 def _create(
     name: str, source: Path, tags: Mapping[str, str], metrics: Mapping[str, float], key: str, url: str | None
 ) -> int:
-    client = _client(url)
-    from mlflow.exceptions import MlflowException
+    with _changing(url) as client:
+        from mlflow.exceptions import MlflowException
 
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    at, run = (
-        (str(source), None) if not _is_server(_url(url)) else registry_server.keep(_url(url), name, source, metrics)
-    )
-    # Version and tags are one transaction of MLflow's, so a version without its key cannot be.
-    made = client.create_model_version(name, at, run_id=run, tags=joined_tags(tags, metrics, key))
-    return int(made.version)
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        at, run = str(source), None
+        if _is_server(_url(url)):
+            at, run = registry_server.keep(_url(url), name, source, metrics)
+        # Version and tags are one transaction of MLflow's, so a version without its key cannot be.
+        made = client.create_model_version(name, at, run_id=run, tags=joined_tags(tags, metrics, key))
+        return int(made.version)
 
 
 def _copy(folder: Path, target: Path, files: Mapping[str, str]) -> Path:
@@ -242,8 +242,12 @@ def _only_writer_of(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _client(url: str | None) -> MlflowClient:
-    return registry_server.client_of(_url(url))
+@contextmanager
+def _changing(url: str | None) -> Iterator[MlflowClient]:
+    """MLflow's client; what a server answers is told as our errors."""
+    chosen = _url(url)
+    with registry_server.told(chosen) if _is_server(chosen) else nullcontext():
+        yield registry_server.client_of(chosen)
 
 
 def _reads(url: str | None) -> Reads:
@@ -271,7 +275,7 @@ def _url(url: str | None) -> str:
 
 
 def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise InvalidInput(
             f"model name {name!r} cannot be: it needs a letter or digit, then letters, digits, '_', '.' or '-', at most 200"
         )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from learnloop.errors import InvalidInput, NotFound, Unavailable
 from learnloop.jobs.checksums import MANIFEST, check_manifest, fsync_folder
 from learnloop.jobs.namespace import key_folder
-from learnloop.models.registered import KEY_TAG, LAST_VERSION, RegisteredVersion, split_tags
+from learnloop.models.registered import KEY_TAG, LAST_VERSION, NAME, RegisteredVersion, split_tags
 from learnloop.settings import settings
 from learnloop.training.quiet import quieten_mlflow
 
@@ -180,6 +180,10 @@ def _aliases(url: str, name: str) -> dict[str, int]:
 
 def _place(found: Any) -> Path:
     """Where a version's files are here: where its registration here put them, or where they are fetched to."""
+    if not NAME.fullmatch(found.name):  # others name models there, too
+        raise InvalidInput(
+            f"model {found.name!r} cannot be used here: its name must be letters, digits, '_', '.' or '-'"
+        )
     key = found.tags.get(KEY_TAG)
     below: Path = settings().models / found.name
     return below / (key_folder(key) if key else f"version-{found.version}")

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from mlflow.tracking import MlflowClient
 from serving_support import free_port
 from sqlalchemy import func, update
 
@@ -25,6 +26,7 @@ from learnloop.models import promotion
 from learnloop.models import registry as models
 from learnloop.serving.client import ModelClient
 from learnloop.settings import settings
+from learnloop.training.models import load
 
 PROGRAM = os.environ.get("MLFLOW_PROGRAM", "mlflow-server-is-not-named")
 
@@ -130,6 +132,15 @@ def test_versions_aliases_and_reports_are_kept_there(url: str, registry: Path) -
     ):
         with pytest.raises(NotFound):
             missing()
+
+    # Others register there, too: a name that would lead out of our folder, a version of no key of ours.
+    theirs = MlflowClient(url)
+    for model in ("..", "theirs"):
+        theirs.create_registered_model(model)
+        theirs.create_model_version(model, models.registry_server.keep(url, model, registry / "digits/1", {})[0])
+    with pytest.raises(InvalidInput, match=r"model '\.\.' cannot be used here"):
+        models.source_of("..", 1)
+    assert load(models.source_of("theirs", 1)).input_size == 64
 
     # What the server itself says of it: the version's run has the report and the figures.
     def ask(what: str, **params: str) -> dict[str, Any]:
