@@ -7,8 +7,8 @@ nobody who comes later than ``(highest - own priority) * ageing_seconds + share_
 
 **Backfill.** It is conservative (Mu'alem and Feitelson, IEEE TPDS 12(6), 2001): each job in order gets the earliest time at
 which a node has room for as long as it may run, and what comes after it must leave that room. So a job that begins early
-delays nobody ahead of it; with EASY (Lifka, JSSPP 1995) only the first in line would be safe. After ``window`` jobs that must
-wait nobody is looked at (as Slurm's ``bf_max_job_test``): who is behind them is not admitted, so nobody is delayed by it.
+delays nobody ahead of it; with EASY (Lifka, JSSPP 1995) only the first in line would be safe. After ``window`` jobs that
+must wait nobody is looked at (as Slurm's ``bf_max_job_test``): who is behind them is not admitted, and so delays nobody.
 
 Jobs run on one node, and end by their timeout at the latest. What others than our jobs hold has no known end.
 """
@@ -238,7 +238,8 @@ class _Plan:
 
     def _likely(self, job: Held) -> int | None:
         """Where a job will be that nobody has seen on a node yet: where it fits best, else where most is free."""
-        fitting, others = [], []
+        fitting: list[tuple[tuple[int, int, int], int]] = []
+        others: list[tuple[tuple[int, int, int], int]] = []
         for number in self._open_to(job.pool, job.amounts):
             cpu, memory, gpu = self._lines[number].at(self._now).less(job.amounts)
             fits = min(cpu, memory, gpu) >= 0
