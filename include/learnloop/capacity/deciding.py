@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, func, select, text, update
+from sqlalchemy import DateTime, and_, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -25,6 +25,9 @@ HANDOVER = timedelta(minutes=5)
 """So long room is kept for a job that was admitted and does not begin: its task may wait for a worker."""
 START_SECONDS = 60.0
 """Between a pod's reservation and its start on a node, from when its time limit counts."""
+
+HALF_LIFE = timedelta(hours=6)
+"""What a user held counts half as much after so long, for whose turn it is."""
 
 
 class Occupant(NamedTuple):
@@ -83,7 +86,8 @@ def decide_all(db: Session, runner: str, machines: Machines, numbers: Rules) -> 
     where = {one.name: one.node for one in machines.occupants if one.name in pods}
     held = [_held(row, where.get(name, row.node)) for name, row in pods.items()]
     waiting = [_waiting(row) for row in live if row.state == "waiting" and row.seen_at > now - PATIENCE]
-    verdicts = decide(now.timestamp(), nodes, held, waiting, numbers)
+    past = {row.owner: Amounts(*map(round, row[1:])) for row in db.execute(_PAST, {"runner": runner, "now": now})}
+    verdicts = decide(now.timestamp(), nodes, held, waiting, numbers, past)
     _write(db, verdicts, {str(row.id): row for row in live}, now)
     report = {"pools": _pools(nodes)}
     db.execute(update(Capacity).where(Capacity.runner == runner).values(report=report))
@@ -101,6 +105,31 @@ _ROWS = (
     .where(Reservation.runner == bindparam("runner"), LIVE)
     .order_by(Reservation.id)
 )  # fmt: skip
+
+
+def _weight(at: Any) -> Any:
+    """How much of something at ``at`` still counts."""
+    age = func.extract("epoch", bindparam("now", type_=DateTime(timezone=True)) - at)
+    return func.power(2.0, -age / HALF_LIFE.total_seconds())
+
+
+# The average of what each held, with weights that halve every HALF_LIFE: the integral of the weight while it was held.
+_HELD = _weight(Reservation.released_at) - _weight(Reservation.admitted_at)
+_PAST = (
+    select(
+        Reservation.owner,
+        func.sum(Reservation.cpu * _HELD),
+        func.sum(Reservation.memory * _HELD),
+        func.sum(Reservation.gpu * _HELD),
+    )
+    .where(
+        Reservation.runner == bindparam("runner"),
+        Reservation.state == "released",
+        Reservation.admitted_at.is_not(None),
+        Reservation.released_at > bindparam("now") - 8 * HALF_LIFE,
+    )
+    .group_by(Reservation.owner)
+)
 
 
 def _return_unclaimed(db: Session, runner: str) -> None:

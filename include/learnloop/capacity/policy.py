@@ -1,9 +1,10 @@
 """Who is admitted now, in which order the others wait, and why: a pure function of what is there.
 
 **Order.** A job stands in line as if it had come ``priority * ageing_seconds`` earlier than it did, and later by
-``share_seconds`` times the share of the cluster that its user has already: the dominant share (Ghodsi et al., DRF, NSDI
-2011), at most 1, which grows with each job of theirs that is planned. All are seconds, so waiting outweighs any priority:
-nobody who comes later than ``(highest - own priority) * ageing_seconds + share_seconds`` after a job goes before it, ever.
+``share_seconds`` times the share of the cluster that its user has, or has had lately: the dominant share (Ghodsi et al.,
+DRF, NSDI 2011), at most 1, which grows with each job of theirs that is planned. All are seconds, so waiting outweighs any
+priority: nobody who comes later than ``(highest - own priority) * ageing_seconds + share_seconds`` after a job goes before
+it, ever.
 
 **Backfill.** It is conservative (Mu'alem and Feitelson, IEEE TPDS 12(6), 2001): each job in order gets the earliest time at
 which a node has room for as long as it may run, and what comes after it must leave that room. So a job that begins early
@@ -16,7 +17,7 @@ Jobs run on one node, and end by their timeout at the latest. What others than o
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from math import inf
@@ -87,11 +88,21 @@ class Rules:
 
 
 def decide(
-    now: float, nodes: Sequence[Node], held: Sequence[Held], waiting: Sequence[Waiting], rules: Rules | None = None
+    now: float,
+    nodes: Sequence[Node],
+    held: Sequence[Held],
+    waiting: Sequence[Waiting],
+    rules: Rules | None = None,
+    past: Mapping[str, Amounts] | None = None,
 ) -> list[Verdict]:
-    """A verdict for each of ``waiting``, in their order. Times are seconds on one clock. The same input, the same answer."""
+    """A verdict for each of ``waiting``, in their order. The same input, the same answer.
+
+    Args:
+        now: seconds, on the clock of all times here.
+        past: what users have had on average lately, beside what they hold.
+    """
     rules = rules or Rules()
-    plan, line = _Plan(now, nodes, held), _Line(nodes, held, waiting, rules)
+    plan, line = _Plan(now, nodes, held), _Line(nodes, held, waiting, rules, past or {})
     running = Counter(job.user for job in held)
     verdicts: list[Verdict] = []
     place = blocked = 0
@@ -122,10 +133,17 @@ def decide(
 class _Line:
     """Those who wait, in order, while each user's share grows with what of theirs was planned."""
 
-    def __init__(self, nodes: Sequence[Node], held: Sequence[Held], waiting: Sequence[Waiting], rules: Rules) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        held: Sequence[Held],
+        waiting: Sequence[Waiting],
+        rules: Rules,
+        past: Mapping[str, Amounts],
+    ) -> None:
         self._rules = rules
         self._total = total_of([node.total for node in nodes])
-        self._has: defaultdict[str, Amounts] = defaultdict(Amounts)
+        self._has: defaultdict[str, Amounts] = defaultdict(Amounts, past)
         for job in held:
             self._has[job.user] = self._has[job.user].plus(job.amounts)
         self._of: defaultdict[str, list[Waiting]] = defaultdict(list)

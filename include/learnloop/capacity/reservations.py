@@ -114,6 +114,12 @@ def begin(db: Session, reservation_id: int) -> bool:
     return True
 
 
+def given_at(db: Session, wanted: Wanted) -> datetime | None:
+    """When the job's reservation was given; None: it waits, or there is none."""
+    job = {"runner": wanted.runner, "owner": wanted.user, "key": wanted.key}
+    return db.scalar(select(Reservation.admitted_at).filter_by(**job).where(LIVE))
+
+
 def release(db: Session, runner: str, holders: Iterable[Holder]) -> int:
     """Give back what these tries (and earlier ones of their tasks) hold or wait for; returns how many that were."""
     named = [

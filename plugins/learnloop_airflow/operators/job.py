@@ -60,7 +60,7 @@ class JobOperator(BaseOperator):
         self._pod = PodRunner(spec, context, self.log)
         found = self._pod.begin()
         if found is None:
-            self._wait(self._pod, context)
+            self._wait(self._pod)
         return _returned(found)
 
     def resume_job(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
@@ -72,13 +72,11 @@ class JobOperator(BaseOperator):
             done = self._pod.end(event)
         except ApiAway as error:
             self.log.info("%s; waiting until it does", error)
-            self._wait(self._pod, context)
+            self._wait(self._pod)
         return _returned(done)
 
-    def _wait(self, pod: PodRunner, context: Context) -> NoReturn:
-        start, limit = context["ti"].start_date, self.execution_timeout
-        deadline = (start + limit).timestamp() if start is not None and limit is not None else None
-        self.defer(trigger=pod.trigger(deadline), method_name="resume_job")
+    def _wait(self, pod: PodRunner) -> NoReturn:
+        self.defer(trigger=pod.trigger(self.execution_timeout), method_name="resume_job")
 
     def _run_here(self, spec: JobSpec, context: Context) -> dict[str, Any]:
         from learnloop.events.progress import followed

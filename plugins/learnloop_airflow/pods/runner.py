@@ -13,6 +13,7 @@ from learnloop_airflow.pods import state
 from learnloop_airflow.pods.names import JOB, STAGE, Owner
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from logging import Logger
 
     from airflow.sdk import Context
@@ -72,8 +73,9 @@ class PodRunner:
             self._delete(pod)
         return found
 
-    def trigger(self, deadline: float | None = None) -> JobPodTrigger:
-        """What makes the pod and waits for it, at most until ``deadline`` (seconds since the epoch).
+    def trigger(self, limit: timedelta | None = None) -> JobPodTrigger:
+        """What makes the pod and waits for it, at most for ``limit`` from the task's start or, where jobs wait to be
+        admitted, from then on.
 
         Raises:
             InvalidInput: the spec asks for what this runner does not have.
@@ -82,19 +84,24 @@ class PodRunner:
         from learnloop.settings import settings
         from learnloop_airflow.notifiers.events import EventNotifier
         from learnloop_airflow.operators.pod import hand_over, user_of
+        from learnloop_airflow.pods.admission import wanted_for
         from learnloop_airflow.pods.template import load_template
         from learnloop_airflow.triggers.job_pod import JobPodTrigger
 
         pod = self._operator()
         manifest = pod.manifest(self.context)
         hand_over(self.places, user_of(load_template(settings().pod_template)))
+        start, seconds = self.context["ti"].start_date, None if limit is None else limit.total_seconds()
+        reserves = settings().admission == "reservation"
         return JobPodTrigger(
             manifest=manifest,
             results=str(self.places.results),
             user=self.spec.user,
             most=limit_of(self.spec.user, settings().jobs_per_user),
             admitted=EventNotifier("admitted").prepared(self.context),
-            deadline=deadline,
+            wanted=wanted_for(self.spec, self.owner, manifest).to_json() if reserves else None,
+            limit_seconds=seconds,
+            deadline=None if reserves or seconds is None or start is None else start.timestamp() + seconds,
         )
 
     def end(self, event: dict[str, Any]) -> JobResult:
@@ -122,6 +129,7 @@ class PodRunner:
         finally:
             if pod is not None:
                 self._delete(pod)
+            self._release()
 
     def remove(self) -> None:
         """Remove this try's pod, where there is one."""
@@ -132,6 +140,24 @@ class PodRunner:
             return
         if pod is not None and Owner.read(pod) == self.owner:
             self._delete(pod)
+        self._release()
+
+    def _release(self) -> None:
+        """Give back what the trigger could not, such as when it could not reach our database."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from learnloop.capacity.reservations import release
+        from learnloop.database import session
+        from learnloop.settings import settings
+        from learnloop_airflow.pods.admission import RUNNER
+
+        if settings().admission != "reservation":
+            return
+        try:
+            with session() as db:
+                release(db, RUNNER, [self.owner.holder()])
+        except SQLAlchemyError as error:
+            self.log.warning("the reservation is left to platform_maintenance: %s", error)
 
     def _fail(self, pod: Any, last: deque[str]) -> None:
         from learnloop.jobs.attempt import reject, with_log

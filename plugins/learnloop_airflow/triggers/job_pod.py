@@ -13,6 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import CoreV1Api
 
+    from learnloop_airflow.pods.admission import Admission
     from learnloop_airflow.pods.follow import Follower
 
 REFUSALS = 3
@@ -35,8 +36,10 @@ class JobPodTrigger(BaseTrigger):
     :param user: whose job it is; their progress.
     :param most: how many pods of this user may be there at once; None: no limit.
     :param admitted: whom to tell that the job begins, as arguments of `learnloop.events.log.tell`.
-    :param deadline: the task's ``execution_timeout``, in seconds since the epoch. Airflow's own timeout of a trigger would
-        end it without a word, and leave the pod.
+    :param wanted: the reservation that the pod needs first, as `learnloop.capacity.reservations.Wanted`; None: none.
+    :param limit_seconds: the task's ``execution_timeout`` where there are reservations: it counts from admission.
+    :param deadline: otherwise, its end in seconds since the epoch. Airflow's own timeout of a trigger would end it without a
+        word, and leave the pod.
     :param poll_seconds: how often to look.
     :param connection: the Airflow connection of the cluster.
 
@@ -53,6 +56,8 @@ class JobPodTrigger(BaseTrigger):
         user: str,
         most: int | None = None,
         admitted: dict[str, str] | None = None,
+        wanted: dict[str, Any] | None = None,
+        limit_seconds: float | None = None,
         deadline: float | None = None,
         poll_seconds: float = 2.0,
         connection: str = "kubernetes_default",
@@ -63,6 +68,8 @@ class JobPodTrigger(BaseTrigger):
         self.user = user
         self.most = most
         self.admitted = admitted
+        self.wanted = wanted
+        self.limit_seconds = limit_seconds
         self.deadline = deadline
         self.poll_seconds = poll_seconds
         self.connection = connection
@@ -70,9 +77,13 @@ class JobPodTrigger(BaseTrigger):
         self._refusals = 0
         self._foreign_since: tuple[str, float] | None = None
         self._fired = False
+        self._admission = self._turn()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        names = ("manifest", "results", "user", "most", "admitted", "deadline", "poll_seconds", "connection")
+        names = (
+            "manifest", "results", "user", "most", "admitted", "wanted", "limit_seconds", "deadline", "poll_seconds",
+            "connection",
+        )  # fmt: skip
         return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
 
     @property
@@ -94,9 +105,18 @@ class JobPodTrigger(BaseTrigger):
         if found is None:
             found = {"status": "timeout", "reason": "the task's execution_timeout is over: the job was ended"}
         self._fired = True
+        if self._admission is not None:  # now, and not when the task has a worker's slot to see how it ended
+            await self._admission.release()
         yield TriggerEvent({**found, "logged": follower.logged})
 
+    def _turn(self) -> Admission | None:
+        from learnloop_airflow.pods.admission import Admission
+
+        return None if self.wanted is None else Admission(self.wanted, self.manifest, self.log)
+
     def _late(self) -> bool:
+        if self._admission is not None and self._admission.since is not None and self.limit_seconds is not None:
+            return time.time() >= self._admission.since.timestamp() + self.limit_seconds
         return self.deadline is not None and time.time() >= self.deadline
 
     async def _watch(self, follower: Follower) -> dict[str, str] | None:
@@ -145,6 +165,8 @@ class JobPodTrigger(BaseTrigger):
                 raise
             return await self._without_pod(api, follower)
         mine = Owner.read(pod) == self._owner
+        if mine and self._admission is not None:
+            await self._admission.recall(pod.metadata.creation_timestamp)
         if pod.metadata.deletion_timestamp is not None:
             await follower.follow(api, pod)
             await follower.say("a pod of this job is being removed")
@@ -171,6 +193,9 @@ class JobPodTrigger(BaseTrigger):
                 return {"status": "disrupted", "reason": f"the job's pod was removed or evicted {DISRUPTIONS} times"}
             self._disruptions += 1
             await follower.new_pod("the job's pod was deleted before it ended: it is made again, from its checkpoint")
+        if self._admission is not None and not await self._admission.given(api):
+            await follower.say(self._admission.said)
+            return None
         return await self._create(api, follower)
 
     async def _create(self, api: CoreV1Api, follower: Follower) -> dict[str, str] | None:
@@ -249,6 +274,8 @@ class JobPodTrigger(BaseTrigger):
 
         if self._fired:
             return
+        if self._admission is not None:
+            await self._admission.release()
         async with self._hook().get_conn() as connection:
             api = CoreV1Api(connection)
             try:

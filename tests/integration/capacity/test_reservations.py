@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from learnloop.capacity import reservations
@@ -157,6 +157,21 @@ def test_what_has_begun_is_kept_however_silent_it_is(db: Session) -> None:
         age(db, column, timedelta(days=2))
     asked(db, wanted("b", 4))
     assert decided(db) == []
+
+
+def test_what_was_held_lately_counts_and_fades(db: Session) -> None:
+    """The whole node for an hour, an hour ago: half an hour and more to wait. Days ago: nothing any more."""
+    for since, first in ((timedelta(hours=2), "b"), (timedelta(days=3), "a")):
+        db.execute(delete(Reservation))
+        asked(db, wanted("old", 4))
+        decided(db)
+        release(db, RUNNER, [wanted("old").holder])
+        age(db, "admitted_at", since)
+        age(db, "released_at", since - timedelta(hours=1))
+        asked(db, wanted("a", 4))
+        age(db, "created_at", timedelta(minutes=20))
+        asked(db, wanted("b", 4, user="ben"))
+        assert decided(db) == [first]
 
 
 def test_one_of_many_makes_a_decision_and_a_release_makes_the_next_due(db: Session, database_url: str) -> None:

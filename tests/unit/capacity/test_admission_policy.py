@@ -177,6 +177,13 @@ def test_who_has_less_comes_first() -> None:
     assert admitted(decide(0, [node()], held, ann + ben, Rules(share_seconds=36000))) == ["b0", "b1"]
 
 
+def test_who_has_had_less_lately_comes_first() -> None:
+    """Jobs that take the whole cluster in turn leave nobody with anything: then it is the past that counts."""
+    waiting = [job("a", 4, user="ann", since=-1000), job("b", 4, user="ben", since=-10)]
+    assert admitted(decide(0, [node()], [], waiting)) == ["a"]
+    assert admitted(decide(0, [node()], [], waiting, past={"ann": amounts(1, 1)})) == ["b"]
+
+
 def test_backfill_takes_what_ends_in_time_and_nothing_that_would_delay() -> None:
     held = [holds("h", 2, ends_at=100)]
     big = job("big", 4, since=-3)
