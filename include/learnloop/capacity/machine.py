@@ -7,15 +7,25 @@ from collections.abc import Callable
 
 from learnloop.capacity.amounts import Amounts, Node
 from learnloop.capacity.deciding import Machines
+from learnloop.capacity.reservations import Holder, Wanted
 from learnloop.errors import InvalidInput
 from learnloop.jobs.memory import bytes_of
+from learnloop.jobs.spec import JobSpec
 
+RUNNER = "local"
 NAME = "this machine"
 _READ: dict[str, Callable[[str], int]] = {
     "cpu": lambda cores: round(1000 * float(cores)),
     "memory": bytes_of,
     "gpu": int,
 }
+
+
+def wanted_here(spec: JobSpec, holder: Holder) -> Wanted:
+    """What a job asks for of this machine. It is of every node pool."""
+    asked = spec.resources
+    amounts = Amounts(round(asked.cpu * 1000), bytes_of(asked.memory), asked.gpu)
+    return Wanted(RUNNER, spec.user, spec.key, amounts, spec.timeout_seconds, spec.priority, None, holder)
 
 
 def machine(described: str) -> Machines:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from logging import Logger
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from learnloop.capacity import reservations
 from learnloop.capacity.deciding import Machines, claim, decide_all, rules
@@ -30,6 +34,14 @@ class Turn:
         with session() as db:
             decide_all(db, self.wanted.runner, machines, rules())
 
+    def take_a_look(self, machines: Callable[[], Machines]) -> Standing:
+        """Ask, and decide for all when that is due; ``machines`` says what there is."""
+        standing = self.ask()
+        if standing.state == "waiting" and self.is_to_decide():
+            self.decide(machines())
+            standing = self.ask()
+        return standing
+
     def begin(self, standing: Standing) -> bool:
         """Take up what was given; False: ask again."""
         with session() as db:
@@ -40,6 +52,10 @@ class Turn:
         with session() as db:
             return reservations.given_at(db, self.wanted)
 
-    def release(self) -> None:
-        with session() as db:
-            reservations.release(db, self.wanted.runner, [self.wanted.holder])
+    def release(self, log: Logger) -> None:
+        """Give back. What cannot be given back now, because our database is away, is left to `platform_maintenance`."""
+        try:
+            with session() as db:
+                reservations.release(db, self.wanted.runner, [self.wanted.holder])
+        except SQLAlchemyError as error:
+            log.warning("what was reserved is left to platform_maintenance to release: %s", error)

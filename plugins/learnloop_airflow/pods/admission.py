@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 RUNNER = "kubernetes"
 
 
-def wanted_for(spec: JobSpec, owner: Owner, manifest: dict[str, Any]) -> Wanted:
-    """What the pod of ``manifest`` needs a reservation of."""
+def wanted_for(spec: JobSpec, owner: Owner, manifest: dict[str, Any] | None = None) -> Wanted:
+    """What the pod of ``manifest`` needs a reservation of; without one, what is enough to name the reservation."""
+    from learnloop.capacity.amounts import Amounts
     from learnloop.capacity.reservations import Wanted
 
-    amounts = capacity.requests_of(manifest["spec"])
+    amounts = Amounts() if manifest is None else capacity.requests_of(manifest["spec"])
     about = (amounts, spec.timeout_seconds, spec.priority, spec.node_pool)
     return Wanted(RUNNER, spec.user, spec.key, *about, owner.holder())
 
@@ -73,10 +74,4 @@ class Admission:
                 self._log.warning("admission: %s", error)
 
     async def release(self) -> None:
-        """Give back; what cannot be given back now, `platform_maintenance` does."""
-        from sqlalchemy.exc import SQLAlchemyError
-
-        try:
-            await asyncio.to_thread(self._turn.release)
-        except SQLAlchemyError as error:
-            self._log.warning("the reservation is left to platform_maintenance: %s", error)
+        await asyncio.to_thread(self._turn.release, self._log)

@@ -143,21 +143,13 @@ class PodRunner:
         self._release()
 
     def _release(self) -> None:
-        """Give back what the trigger could not, such as when it could not reach our database."""
-        from sqlalchemy.exc import SQLAlchemyError
-
-        from learnloop.capacity.reservations import release
-        from learnloop.database import session
+        """Give back what the trigger could not, such as when it was killed together with the task."""
+        from learnloop.capacity.turn import Turn
         from learnloop.settings import settings
-        from learnloop_airflow.pods.admission import RUNNER
+        from learnloop_airflow.pods.admission import wanted_for
 
-        if settings().admission != "reservation":
-            return
-        try:
-            with session() as db:
-                release(db, RUNNER, [self.owner.holder()])
-        except SQLAlchemyError as error:
-            self.log.warning("the reservation is left to platform_maintenance: %s", error)
+        if settings().admission == "reservation":
+            Turn(wanted_for(self.spec, self.owner)).release(self.log)
 
     def _fail(self, pod: Any, last: deque[str]) -> None:
         from learnloop.jobs.attempt import reject, with_log
