@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from learnloop_airflow.pods.admission import Admission
     from learnloop_airflow.pods.follow import Follower
+    from learnloop_airflow.pods.kueue import Kueue
 
 REFUSALS = 3
 """So often in a row the API server may say that we are not allowed: a token may have run out just then."""
@@ -37,6 +38,7 @@ class JobPodTrigger(BaseTrigger):
     :param most: how many pods of this user may be there at once; None: no limit.
     :param admitted: whom to tell that the job begins, as arguments of `learnloop.events.log.tell`.
     :param wanted: the reservation that the pod needs first, as `learnloop.capacity.reservations.Wanted`; None: none.
+    :param kueue: the LocalQueue whose turn the pod waits for, where Kueue says who is next.
     :param limit_seconds: the task's ``execution_timeout`` where there are reservations: it counts from admission.
     :param deadline: otherwise, its end in seconds since the epoch. Airflow's own timeout of a trigger would end it without a
         word, and leave the pod.
@@ -57,6 +59,7 @@ class JobPodTrigger(BaseTrigger):
         most: int | None = None,
         admitted: dict[str, str] | None = None,
         wanted: dict[str, Any] | None = None,
+        kueue: str = "",
         limit_seconds: float | None = None,
         deadline: float | None = None,
         poll_seconds: float = 2.0,
@@ -69,6 +72,7 @@ class JobPodTrigger(BaseTrigger):
         self.most = most
         self.admitted = admitted
         self.wanted = wanted
+        self.kueue = kueue
         self.limit_seconds = limit_seconds
         self.deadline = deadline
         self.poll_seconds = poll_seconds
@@ -78,11 +82,12 @@ class JobPodTrigger(BaseTrigger):
         self._foreign_since: tuple[str, float] | None = None
         self._fired = False
         self._admission = self._turn()
+        self._kueue = self._queue()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         names = (
-            "manifest", "results", "user", "most", "admitted", "wanted", "limit_seconds", "deadline", "poll_seconds",
-            "connection",
+            "manifest", "results", "user", "most", "admitted", "wanted", "kueue", "limit_seconds", "deadline",
+            "poll_seconds", "connection",
         )  # fmt: skip
         return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
 
@@ -113,6 +118,11 @@ class JobPodTrigger(BaseTrigger):
         from learnloop_airflow.pods.admission import Admission
 
         return None if self.wanted is None else Admission(self.wanted, self.manifest, self.log)
+
+    def _queue(self) -> Kueue | None:
+        from learnloop_airflow.pods.kueue import Kueue
+
+        return Kueue(self.kueue, self._namespace) if self.kueue else None
 
     def _late(self) -> bool:
         if self._admission is not None and self._admission.since is not None and self.limit_seconds is not None:
@@ -179,7 +189,8 @@ class JobPodTrigger(BaseTrigger):
         blocked = state.blocked(pod)
         if blocked is not None:
             return {"status": "blocked", "reason": blocked}
-        held = state.waiting(pod)
+        held = await self._kueue.waits_for(api, pod) if self._kueue is not None else None
+        held = held or state.waiting(pod)
         if held is not None:
             await follower.say(held)
         await follower.follow(api, pod)
@@ -196,6 +207,8 @@ class JobPodTrigger(BaseTrigger):
         if self._admission is not None and not await self._admission.given(api):
             await follower.say(self._admission.said)
             return None
+        if self._kueue is not None and (problem := await self._kueue.problem(api)) is not None:
+            return {"status": "refused", "reason": problem}
         return await self._create(api, follower)
 
     async def _create(self, api: CoreV1Api, follower: Follower) -> dict[str, str] | None:

@@ -64,11 +64,12 @@ class LocalTask:
         try:
             return dict(step())
         except TaskDeferred as deferred:
-            assert deferred.method_name == "resume_admitted"
-            path, arguments = deferred.trigger.serialize()
-            assert path == "learnloop_airflow.triggers.admission.AdmissionTrigger"
-            self.trigger = AdmissionTrigger(**{**arguments, "poll_seconds": 0.05})
-            return None
+            waits = deferred
+        assert waits.method_name == "resume_admitted"
+        path, arguments = waits.trigger.serialize()
+        assert path == "learnloop_airflow.triggers.admission.AdmissionTrigger"
+        self.trigger = AdmissionTrigger(**{**arguments, "poll_seconds": 0.05})
+        return None
 
     def wait(self, seconds: float = 10) -> bool:
         """Whether it was admitted in that time."""
@@ -174,7 +175,7 @@ def test_maintenance_releases_what_tasks_hold_that_are_over(db: Session, monkeyp
 
 @pytest.mark.parametrize("text", ["cpu=x", "cores=4", "cpu=-1", "memory=4GB", "gpu=0.5"])
 def test_a_machine_that_is_described_wrongly_is_said_so(text: str) -> None:
-    with pytest.raises(InvalidInput, match="LEARNLOOP_MACHINE has .*it is to be like cpu=4,memory=8Gi,gpu=1"):
+    with pytest.raises(InvalidInput, match=r"LEARNLOOP_MACHINE has .*it is to be like cpu=4,memory=8Gi,gpu=1"):
         machine(text)
 
 
