@@ -162,10 +162,19 @@ def simulate(jobs: list[Job], nodes: list[Node], policy: Decide, every: float = 
                 held[job.key] = Held(job.key, job.user, job.amounts, now + job.seconds, verdict.node)
                 heappush(ends, (now + runs, job.key, now))
                 outcome.used += job.amounts.gpu * max(0.0, min(now + runs, window) - now)
+        assert _within(nodes, held)
         outcome.ended = now
         assert ends or not waiting or coming, "somebody waits for ever"
     outcome.used /= window * sum(node.total.gpu for node in nodes)
     return outcome
+
+
+def _within(nodes: list[Node], held: dict[str, Held]) -> bool:
+    """Whether no node has more to do than it can."""
+    on: defaultdict[str | None, list[Amounts]] = defaultdict(list)
+    for job in held.values():
+        on[job.node].append(job.amounts)
+    return all(total_of(on[node.name]).fits(node.total) for node in nodes)
 
 
 class _Past:

@@ -82,7 +82,7 @@ class Rules:
 
     ageing_seconds: float = 60.0
     share_seconds: float = 6 * 3600.0
-    window: int = 100
+    window: int = 300
     most: int | None = None
     exempt: frozenset[str] = field(default_factory=frozenset)
 
