@@ -20,6 +20,7 @@ from learnloop.database import Reservation
 from learnloop.stack.demo import digits
 
 pytestmark = pytest.mark.timeout(600)
+POOL = "/pools/default_pool?update_mask=slots"
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +65,13 @@ def test_a_turn_and_the_jobs_end_need_no_slot_of_a_pool(stack: PodStack, db: Ses
     patch(stack, "/dags/platform_maintenance", {"is_paused": True})
     row = hold_the_node(db)
     run_id = start(stack, "full")
-    patch(stack, "/pools/default_pool", {"name": "default_pool", "slots": 0, "include_deferred": False})
+    patch(stack, POOL, {"slots": 0})
     row.state, row.released_at = "released", row.seen_at
     db.commit()
     eventually(lambda: stack.pods_of(run_id), 60)
     eventually(lambda: states(db, run_id) == ["released"], 90)  # the pod has ended, and its room is others'
     assert stack.state_of(run_id) in ("deferred", "scheduled")  # nobody had a slot to look at it yet
-    patch(stack, "/pools/default_pool", {"name": "default_pool", "slots": 128, "include_deferred": False})
+    patch(stack, POOL, {"slots": 128})
     stack.airflow.wait("base_model_training", run_id)
     assert stack.cluster.pods() == []
 
