@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from cluster_tools import ROOT
 from job_sources import FAIL, spec
 from job_tasks import Task
 from sqlalchemy import select
@@ -20,6 +21,7 @@ from learnloop.database import JobProgress, Reservation
 from learnloop.errors import JobFailed
 from learnloop.settings import settings
 
+RIGHTS = ROOT / "deploy" / "kubernetes"
 GPU = "/status/capacity/nvidia.com~1gpu"
 
 
@@ -138,6 +140,23 @@ def test_the_time_limit_of_a_task_counts_from_admission(cluster, gpu, db) -> Non
     with pytest.raises(JobFailed, match="the task's execution_timeout is over"):
         over.run()
     assert states(db)["c"] == "released"
+
+
+def test_the_rights_we_ship_are_enough_and_without_them_the_reason_is_said(cluster, gpu, monkeypatch) -> None:
+    cluster.kubectl("apply", "-f", str(RIGHTS / "rbac.yaml"))
+    monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", cluster.connection_of_service_account())
+    with pytest.raises(JobFailed, match=r"403: nodes is forbidden: .* cannot list resource"):
+        Task(spec()).run()
+    more = (
+        (RIGHTS / "rbac-admission.yaml")
+        .read_text()
+        .replace("namespace: learnloop}", f"namespace: {cluster.namespace}}}")
+    )
+    cluster.kubectl("apply", "-f", "-", stdin=more)
+    try:
+        assert Task(spec()).run()["result"]["resumed"] is False
+    finally:
+        cluster.kubectl("delete", "clusterrole,clusterrolebinding", "learnloop-capacity")
 
 
 def test_a_job_that_fits_nowhere_is_told_so_and_makes_no_pod(cluster, gpu, db) -> None:

@@ -20,12 +20,17 @@ from learnloop.database import Reservation
 from learnloop.stack.demo import digits
 
 pytestmark = pytest.mark.timeout(600)
+MAINTENANCE = "platform_maintenance"
 POOL = "/pools/default_pool?update_mask=slots"
 
 
 @pytest.fixture(scope="module")
 def stack(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodStack]:
     with running_stack(image, tmp_path_factory.mktemp("digits"), ADMISSION="reservation") as made:
+        # Its first run releases what no task holds, as it should; in a paused DAG it would stop half-way.
+        runs = f"/dags/{MAINTENANCE}/dagRuns?state=running&state=queued"
+        eventually(lambda: made.get(runs).json()["dag_runs"] == [], 120)
+        patch(made, f"/dags/{MAINTENANCE}", {"is_paused": True})
         yield made
 
 
@@ -62,7 +67,6 @@ def start(stack: PodStack, name: str) -> str:
 
 
 def test_a_turn_and_the_jobs_end_need_no_slot_of_a_pool(stack: PodStack, db: Session) -> None:
-    patch(stack, "/dags/platform_maintenance", {"is_paused": True})
     row = hold_the_node(db)
     run_id = start(stack, "full")
     patch(stack, POOL, {"slots": 0})
@@ -79,8 +83,8 @@ def test_a_turn_and_the_jobs_end_need_no_slot_of_a_pool(stack: PodStack, db: Ses
 def test_maintenance_finds_what_nobody_released(stack: PodStack, db: Session) -> None:
     hold_the_node(db)
     run_id = start(stack, "lost")
-    patch(stack, "/dags/platform_maintenance", {"is_paused": False})
-    stack.airflow.run("platform_maintenance", {})
+    patch(stack, f"/dags/{MAINTENANCE}", {"is_paused": False})
+    stack.airflow.run(MAINTENANCE, {})
     stack.airflow.wait("base_model_training", run_id)
     assert states(db, run_id) == ["released"]
     assert states(db, "gone") == ["released"] * 2

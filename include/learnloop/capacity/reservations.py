@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, and_, delete, func, or_, select, text, update
+from sqlalchemy import CursorResult, Select, and_, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -21,6 +21,8 @@ from learnloop.database import Capacity, Reservation
 LIVE = Reservation.state != "released"
 KEPT = timedelta(days=30)
 """How long a reservation can still be looked at once it was released."""
+SEEN_EVERY = timedelta(seconds=10)
+"""As often as it is written down that somebody still asks."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +92,15 @@ class Standing:
 
 def ask(db: Session, wanted: Wanted) -> Standing:
     """Enter the line, or keep the place; says how things stand. A new try of the same task begins anew at the end."""
-    row = _enter(db, wanted)
+    row = db.scalar(_of_job(wanted)) or _enter(db, wanted)
     mine = _holder_of(row) == wanted.holder
     if not mine and _same_task(row, wanted.holder) and row.try_number < wanted.holder.try_number:
-        row.state = "released"
-        row.released_at = func.clock_timestamp()
-        db.flush()
+        release(db, wanted.runner, [wanted.holder])
         row, mine = _enter(db, wanted), True
     if mine:
-        row.seen_at = func.clock_timestamp()
+        now = func.clock_timestamp()
+        seen = update(Reservation).where(Reservation.id == row.id, Reservation.seen_at < now - SEEN_EVERY)
+        db.execute(seen.values(seen_at=now), execution_options={"synchronize_session": False})
     waiting = select(func.count()).where(Reservation.runner == wanted.runner, Reservation.state == "waiting")
     of = db.scalar(waiting) or 0
     return Standing(row.id, mine, row.state, row.place, of, row.reason, row.admitted_at)
@@ -116,8 +118,7 @@ def begin(db: Session, reservation_id: int) -> bool:
 
 def given_at(db: Session, wanted: Wanted) -> datetime | None:
     """When the job's reservation was given; None: it waits, or there is none."""
-    job = {"runner": wanted.runner, "owner": wanted.user, "key": wanted.key}
-    return db.scalar(select(Reservation.admitted_at).filter_by(**job).where(LIVE))
+    return db.scalar(_of_job(wanted).with_only_columns(Reservation.admitted_at))
 
 
 def release(db: Session, runner: str, holders: Iterable[Holder]) -> int:
@@ -162,8 +163,12 @@ def _enter(db: Session, wanted: Wanted) -> Reservation:
         **job, **asked, **vars(wanted.holder), state="waiting", seen_at=func.clock_timestamp()
     )
     db.execute(row.on_conflict_do_nothing(index_elements=list(job), index_where=text("state <> 'released'")))
-    found = select(Reservation).filter_by(**job).where(LIVE)
-    return db.scalars(found.with_for_update().execution_options(populate_existing=True)).one()
+    return db.scalars(_of_job(wanted)).one()
+
+
+def _of_job(wanted: Wanted) -> Select[Reservation]:
+    job = {"runner": wanted.runner, "owner": wanted.user, "key": wanted.key}
+    return select(Reservation).filter_by(**job).where(LIVE).execution_options(populate_existing=True)
 
 
 def _holder_of(row: Reservation) -> Holder:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from learnloop_airflow.pods import capacity
+from learnloop_airflow.pods.gate import Gate
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,24 +31,23 @@ def wanted_for(spec: JobSpec, owner: Owner, manifest: dict[str, Any] | None = No
     return Wanted(RUNNER, spec.user, spec.key, *about, owner.holder())
 
 
-class Admission:
-    """The turn of one try's pod.
+class ReservationGate(Gate):
+    """A pod that is made when its reservation is given. The time limit of the task counts from then on.
 
-    ``said`` is what it waits for, in words. A database of ours that is away is waited for: nothing is begun without it.
+    A database of ours that is away is waited for: nothing is begun without it.
     """
 
-    def __init__(self, wanted: dict[str, Any], manifest: dict[str, Any], log: Logger) -> None:
+    def __init__(self, wanted: dict[str, Any], seconds: float | None, manifest: dict[str, Any], log: Logger) -> None:
         from learnloop.capacity.reservations import Wanted
         from learnloop.capacity.turn import Turn
 
-        self.said = ""
-        self.since: datetime | None = None
+        super().__init__()
         self._turn = Turn(Wanted.from_json(wanted))
+        self._seconds = seconds
         self._manifest = manifest
         self._log = log
 
-    async def given(self, api: CoreV1Api) -> bool:
-        """Ask, and decide for all when that is due. True: the pod may be made now, and what it needs is held for it."""
+    async def holds_back(self, api: CoreV1Api) -> str | None:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
@@ -55,23 +55,29 @@ class Admission:
             if standing.state == "waiting" and await asyncio.to_thread(self._turn.is_to_decide):
                 await asyncio.to_thread(self._turn.decide, await capacity.read(api, self._manifest))
                 standing = await asyncio.to_thread(self._turn.ask)
-            self.said = str(standing)
-            self.since = standing.admitted_at if standing.given else None
-            return await asyncio.to_thread(self._turn.begin, standing)
+            if not await asyncio.to_thread(self._turn.begin, standing):
+                return str(standing)
         except SQLAlchemyError as error:
             self._log.warning("admission: %s", error)
-            self.said = "waiting for Learnloop's database, which does not answer"
-            return False
+            return "waiting for Learnloop's database, which does not answer"
+        self._counts_from(standing.admitted_at)
+        return None
 
-    async def recall(self, otherwise: datetime) -> None:
-        """Find out when the pod that is there was admitted; one made without a reservation counts from ``otherwise``."""
+    async def found(self, pod: Any) -> None:
+        """One made without a reservation counts from when it was made."""
         from sqlalchemy.exc import SQLAlchemyError
 
-        if self.since is None:
+        if self.deadline is None and self._seconds is not None:
             try:
-                self.since = await asyncio.to_thread(self._turn.given_at) or otherwise
+                given_at = await asyncio.to_thread(self._turn.given_at)
             except SQLAlchemyError as error:  # asked again at the next look
                 self._log.warning("admission: %s", error)
+            else:
+                self._counts_from(given_at or pod.metadata.creation_timestamp)
 
     async def release(self) -> None:
         await asyncio.to_thread(self._turn.release, self._log)
+
+    def _counts_from(self, moment: datetime | None) -> None:
+        if moment is not None and self._seconds is not None:
+            self.deadline = moment.timestamp() + self._seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from learnloop_airflow.pods.gate import Gate, Refused
 from learnloop_airflow.pods.state import refusal
 
 if TYPE_CHECKING:
@@ -28,22 +29,22 @@ def queued(manifest: dict[str, Any], queue: str) -> dict[str, Any]:
     return {**manifest, "metadata": {**about, "labels": labels}, "spec": {**spec, "schedulingGates": gates}}
 
 
-class Kueue:
-    """Kueue as one pod's trigger sees it."""
+class KueueGate(Gate):
+    """A pod that Kueue admits: it is made suspended, in its queue."""
 
-    def __init__(self, queue: str, namespace: str) -> None:
+    def __init__(self, queue: str, namespace: str, deadline: float | None = None) -> None:
+        super().__init__(deadline)
         self._queue = queue
         self._namespace = namespace
         self._version = ""
 
-    async def problem(self, api: CoreV1Api) -> str | None:
-        """Why Kueue cannot admit anything; None when it can. Asked before a pod is made."""
+    async def holds_back(self, api: CoreV1Api) -> str | None:
         from kubernetes_asyncio.client import ApiException, ApisApi
 
         groups = (await ApisApi(api.api_client).get_api_versions()).groups
         group = next((one for one in groups if one.name == GROUP), None)
         if group is None:
-            return (
+            raise Refused(
                 f"LEARNLOOP_ADMISSION is kueue, but the cluster has no Kueue (API group {GROUP}): install it, or choose"
                 " reservation"
             )
@@ -55,18 +56,17 @@ class Kueue:
         except ApiException as error:
             if error.status != 404:
                 raise
-            return (
+            raise Refused(
                 f"there is no LocalQueue {self._queue!r} in namespace {self._namespace} (LEARNLOOP_KUEUE_QUEUE):"
                 f" {refusal(error.body)}"
-            )
+            ) from error
         return None
 
-    async def waits_for(self, api: CoreV1Api, pod: Any) -> str | None:
-        """What Kueue says of a pod that it has not admitted yet; None of one that it has."""
+    async def says(self, api: CoreV1Api, pod: Any) -> str | None:
         if not any(gate.name == GATE for gate in pod.spec.scheduling_gates or []):
             return None
-        if not self._version and (problem := await self.problem(api)) is not None:
-            return problem
+        if not self._version:  # another triggerer made the pod
+            await self.holds_back(api)
         found = await self._objects(api).list_namespaced_custom_object(
             GROUP, self._version, self._namespace, "workloads", label_selector=f"{JOB_UID}={pod.metadata.uid}"
         )

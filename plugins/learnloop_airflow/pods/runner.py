@@ -84,29 +84,25 @@ class PodRunner:
         from learnloop.settings import settings
         from learnloop_airflow.notifiers.events import EventNotifier
         from learnloop_airflow.operators.pod import hand_over, user_of
-        from learnloop_airflow.pods.admission import wanted_for
+        from learnloop_airflow.pods.gate import admission_for
         from learnloop_airflow.pods.kueue import queued
         from learnloop_airflow.pods.template import load_template
         from learnloop_airflow.triggers.job_pod import JobPodTrigger
 
         pod = self._operator()
         manifest = pod.manifest(self.context)
-        queue = settings().kueue_queue if settings().admission == "kueue" else ""
-        if queue:
-            manifest = queued(manifest, queue)
+        if settings().admission == "kueue":
+            manifest = queued(manifest, settings().kueue_queue)
         hand_over(self.places, user_of(load_template(settings().pod_template)))
         start, seconds = self.context["ti"].start_date, None if limit is None else limit.total_seconds()
-        reserves = settings().admission == "reservation"
         return JobPodTrigger(
             manifest=manifest,
             results=str(self.places.results),
             user=self.spec.user,
             most=limit_of(self.spec.user, settings().jobs_per_user),
             admitted=EventNotifier("admitted").prepared(self.context),
-            wanted=wanted_for(self.spec, self.owner, manifest).to_json() if reserves else None,
-            kueue=queue,
-            limit_seconds=seconds,
-            deadline=None if reserves or seconds is None or start is None else start.timestamp() + seconds,
+            admission=admission_for(self.spec, self.owner, manifest, seconds),
+            deadline=None if seconds is None or start is None else start.timestamp() + seconds,
         )
 
     def end(self, event: dict[str, Any]) -> JobResult:
