@@ -236,6 +236,14 @@ class AsyncEventMethods:
             if event["event"] == "run":
                 return
 
+    async def queue(self, limit: int = 200) -> list[Json]:
+        """The jobs that run, then those that wait for their turn, next first, each with its place and why."""
+        return await self._all("/queue", limit)
+
+    async def capacity(self) -> Json:
+        """What each node pool has, what others use of it, and what jobs hold."""
+        return dict(await self._get("/capacity"))
+
     async def notifications(self) -> Json:
         """Where you are told of events: ``mail``, ``webhook``, ``kinds``."""
         return dict(await self._get("/session/notifications"))

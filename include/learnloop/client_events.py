@@ -1,4 +1,4 @@
-"""What the client does with events: what you were told, as a list and as it happens. Part of ``learnloop.client``."""
+"""What the client does with events: what you were told, how runs are, who is next. Part of ``learnloop.client``."""
 
 from __future__ import annotations
 
@@ -50,6 +50,14 @@ class EventMethods:
             yield event["data"]
             if event["event"] == "run":
                 return
+
+    def queue(self, limit: int = 200) -> list[Json]:
+        """The jobs that run, then those that wait for their turn, next first, each with its place and why."""
+        return self._all("/queue", limit)
+
+    def capacity(self) -> Json:
+        """What each node pool has, what others use of it, and what jobs hold."""
+        return dict(self._get("/capacity"))
 
     def notifications(self) -> Json:
         """Where you are told of events: ``mail``, ``webhook``, ``kinds``."""

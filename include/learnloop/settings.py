@@ -20,6 +20,7 @@ from typing import Any
 from learnloop.errors import InvalidInput
 
 JOB_RUNNERS = ("local", "kubernetes")
+ADMISSIONS = ("none", "reservation", "kueue")
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,16 @@ class Settings:
     """The pod template of ``kubernetes`` jobs, a YAML file (see docs/kubernetes.md)."""
     job_memory_cap: str
     """How much memory the next try of a job that ran out of memory may ask for, such as ``16Gi``."""
+    admission: str
+    """Who says when a job begins (docs/capacity.md): ``none`` (nobody), ``reservation`` (our own policy), ``kueue``."""
+    admission_ageing: int
+    """By how many seconds of waiting one level of priority counts,"""
+    admission_share: int
+    """and by how many seconds less a job's waiting counts whose user has the whole cluster; in proportion for less."""
+    machine: str
+    """What ``local`` jobs may have of this machine, such as ``cpu=4,memory=8Gi,gpu=1``; empty: its cores and memory."""
+    kueue_queue: str
+    """The LocalQueue of jobs with ``kueue``, in their namespace."""
     api_url: str
     """The host that people and pages use: Airflow at ``/``, our API below it."""
     serving_url: str
@@ -155,6 +166,11 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "job_image": "learnloop/training:0.1.0",
         "pod_template": "",
         "job_memory_cap": "16Gi",
+        "admission": "none",
+        "admission_ageing": 60,
+        "admission_share": 6 * 3600,
+        "machine": "",
+        "kueue_queue": "",
         "api_url": "http://127.0.0.1:8080",
         "serving_url": "http://127.0.0.1:8090",
         "serving_memory_mib": 2048,
@@ -175,6 +191,7 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         raise InvalidInput(
             f"LEARNLOOP_JOB_RUNNER is {values['job_runner']!r}; it must be one of {', '.join(JOB_RUNNERS)}"
         )
+    _check_admission(values)
     return Settings(home=home, **values)
 
 
@@ -182,6 +199,15 @@ def _mlflow_server(environment: Mapping[str, str]) -> str:
     """The server that MLflow's own variables name. What they may name besides, such as a folder, is no registry of ours."""
     named = environment.get("MLFLOW_REGISTRY_URI") or environment.get("MLFLOW_TRACKING_URI") or ""
     return named.rstrip("/") if named.startswith(("http://", "https://")) else ""
+
+
+def _check_admission(values: dict[str, Any]) -> None:
+    if values["admission"] not in ADMISSIONS:
+        raise InvalidInput(f"LEARNLOOP_ADMISSION is {values['admission']!r}; it must be one of {', '.join(ADMISSIONS)}")
+    if values["admission"] == "kueue" and values["job_runner"] != "kubernetes":
+        raise InvalidInput("LEARNLOOP_ADMISSION is 'kueue', which needs LEARNLOOP_JOB_RUNNER=kubernetes")
+    if values["admission"] == "kueue" and not values["kueue_queue"]:
+        raise InvalidInput("LEARNLOOP_ADMISSION is 'kueue', and LEARNLOOP_KUEUE_QUEUE names no LocalQueue of jobs")
 
 
 def _read(name: str, text: str, kind: type) -> Any:

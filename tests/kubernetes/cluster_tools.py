@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from waits import eventually
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = Path(os.environ.get("KUBERNETES_CLUSTER") or ROOT.parent / "shared" / "kubernetes" / "cluster")
@@ -35,6 +37,21 @@ class Cluster:
 
     def apply(self, manifest: dict[str, object]) -> None:
         self.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+
+    def connection_of_service_account(self, name: str = "learnloop-airflow") -> str:
+        """An Airflow connection that has the rights of a new service account, and no others."""
+        self.kubectl("create", "serviceaccount", name)
+        about = {"name": "token", "annotations": {"kubernetes.io/service-account.name": name}}
+        self.apply(
+            {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token", "metadata": about}
+        )
+        wanted = ("get", "secret", "token", "-o", "jsonpath={.data.token}")
+        eventually(lambda: self.kubectl(*wanted))
+        config = yaml.safe_load(Path(self.kubeconfig).read_text())
+        config["users"][0]["user"] = {"token": base64.b64decode(self.kubectl(*wanted)).decode()}
+        path = self.home / "few-rights.conf"
+        path.write_text(yaml.safe_dump(config))
+        return json.dumps({"conn_type": "kubernetes", "extra": {"kube_config_path": str(path)}})
 
     def pods(self) -> list[dict]:
         return json.loads(self.kubectl("get", "pods", "-o", "json"))["items"]

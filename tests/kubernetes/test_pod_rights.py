@@ -1,14 +1,10 @@
 """Whose paths a job can reach, and how few rights those need who make its pod."""
 
-import base64
-import json
 from pathlib import Path
 
 import pytest
-import yaml
 from job_sources import spec
 from job_tasks import Task
-from waits import eventually
 
 from learnloop.errors import InvalidInput, JobFailed
 
@@ -17,25 +13,8 @@ RBAC = Path(__file__).parents[2] / "deploy" / "kubernetes" / "rbac.yaml"
 
 def test_the_rights_we_ship_are_enough(cluster, monkeypatch, capfd) -> None:
     """As a service account that has them and nothing else."""
-    cluster.kubectl("create", "serviceaccount", "learnloop-airflow")
     cluster.kubectl("apply", "-f", str(RBAC))
-    token = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/service-account-token",
-        "metadata": {"name": "token", "annotations": {"kubernetes.io/service-account.name": "learnloop-airflow"}},
-    }
-    cluster.apply(token)
-    eventually(lambda: cluster.kubectl("get", "secret", "token", "-o", "jsonpath={.data.token}"))
-    given = base64.b64decode(cluster.kubectl("get", "secret", "token", "-o", "jsonpath={.data.token}")).decode()
-    config = yaml.safe_load(Path(cluster.kubeconfig).read_text())
-    config["users"][0]["user"] = {"token": given}
-    path = cluster.home / "few-rights.conf"
-    path.write_text(yaml.safe_dump(config))
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_KUBERNETES_DEFAULT",
-        json.dumps({"conn_type": "kubernetes", "extra": {"kube_config_path": str(path)}}),
-    )
+    monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", cluster.connection_of_service_account())
     assert Task(spec(params={"seconds": 3})).run()["result"]["resumed"] is False
     assert "its use of memory is not watched" in capfd.readouterr().out  # without a metrics server
     assert cluster.pods() == []

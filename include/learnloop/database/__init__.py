@@ -12,6 +12,7 @@ from learnloop.database.annotation import (
 )
 from learnloop.database.audit import AuditEvent
 from learnloop.database.base import Base
+from learnloop.database.capacity import Capacity, Reservation
 from learnloop.database.datasets import LIVE, Batch, Dataset, DatasetVersion, DatasetVersionParent, Lock
 from learnloop.database.engine import engine, reading, session, tell
 from learnloop.database.events import (
@@ -49,6 +50,7 @@ __all__ = [
     "AuditEvent",
     "Base",
     "Batch",
+    "Capacity",
     "ConfirmedAnnotation",
     "Dataset",
     "DatasetBranch",
@@ -76,6 +78,7 @@ __all__ = [
     "PolicyEvaluation",
     "QualityCheck",
     "RateLimit",
+    "Reservation",
     "Responder",
     "Review",
     "Round",

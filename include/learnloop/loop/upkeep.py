@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from learnloop import audit
 from learnloop.annotation.queue import release_lapsed as release_tasks
+from learnloop.capacity import reservations
 from learnloop.database import IdempotentRequest, LiveWindow, ModelLease
 from learnloop.datasets.locks import release_expired
 from learnloop.events import log, progress
@@ -39,6 +40,7 @@ def release_lapsed(session: Session, *, audit_days: int) -> dict[str, int]:
         "live windows": windows,
         "audit events": audit.forget(session, audit_days),
         "events": log.forget(session),
+        "reservations": reservations.forget(session),
         "progress": progress.forget(session, log.KEPT_DAYS),
     }
 

@@ -55,13 +55,23 @@ def page(
     Each row is a dictionary by column, or what ``shown`` makes of it.
     """
     before = _LAST if cursor is None else _decode(cursor)
-    found = session.execute(select, {**values, "before": before, "rows": limit + 1})
-    columns = tuple(found.keys())
-    items = [dict(zip(columns, row, strict=True)) for row in found]
-    more = len(items) > limit
-    items = items[:limit]
+    items, more = _rows(session, select, {**values, "before": before, "rows": limit + 1}, limit)
     following = _encode(items[-1]["id"]) if more else None
     return {"items": items if shown is None else [shown(item) for item in items], "next": following}
+
+
+def page_in_order(session: Session, select: Select[Any], limit: int, cursor: str | None) -> dict[str, Any]:
+    """One page of a list with an order of its own, such as a line: the cursor is how many rows came before."""
+    skipped = 0 if cursor is None else _decode(cursor)
+    items, more = _rows(session, select.offset(skipped).limit(limit + 1), {}, limit)
+    return {"items": items, "next": _encode(skipped + limit) if more else None}
+
+
+def _rows(session: Session, select: Select[Any], values: dict[str, Any], limit: int) -> tuple[list[Item], bool]:
+    found = session.execute(select, values)
+    columns = tuple(found.keys())
+    items = [dict(zip(columns, row, strict=True)) for row in found]
+    return items[:limit], len(items) > limit
 
 
 def number_after(cursor: str | None, most: int = _LAST) -> int | None:

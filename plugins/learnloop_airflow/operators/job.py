@@ -11,6 +11,7 @@ from learnloop_airflow.common import run_owner
 from learnloop_airflow.notifiers.events import EventNotifier
 
 if TYPE_CHECKING:
+    from learnloop.capacity.turn import Turn
     from learnloop.events.progress import TaskName
     from learnloop.jobs.contract import JobResult
     from learnloop.jobs.local import LocalRunner
@@ -60,7 +61,7 @@ class JobOperator(BaseOperator):
         self._pod = PodRunner(spec, context, self.log)
         found = self._pod.begin()
         if found is None:
-            self._wait(self._pod, context)
+            self._wait(self._pod)
         return _returned(found)
 
     def resume_job(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
@@ -72,13 +73,11 @@ class JobOperator(BaseOperator):
             done = self._pod.end(event)
         except ApiAway as error:
             self.log.info("%s; waiting until it does", error)
-            self._wait(self._pod, context)
+            self._wait(self._pod)
         return _returned(done)
 
-    def _wait(self, pod: PodRunner, context: Context) -> NoReturn:
-        start, limit = context["ti"].start_date, self.execution_timeout
-        deadline = (start + limit).timestamp() if start is not None and limit is not None else None
-        self.defer(trigger=pod.trigger(deadline), method_name="resume_job")
+    def _wait(self, pod: PodRunner) -> NoReturn:
+        self.defer(trigger=pod.trigger(self.execution_timeout), method_name="resume_job")
 
     def _run_here(self, spec: JobSpec, context: Context) -> dict[str, Any]:
         from learnloop.events.progress import followed
@@ -88,14 +87,42 @@ class JobOperator(BaseOperator):
         from learnloop.settings import settings
         from learnloop_airflow.staging import stage
 
+        turn = self._turn_of(spec, context)
         self._runner = LocalRunner(settings().namespaces, fork_server=settings().fork_server)
         write: Callable[[str], None] = self.log.info
         results = Places.of(settings().namespaces, spec).results
-        with running_job(spec.user, settings().jobs_per_user):
-            ADMITTED(context)
-            with followed(_task_name(context), spec.user, results):
-                done = self._runner.run(spec, stage=lambda data: stage(spec, data), log=write)
+        try:
+            with running_job(spec.user, settings().jobs_per_user):
+                ADMITTED(context)
+                with followed(_task_name(context), spec.user, results):
+                    done = self._runner.run(spec, stage=lambda data: stage(spec, data), log=write)
+        finally:
+            if turn is not None:
+                turn.release(self.log)
         return _returned(done)
+
+    def _turn_of(self, spec: JobSpec, context: Context) -> Turn | None:
+        """What the job holds of this machine from now on, for which the task defers until it is given; None: nothing."""
+        from learnloop.capacity.machine import machine, wanted_here
+        from learnloop.capacity.turn import Turn
+        from learnloop.jobs.contract import RESULT, Places
+        from learnloop.settings import settings
+        from learnloop_airflow.pods.names import Owner
+        from learnloop_airflow.triggers.admission import AdmissionTrigger
+
+        places = Places.of(settings().namespaces, spec)
+        if settings().admission == "none" or (places.results / RESULT).exists():
+            return None
+        wanted, described = wanted_here(spec, Owner.of(context).holder()), settings().machine
+        turn = Turn(wanted)
+        if not turn.begin(turn.take_a_look(lambda: machine(described))):
+            trigger = AdmissionTrigger(wanted=wanted.to_json(), machine=described)
+            self.defer(trigger=trigger, method_name="resume_admitted")
+        return turn
+
+    def resume_admitted(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the wait for a place on this machine, which is asked for anew if it was kept too long."""
+        return self.execute(context)
 
     def on_kill(self) -> None:
         if self._runner is not None:

@@ -141,6 +141,33 @@ class RemoveOrphanedPodsOperator(BaseOperator):
         return asdict(done)
 
 
+class ReleaseReservationsOperator(BaseOperator):
+    """Release what tasks hold of the nodes, or wait for, that are over: ended by hand while no triggerer ran, or killed.
+
+    :return: how many that were.
+    """
+
+    def execute(self, context: Context) -> int:
+        from learnloop.capacity.reservations import held_by, release
+        from learnloop.database import session
+        from learnloop_airflow.pods.names import Owner
+        from learnloop_airflow.pods.orphans import LIVE
+
+        with session() as db:
+            # First the reservations, then the states: one is asked for by a task that is live, so none is too new.
+            holders = held_by(db)
+        over = [(runner, one) for runner, one in holders if _state_of(Owner(**vars(one))) not in LIVE]
+        released = 0
+        with session() as db:
+            for runner, one in over:
+                self.log.info("released: %s %s %s", one.dag_id, one.run_id, one.task_id)
+                released += release(db, runner, [one])
+        self.log.info(
+            "released %d reservations of tasks that are over; %d are live", released, len(holders) - len(over)
+        )
+        return released
+
+
 def _state_of(owner: Owner) -> str | None:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 

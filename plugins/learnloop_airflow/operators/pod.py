@@ -14,6 +14,7 @@ from airflow.providers.cncf.kubernetes.pod_generator import make_safe_label_valu
 from kubernetes.client import models as k8s
 
 from learnloop.errors import InvalidInput
+from learnloop_airflow.pods.capacity import GPU, POOL
 from learnloop_airflow.pods.inputs import resolve
 from learnloop_airflow.pods.names import JOB, MANAGED, STAGE, TASK, USER, Owner, pod_name, user_label
 from learnloop_airflow.pods.template import load_template
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 NOBODY = 65532
 LONGEST_PLAN = 100 * 1024  # of a value in a container's environment, with room to spare (Linux: 128 KiB)
 GRACE_SECONDS = 10
-GPU = "nvidia.com/gpu"
-POOL = "learnloop/node-pool"
 PRIORITIES = ((1, "learnloop-high"), (0, ""), (-1000, "learnloop-low"))
 """From which priority on a pod gets which PriorityClass; see deploy/kubernetes/priority-classes.yaml."""
 _STAGER = {"cpu": "100m", "memory": "256Mi"}

@@ -23,7 +23,32 @@ if TYPE_CHECKING:
     from learnloop_airflow.pods.names import Owner
 
 
-class Follower:
+class Waits:
+    """Says what a task waits for."""
+
+    def __init__(self, log: Logger, owner: Owner | None, user: str) -> None:
+        self.log = log
+        self.owner = owner
+        self.user = user
+        self._said = ""
+
+    async def say(self, reason: str) -> None:
+        """Show what the job waits for, in the log and as its progress; once, however often it is said."""
+        if reason != self._said:
+            self._said = reason
+            self.log.info("%s", reason)
+            line = {"at": datetime.now(UTC).isoformat(), "state": "waits", "reason": reason}
+            await asyncio.to_thread(self._report, json.dumps(line).encode())
+
+    def _report(self, line: bytes) -> None:
+        from learnloop.events.progress import TaskName, pass_on
+
+        if self.owner is not None:
+            owner = self.owner
+            pass_on(TaskName(owner.dag_id, owner.run_id, owner.task_id, owner.map_index), self.user, line)
+
+
+class Follower(Waits):
     """What one wait for a pod has passed on so far.
 
     Lines go to the trigger's log, which Airflow shows as the task's. ``logged`` has, for each container, the time stamp
@@ -33,14 +58,11 @@ class Follower:
     def __init__(
         self, log: Logger, owner: Owner | None, user: str, results: Path, admitted: dict[str, str] | None
     ) -> None:
-        self.log = log
-        self.owner = owner
-        self.user = user
+        super().__init__(log, owner, user)
         self.results = results
         self.admitted = admitted
         self.logged: dict[str, str] = {}
         self.has_seen_pod = False
-        self._said = ""
         self._told = b""
         self._memory = MemoryWatch(log)
 
@@ -59,14 +81,6 @@ class Follower:
                 self.log.warning("%s", warning)
                 line = {"at": datetime.now(UTC).isoformat(), "state": "runs", "warning": warning}
                 await asyncio.to_thread(self._report, json.dumps(line).encode())
-
-    async def say(self, reason: str) -> None:
-        """Show what the job waits for, in the log and as its progress; once, however often it is said."""
-        if reason != self._said:
-            self._said = reason
-            self.log.info("%s", reason)
-            line = {"at": datetime.now(UTC).isoformat(), "state": "waits", "reason": reason}
-            await asyncio.to_thread(self._report, json.dumps(line).encode())
 
     async def new_pod(self, reason: str) -> None:
         """The pod that was followed is gone, and there will be another."""
@@ -128,13 +142,6 @@ class Follower:
         if line and line != self._told:
             self._told = line
             self._report(line)
-
-    def _report(self, line: bytes) -> None:
-        from learnloop.events.progress import TaskName, pass_on
-
-        if self.owner is not None:
-            owner = self.owner
-            pass_on(TaskName(owner.dag_id, owner.run_id, owner.task_id, owner.map_index), self.user, line)
 
 
 def lines_after(text: str, last: str | None) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from learnloop.capacity.reservations import Holder
     from learnloop.jobs.spec import JobSpec
 
 STAGE = "stage"
@@ -49,6 +50,12 @@ class Owner:
         """Whether both are tries of one task."""
         mine = (self.dag_id, self.run_id, self.task_id, self.map_index)
         return other is not None and mine == (other.dag_id, other.run_id, other.task_id, other.map_index)
+
+    def holder(self) -> Holder:
+        """As reservations name it."""
+        from learnloop.capacity.reservations import Holder
+
+        return Holder(**asdict(self))
 
     def written(self) -> str:
         return json.dumps(asdict(self))

@@ -13,6 +13,7 @@ from learnloop_airflow.pods import state
 from learnloop_airflow.pods.names import JOB, STAGE, Owner
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from logging import Logger
 
     from airflow.sdk import Context
@@ -72,8 +73,9 @@ class PodRunner:
             self._delete(pod)
         return found
 
-    def trigger(self, deadline: float | None = None) -> JobPodTrigger:
-        """What makes the pod and waits for it, at most until ``deadline`` (seconds since the epoch).
+    def trigger(self, limit: timedelta | None = None) -> JobPodTrigger:
+        """What makes the pod and waits for it, at most for ``limit`` from the task's start or, where jobs wait to be
+        admitted, from then on.
 
         Raises:
             InvalidInput: the spec asks for what this runner does not have.
@@ -82,19 +84,25 @@ class PodRunner:
         from learnloop.settings import settings
         from learnloop_airflow.notifiers.events import EventNotifier
         from learnloop_airflow.operators.pod import hand_over, user_of
+        from learnloop_airflow.pods.gate import admission_for
+        from learnloop_airflow.pods.kueue import queued
         from learnloop_airflow.pods.template import load_template
         from learnloop_airflow.triggers.job_pod import JobPodTrigger
 
         pod = self._operator()
         manifest = pod.manifest(self.context)
+        if settings().admission == "kueue":
+            manifest = queued(manifest, settings().kueue_queue)
         hand_over(self.places, user_of(load_template(settings().pod_template)))
+        start, seconds = self.context["ti"].start_date, None if limit is None else limit.total_seconds()
         return JobPodTrigger(
             manifest=manifest,
             results=str(self.places.results),
             user=self.spec.user,
             most=limit_of(self.spec.user, settings().jobs_per_user),
             admitted=EventNotifier("admitted").prepared(self.context),
-            deadline=deadline,
+            admission=admission_for(self.spec, self.owner, manifest, seconds),
+            deadline=None if seconds is None or start is None else start.timestamp() + seconds,
         )
 
     def end(self, event: dict[str, Any]) -> JobResult:
@@ -122,6 +130,7 @@ class PodRunner:
         finally:
             if pod is not None:
                 self._delete(pod)
+            self._release()
 
     def remove(self) -> None:
         """Remove this try's pod, where there is one."""
@@ -132,6 +141,16 @@ class PodRunner:
             return
         if pod is not None and Owner.read(pod) == self.owner:
             self._delete(pod)
+        self._release()
+
+    def _release(self) -> None:
+        """Give back what the trigger could not, such as when it was killed together with the task."""
+        from learnloop.capacity.turn import Turn
+        from learnloop.settings import settings
+        from learnloop_airflow.pods.admission import wanted_for
+
+        if settings().admission == "reservation":
+            Turn(wanted_for(self.spec, self.owner)).release(self.log)
 
     def _fail(self, pod: Any, last: deque[str]) -> None:
         from learnloop.jobs.attempt import reject, with_log

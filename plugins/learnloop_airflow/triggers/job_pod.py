@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from learnloop_airflow.pods.gate import Refused, gate_of
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import CoreV1Api
@@ -35,8 +36,9 @@ class JobPodTrigger(BaseTrigger):
     :param user: whose job it is; their progress.
     :param most: how many pods of this user may be there at once; None: no limit.
     :param admitted: whom to tell that the job begins, as arguments of `learnloop.events.log.tell`.
-    :param deadline: the task's ``execution_timeout``, in seconds since the epoch. Airflow's own timeout of a trigger would
-        end it without a word, and leave the pod.
+    :param admission: what the pod waits for before it is made, as `learnloop_airflow.pods.gate.admission_for`.
+    :param deadline: the end of the task's ``execution_timeout``, in seconds since the epoch; with a reservation that counts
+        from admission. Airflow's own timeout of a trigger would end it without a word, and leave the pod.
     :param poll_seconds: how often to look.
     :param connection: the Airflow connection of the cluster.
 
@@ -53,6 +55,7 @@ class JobPodTrigger(BaseTrigger):
         user: str,
         most: int | None = None,
         admitted: dict[str, str] | None = None,
+        admission: dict[str, Any] | None = None,
         deadline: float | None = None,
         poll_seconds: float = 2.0,
         connection: str = "kubernetes_default",
@@ -63,6 +66,7 @@ class JobPodTrigger(BaseTrigger):
         self.user = user
         self.most = most
         self.admitted = admitted
+        self.admission = admission
         self.deadline = deadline
         self.poll_seconds = poll_seconds
         self.connection = connection
@@ -70,9 +74,20 @@ class JobPodTrigger(BaseTrigger):
         self._refusals = 0
         self._foreign_since: tuple[str, float] | None = None
         self._fired = False
+        self._gate = gate_of(admission, manifest, deadline, self.log)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        names = ("manifest", "results", "user", "most", "admitted", "deadline", "poll_seconds", "connection")
+        names = (
+            "manifest",
+            "results",
+            "user",
+            "most",
+            "admitted",
+            "admission",
+            "deadline",
+            "poll_seconds",
+            "connection",
+        )
         return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
 
     @property
@@ -89,15 +104,13 @@ class JobPodTrigger(BaseTrigger):
 
         self._owner = Owner.read(_Manifest(self.manifest))
         follower = Follower(self.log, self._owner, self.user, Path(self.results), self.admitted)
-        while (found := await self._watch(follower)) is None and not self._late():
+        while (found := await self._watch(follower)) is None and not self._gate.late():
             await asyncio.sleep(self.poll_seconds)
         if found is None:
             found = {"status": "timeout", "reason": "the task's execution_timeout is over: the job was ended"}
         self._fired = True
+        await self._gate.release()  # now, and not when the task has a worker's slot to see how it ended
         yield TriggerEvent({**found, "logged": follower.logged})
-
-    def _late(self) -> bool:
-        return self.deadline is not None and time.time() >= self.deadline
 
     async def _watch(self, follower: Follower) -> dict[str, str] | None:
         """Look again and again over one connection, until there is something to fire or the connection breaks."""
@@ -110,7 +123,7 @@ class JobPodTrigger(BaseTrigger):
                 api = CoreV1Api(connection)
                 while (found := await self._look(api, follower)) is None:
                     self._refusals = 0
-                    if self._late():
+                    if self._gate.late():
                         break
                     await asyncio.sleep(self.poll_seconds)
                 return found
@@ -123,6 +136,8 @@ class JobPodTrigger(BaseTrigger):
                 if self._refusals >= REFUSALS:
                     return {"status": "refused", "reason": reason}
             await follower.say(reason)
+        except Refused as error:
+            return {"status": "refused", "reason": str(error)}
         except ConfigException as error:
             return {
                 "status": "refused",
@@ -145,6 +160,8 @@ class JobPodTrigger(BaseTrigger):
                 raise
             return await self._without_pod(api, follower)
         mine = Owner.read(pod) == self._owner
+        if mine:
+            await self._gate.found(pod)
         if pod.metadata.deletion_timestamp is not None:
             await follower.follow(api, pod)
             await follower.say("a pod of this job is being removed")
@@ -157,7 +174,7 @@ class JobPodTrigger(BaseTrigger):
         blocked = state.blocked(pod)
         if blocked is not None:
             return {"status": "blocked", "reason": blocked}
-        held = state.waiting(pod)
+        held = await self._gate.says(api, pod) or state.waiting(pod)
         if held is not None:
             await follower.say(held)
         await follower.follow(api, pod)
@@ -171,6 +188,9 @@ class JobPodTrigger(BaseTrigger):
                 return {"status": "disrupted", "reason": f"the job's pod was removed or evicted {DISRUPTIONS} times"}
             self._disruptions += 1
             await follower.new_pod("the job's pod was deleted before it ended: it is made again, from its checkpoint")
+        if (reason := await self._gate.holds_back(api)) is not None:
+            await follower.say(reason)
+            return None
         return await self._create(api, follower)
 
     async def _create(self, api: CoreV1Api, follower: Follower) -> dict[str, str] | None:
@@ -249,6 +269,7 @@ class JobPodTrigger(BaseTrigger):
 
         if self._fired:
             return
+        await self._gate.release()
         async with self._hook().get_conn() as connection:
             api = CoreV1Api(connection)
             try:
