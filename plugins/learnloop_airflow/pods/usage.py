@@ -33,7 +33,7 @@ class MemoryWatch:
         """What to tell of ``pod``, once; None most of the time."""
         from kubernetes_asyncio.client import ApiException
 
-        from learnloop.jobs.memory import bytes_of, quantity_of
+        from learnloop.jobs.quantities import bytes_of, quantity_of
 
         limit = _limit(pod)
         if not self._possible or limit is None or pod.metadata.uid in self._told or time.monotonic() < self._next:
@@ -59,7 +59,7 @@ async def _used(api: CoreV1Api, pod: Any) -> int | None:
     """Bytes in use by the job's container; None when nobody has counted them yet."""
     from kubernetes_asyncio.client import ApiException, CustomObjectsApi
 
-    from learnloop.jobs.memory import bytes_of
+    from learnloop.jobs.quantities import bytes_of
 
     name, namespace = pod.metadata.name, pod.metadata.namespace
     try:
