@@ -1,4 +1,4 @@
-"""Finds what the fast paths missed: rounds, lapsed leases, events not sent, pods left over; looks at answers."""
+"""Finds what the fast paths missed: rounds, lapsed leases, events not sent, pods and mounts left over; looks at answers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from learnloop_airflow.operators.maintenance import (
     DueRoundsOperator,
     LiveBatchesOperator,
     ReleaseLapsedOperator,
+    RemoveOrphanedMountsOperator,
     RemoveOrphanedPodsOperator,
 )
 
@@ -24,8 +25,8 @@ with DAG(
 ### The reconciler
 
 Fast paths release leases and start rounds; this DAG is the guarantee. Events for a paused DAG are dropped by Airflow,
-and a killed worker releases nothing: both are made good here. A mail server that was away is asked again, and pods whose
-task is over are removed.
+and a killed worker releases nothing: both are made good here. A mail server that was away is asked again, pods whose
+task is over are removed, and so are mounts whose run is.
 Samples of live requests that a model was not sure of become a batch, where the dataset asks for that, and are scored.
 Datasets with new answers are looked at, too: labels that the model's predictions speak against go to a reviewer.
 """,
@@ -39,6 +40,7 @@ Datasets with new answers are looked at, too: labels that the model's prediction
     CheckQualityOperator(task_id="check_quality")
     DeliverEventsOperator(task_id="deliver_events")
     RemoveOrphanedPodsOperator(task_id="remove_orphaned_pods")
+    RemoveOrphanedMountsOperator(task_id="remove_orphaned_mounts")
     AlignRegistryOperator(task_id="align_registry")
     live = LiveBatchesOperator(task_id="live_batches")
     TriggerDagRunOperator.partial(

@@ -18,26 +18,8 @@ MOST = 16
 """So many mounts a job may have."""
 STAYS = {"run": 1.0, "pipeline": 30.0, "user": 30.0}
 """For so many days the cost of a mount is counted, by lifetime, when it does not say how long it stays."""
-TAKEN = frozenset(
-    ("data", "tmp", "results", "models", "stage")
-    + (
-        "bin",
-        "boot",
-        "dev",
-        "etc",
-        "lib",
-        "lib32",
-        "lib64",
-        "libx32",
-        "opt",
-        "proc",
-        "root",
-        "run",
-        "sbin",
-        "sys",
-        "usr",
-        "var",
-    )
+TAKEN = frozenset({"data", "tmp", "results", "models", "stage"}) | frozenset(
+    "bin boot dev etc lib lib32 lib64 libx32 opt proc root run sbin sys usr var".split()  # noqa: SIM905 - reads better
 )
 """Top folders that are the job's own places, the stager's, or the system's in an image."""
 

@@ -21,6 +21,8 @@ def refusal(mount: Mount, one: StorageClass) -> str | None:
         return "it is emptied with each pod, and the mount is no cache"
     if mount.access not in one.modes:
         return f"it cannot be mounted {mount.access.replace('_', ' ')}"
+    if one.how == "staged" and mount.lifetime == "run":
+        return "what is gone with its run would be uploaded to be deleted"
     if mount.lifetime == "user" and not one.lasts:
         return "the end of one disk would lose what is kept for a user"
     if one.largest is not None and mount.bytes > bytes_of(one.largest):
@@ -62,7 +64,7 @@ def least_gib_months(mount: Mount, one: StorageClass) -> float:
 
 
 def fees(mount: Mount, one: StorageClass) -> float:
-    """What is paid for reading and writing: all of it is written once, and read as often as the mount says, while it stays."""
+    """What is paid for reading and writing: all of it is written once, and read as often as the mount says."""
     price, gib = one.price, mount.bytes / GIB
     thousands = mount.bytes / (OBJECT_MIB * 2**20) / 1000
     read = mount.reads_per_month * mount.stays / MONTH_DAYS * (gib * price.read_gib + thousands * price.get_1000)

@@ -8,14 +8,16 @@ method", 2018), by way of scipy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from learnloop.errors import InvalidInput
 from learnloop.jobs.mount import Mount, faults_between
 from learnloop.jobs.quantities import bytes_of
+from learnloop.jobs.spec import problems_of
 from learnloop.mounts.costs import billed_bytes, class_cost, fees, gib_months, least_gib_months, refusal
 from learnloop.mounts.table import StorageClass, Table
 
@@ -32,7 +34,7 @@ class NextBest(_Part):
 
 
 class Choice(_Part):
-    """``cost``: its part of the class's; what is charged once is shared by size. ``refused``: why it cannot be in the others."""
+    """``cost``: its part of the class's; what is charged once is shared by size. ``refused``: why not the others."""
 
     mount: Mount
     storage_class: StorageClass
@@ -71,15 +73,18 @@ def money(amount: float, currency: str) -> str:
     return f"{amount:.2f} {currency}" if amount >= 0.01 or amount == 0 else f"{amount:.2g} {currency}"
 
 
-def choose(mounts: Sequence[Mount], table: Table) -> Plan:
+def choose(mounts: Sequence[Mount], table: Table, there: Mapping[str, str] | None = None) -> Plan:
     """The cheapest plan for ``mounts``.
+
+    Args:
+        there: the storage classes of mounts that have been made already, by the mount's name: they stay where they are.
 
     Raises:
         InvalidInput: the mounts do not go together, or no class meets a need; each with the reason of each class.
     """
     if fault := faults_between(tuple(mounts)):
         raise InvalidInput(f"the mounts are not valid: {fault}")
-    refused = [{name: why for name, one in table.classes.items() if (why := refusal(mount, one))} for mount in mounts]
+    refused = [_refused(mount, table, (there or {}).get(mount.name)) for mount in mounts]
     unmet = [
         f"{mount.name} ({mount.size}, {mount.access}, {mount.performance}, {mount.lifetime}): "
         + "; ".join(f"not {name}: {why}" for name, why in reasons.items())
@@ -106,6 +111,13 @@ def choose(mounts: Sequence[Mount], table: Table) -> Plan:
     return Plan(currency=table.currency, cost=sum(choice.cost for choice in choices), choices=choices)
 
 
+def _refused(mount: Mount, table: Table, there: str | None) -> dict[str, str]:
+    """Why ``mount`` cannot be in a class, by its name."""
+    if there is not None:
+        return {name: f"it is in {there} already" for name in table.classes if name != there}
+    return {name: why for name, one in table.classes.items() if (why := refusal(mount, one))}
+
+
 @dataclass(frozen=True)
 class _Best:
     cost: float
@@ -115,7 +127,7 @@ class _Best:
 def _search(mounts: Sequence[Mount], possible: Sequence[Sequence[StorageClass]]) -> _Best | None:
     """The cheapest way to put each mount into one of its ``possible`` classes; None when there is none.
 
-    Of the variables, those of ``pairs`` (0 or 1) say what is put where, the others the GiB-months a class with a minimum charges.
+    Of the variables, those of ``pairs`` (0 or 1) say what is put where, the others what a class with a minimum stores.
     """
     import numpy as np
     from scipy.optimize import Bounds, LinearConstraint, milp
@@ -189,3 +201,18 @@ def _share(index: int, mounts: Sequence[Mount], classes: Sequence[StorageClass])
     together = [mount for mount, other in zip(mounts, classes, strict=True) if other.name == one.name]
     charged = class_cost(together, one) - sum(fees(mount, one) for mount in together)
     return fees(mounts[index], one) + charged * mounts[index].bytes / sum(mount.bytes for mount in together)
+
+
+def parse_mounts(given: Any) -> tuple[Mount, ...]:
+    """Mounts from JSON-like data.
+
+    Raises:
+        InvalidInput: with one problem for each field that is wrong.
+    """
+    try:
+        found = TypeAdapter(tuple[Mount, ...]).validate_python(given)
+    except ValidationError as error:
+        raise InvalidInput("the mounts are not valid", problems_of(error, "the mounts")) from error
+    if fault := faults_between(found):
+        raise InvalidInput("the mounts are not valid", [fault])
+    return found

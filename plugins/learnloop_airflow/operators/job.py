@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator, Context
@@ -30,14 +31,16 @@ class JobOperator(BaseOperator):
 
     Subclasses say what to run in :meth:`build_spec`; or give ``spec``, a dictionary of ``JobSpec`` fields (templated).
 
+    :param mounts: what `MountsOperator` returned for this job, its ``output`` (templated).
     :return: ``{"result": what the job wrote, "results_dir": ..., "models_dir": ...}``
     """
 
-    template_fields: Sequence[str] = ("spec",)
+    template_fields: Sequence[str] = ("spec", "mounts")
 
-    def __init__(self, *, spec: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, spec: dict[str, Any] | None = None, mounts: Any = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.spec = spec
+        self.mounts = mounts
         self._runner: LocalRunner | None = None
         self._pod: PodRunner | None = None
 
@@ -55,9 +58,11 @@ class JobOperator(BaseOperator):
         return self._run_pod(spec, context) if settings().job_runner == "kubernetes" else self._run_here(spec, context)
 
     def _run_pod(self, spec: JobSpec, context: Context) -> dict[str, Any]:
+        from learnloop_airflow.mounts.use import with_mounts
         from learnloop_airflow.pods.runner import PodRunner
 
-        self._pod = PodRunner(spec, context, self.log)
+        spec, mounts = with_mounts(spec, self.mounts)
+        self._pod = PodRunner(spec, context, self.log, mounts)
         found = self._pod.begin()
         if found is None:
             self._wait(self._pod, context)
@@ -65,9 +70,12 @@ class JobOperator(BaseOperator):
 
     def resume_job(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the wait for the job's pod."""
-        from learnloop_airflow.pods.runner import ApiAway, PodRunner
+        from learnloop_airflow.mounts.use import with_mounts
+        from learnloop_airflow.pods.asking import ApiAway
+        from learnloop_airflow.pods.runner import PodRunner
 
-        self._pod = PodRunner(self.build_spec(context), context, self.log)
+        spec, mounts = with_mounts(self.build_spec(context), self.mounts)
+        self._pod = PodRunner(spec, context, self.log, mounts)
         try:
             done = self._pod.end(event)
         except ApiAway as error:
@@ -86,15 +94,18 @@ class JobOperator(BaseOperator):
         from learnloop.jobs.local import LocalRunner
         from learnloop.limits import running_job
         from learnloop.settings import settings
+        from learnloop_airflow.mounts.use import with_mounts
         from learnloop_airflow.staging import stage
 
+        spec, mounts = with_mounts(spec, self.mounts)
         self._runner = LocalRunner(settings().namespaces, fork_server=settings().fork_server)
         write: Callable[[str], None] = self.log.info
         results = Places.of(settings().namespaces, spec).results
         with running_job(spec.user, settings().jobs_per_user):
             ADMITTED(context)
-            with followed(_task_name(context), spec.user, results):
-                done = self._runner.run(spec, stage=lambda data: stage(spec, data), log=write)
+            with followed(task_name(context), spec.user, results):
+                folders = {one.mount.name: Path(one.place) for one in mounts}
+                done = self._runner.run(spec, stage=lambda data: stage(spec, data), log=write, mounts=folders)
         return _returned(done)
 
     def on_kill(self) -> None:
@@ -108,7 +119,7 @@ def _returned(done: JobResult) -> dict[str, Any]:
     return {"result": done.result, "results_dir": str(done.results_dir), "models_dir": str(done.models_dir)}
 
 
-def _task_name(context: Context) -> TaskName:
+def task_name(context: Context) -> TaskName:
     from learnloop.events.progress import TaskName
 
     task = context["ti"]

@@ -57,13 +57,13 @@ def test_the_default_key_is_what_determines_the_result() -> None:
         ),
         (
             {"mounts": [{"name": n, "path": p, "size": "1Gi"} for n, p in (("a", "/m"), ("b", "/m/x"))]},
-            "lies within mount a",
+            "lies within",
         ),
         ({"mounts": [{"name": "m", "path": "/data/bob", "size": "1Gi"}]}, "cannot be in /data"),
         ({"mounts": [{"name": "m", "path": "//etc/", "size": "1Gi"}]}, "cannot be in /etc"),
         (
             {"mounts": [{"name": "m", "path": "/m", "size": "1Gi", "cache": True, "lifetime": "user"}]},
-            "cache cannot be kept",
+            "cache cannot",
         ),
         ({"mounts": [{"name": "m", "path": "/m", "size": "1Gi", "claim": "x"}]}, "say lifetime user with claim"),
         (
