@@ -12,7 +12,7 @@ from learnloop.jobs.namespace import kubernetes_name
 from learnloop.mounts.made import Prepared, Scope
 from learnloop_airflow.mounts.claims import Claims
 from learnloop_airflow.pods import state
-from learnloop_airflow.pods.asking import asked
+from learnloop_airflow.pods.asking import Refused, asked
 from learnloop_airflow.pods.names import JOB, MANAGED, TASK, USER, Owner, user_label
 
 POLL_SECONDS = 0.5
@@ -43,6 +43,7 @@ class CheckPod:
         self.owner = owner
         self.scope = scope
         self.say = say
+        self._held = ""
         self.name = kubernetes_name("mounts", owner.dag_id, owner.run_id, owner.task_id, str(owner.map_index))
 
     def run(self, made: Sequence[Prepared], deadline: float) -> None:
@@ -78,8 +79,15 @@ class CheckPod:
         """The pod, made if there is none; None while one is being removed."""
         api, namespace = self.claims.api, self.claims.namespace
         pod = asked(api.read_namespaced_pod, self.name, namespace)
+        self._held = "a pod of an earlier try is being removed"
         if pod is None:
-            return asked(api.create_namespaced_pod, namespace, self._manifest(made))
+            try:
+                return asked(api.create_namespaced_pod, namespace, self._manifest(made))
+            except Refused as error:
+                if (held := state.held_back(str(error))) is None:
+                    raise
+                self._held = held
+                return None
         return None if pod.metadata.deletion_timestamp is not None else pod
 
     def _waits_for(self, made: Sequence[Prepared], pod: Any) -> str:
@@ -89,7 +97,7 @@ class CheckPod:
             for one in made
             if phases[one.place] != "Bound"
         ]
-        waits = state.waiting(pod) if pod is not None else "a pod of an earlier try is being removed"
+        waits = state.waiting(pod) if pod is not None else self._held
         return f"waiting for {', '.join(unbound)}: {waits}" if unbound else f"checking the mounts: {waits or 'it runs'}"
 
     def _judge(self, pod: Any) -> None:

@@ -12,12 +12,16 @@ class ApiAway(Unavailable):
     """The API server does not answer (now): wait again, and look then."""
 
 
+class Refused(JobFailed):
+    """The API server does not allow that."""
+
+
 def asked(call: Any, *arguments: Any, **named: Any) -> Any:
     """What the API answers; None for what is not there (or, by 409, is another of that name by now).
 
     Raises:
         ApiAway: it does not answer, or asks to be left alone for now.
-        JobFailed: it does not allow that.
+        Refused: it does not allow that.
     """
     from kubernetes.client.exceptions import ApiException
     from urllib3.exceptions import HTTPError
@@ -30,7 +34,7 @@ def asked(call: Any, *arguments: Any, **named: Any) -> Any:
         if error.status == 429 or (error.status or 500) >= 500:
             raise ApiAway(f"the API server says {error.status}: {refusal(error.body)}") from error
         if error.status in (401, 403):
-            raise JobFailed(f"the API server says {error.status}: {refusal(error.body)}") from error
+            raise Refused(f"the API server says {error.status}: {refusal(error.body)}") from error
         raise
     except HTTPError as error:
         raise ApiAway(f"the Kubernetes API server does not answer: {error}") from error
