@@ -33,4 +33,10 @@ def provider(request: pytest.FixtureRequest, cluster: Cluster, monkeypatch: pyte
 
 
 class TestClaims(MountContract):
-    pass
+    @pytest.mark.long
+    def test_what_outlives_a_run_is_there_in_the_next(self, provider: str, python: str) -> None:
+        super().test_what_outlives_a_run_is_there_in_the_next(provider, python)
+
+    @pytest.mark.long
+    def test_nobody_uses_what_is_another_persons(self, provider: str, python: str) -> None:
+        super().test_nobody_uses_what_is_another_persons(provider, python)
