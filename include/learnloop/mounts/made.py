@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from learnloop.jobs.mount import Lifetime, Mount
 from learnloop.jobs.namespace import kubernetes_name, user_folder
-from learnloop.mounts.plan import Choice
+from learnloop.mounts.table import StorageClass
 
 
 class _Part(BaseModel):
@@ -39,9 +39,8 @@ class Record(_Part):
     only_read: bool = False
 
     @classmethod
-    def of(cls, choice: Choice, scope: Scope) -> Record:
-        """The record of a mount that is made by ``choice`` for ``scope``."""
-        mount, one = choice.mount, choice.storage_class
+    def of(cls, mount: Mount, one: StorageClass, scope: Scope) -> Record:
+        """The record of ``mount`` when it is made in ``one`` for ``scope``."""
         made = cls(
             name=mount.name,
             lifetime=mount.lifetime,

@@ -20,6 +20,21 @@ ROOT = "/mounts"
 _RESOURCES = {"cpu": "50m", "memory": "128Mi"}
 
 
+CHECK = {**MANAGED, "app.kubernetes.io/component": "mount-check"}
+CHECK_SELECTOR = ",".join(f"{name}={value}" for name, value in CHECK.items())
+
+
+def remove_left(claims: Claims, run_goes: Callable[[str, str], bool]) -> list[str]:
+    """Remove check pods of runs that have ended, which a worker that was killed has left; their names."""
+    removed = []
+    for pod in asked(claims.api.list_namespaced_pod, claims.namespace, label_selector=CHECK_SELECTOR).items:
+        owner = Owner.read(pod)
+        if owner is not None and not run_goes(owner.dag_id, owner.run_id):
+            asked(claims.api.delete_namespaced_pod, pod.metadata.name, claims.namespace)
+            removed.append(pod.metadata.name)
+    return removed
+
+
 class CheckPod:
     """One task's check of the claims it has prepared.
 
@@ -154,7 +169,7 @@ class CheckPod:
             "kind": "Pod",
             "metadata": {
                 "name": self.name,
-                "labels": {**MANAGED, "app.kubernetes.io/component": "mount-check", USER: user_label(self.scope.user)},
+                "labels": {**CHECK, USER: user_label(self.scope.user)},
                 "annotations": {TASK: self.owner.written()},
             },
             "spec": {

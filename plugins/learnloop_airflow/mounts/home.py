@@ -44,28 +44,25 @@ class Home:
         Raises:
             InvalidInput: the class is not in the table any more.
         """
-        found = None
         if mount.lifetime == "run":
             return None
-        for one in table.classes.values():
-            record = Record.of(Choice(mount=mount, storage_class=one, cost=0, next_best=None, refused={}), scope)
-            if record.url is not None and self.folders.objects(record.url).exists():
-                return one.name
-            if found is None:
-                held = self.claims.record_of(record.key) if self.claims else None
-                found = held or (None if self.claims else self.folders.record_of(record))
-        if found is not None and found.storage_class not in table.classes:
+        records = [Record.of(mount, one, scope) for one in table.classes.values()]
+        for kept in records:
+            if kept.url is not None and self.folders.objects(kept.url).exists():
+                return kept.storage_class
+        made = self.claims.record_of(records[0].key) if self.claims else self.folders.record_of(records[0])
+        if made is not None and made.storage_class not in table.classes:
             raise InvalidInput(
-                f"mount {mount.name} lies in storage class {found.storage_class}, which the table has no more;"
+                f"mount {mount.name} lies in storage class {made.storage_class}, which the table has no more;"
                 " put it back, or delete the mount"
             )
-        return found.storage_class if found is not None else None
+        return None if made is None else made.storage_class
 
     def prepare(self, choice: Choice, scope: Scope, deadline: float) -> Prepared:
         """Make the mount, or take the one that is there. A claim may not be bound yet: `CheckPod` sees to that."""
         mount, one = choice.mount, choice.storage_class
         made = {"mount": mount, "storage_class": one.name, "user": scope.user}
-        record = Record.of(choice, scope)
+        record = Record.of(mount, one, scope)
         if self.claims is None or one.how == "staged":
             place, adopted = self.folders.prepare(mount, record)
             return Prepared(**made, how="folder", place=str(place), record=record, adopted=adopted)
@@ -93,7 +90,7 @@ class Home:
         """
         for one in made:
             own = namespace_of(self.folders.namespaces, MOUNTS, user)
-            if one.how == "folder" and not Path(one.place).is_relative_to(own):
+            if one.how == "folder" and not Path(one.place).resolve().is_relative_to(own.resolve()):
                 raise PermissionDenied(f"mount {one.mount.name}: {one.place} is not among {user}'s mounts")
             if one.how == "claim" and self.claims is not None:
                 self.claims.check(one, user)

@@ -33,5 +33,8 @@ def sweep(there: Home, run_goes: Callable[[str, str], bool]) -> Sweep:
             held.remove()
             done.removed.append(held.name)
     if there.claims is not None:
+        from learnloop_airflow.mounts.check_pod import remove_left
+
+        done.removed += remove_left(there.claims, run_goes)
         done.foreign = there.claims.foreign()
     return done

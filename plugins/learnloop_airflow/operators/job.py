@@ -58,6 +58,7 @@ class JobOperator(BaseOperator):
         return self._run_pod(spec, context) if settings().job_runner == "kubernetes" else self._run_here(spec, context)
 
     def _run_pod(self, spec: JobSpec, context: Context) -> dict[str, Any]:
+        from learnloop_airflow.mounts.home import home
         from learnloop_airflow.mounts.use import with_mounts
         from learnloop_airflow.pods.runner import PodRunner
 
@@ -65,6 +66,8 @@ class JobOperator(BaseOperator):
         self._pod = PodRunner(spec, context, self.log, mounts)
         found = self._pod.begin()
         if found is None:
+            if mounts:
+                home().check(mounts, spec.user)
             self._wait(self._pod, context)
         return _returned(found)
 
@@ -94,10 +97,13 @@ class JobOperator(BaseOperator):
         from learnloop.jobs.local import LocalRunner
         from learnloop.limits import running_job
         from learnloop.settings import settings
+        from learnloop_airflow.mounts.home import home
         from learnloop_airflow.mounts.use import with_mounts
         from learnloop_airflow.staging import stage
 
         spec, mounts = with_mounts(spec, self.mounts)
+        if mounts:
+            home().check(mounts, spec.user)
         self._runner = LocalRunner(settings().namespaces, fork_server=settings().fork_server)
         write: Callable[[str], None] = self.log.info
         results = Places.of(settings().namespaces, spec).results

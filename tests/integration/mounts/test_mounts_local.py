@@ -15,7 +15,7 @@ from s3_server import S3, client
 
 from learnloop.database import session
 from learnloop.database.engine import engine
-from learnloop.errors import InvalidInput, NotFound, OutOfSpace, Unavailable
+from learnloop.errors import InvalidInput, NotFound, OutOfSpace, PermissionDenied, Unavailable
 from learnloop.mounts.plans import of_run
 from learnloop.settings import settings
 from learnloop_airflow.mounts.home import home
@@ -174,3 +174,13 @@ def test_a_faulty_need_makes_nothing() -> None:
     with pytest.raises(InvalidInput, match=r"0\.size: String should match"):
         Run(1, sys.executable).prepare(size="lots")
     assert home().all() == []
+
+
+def test_a_way_round_to_another_persons_mount_is_refused() -> None:
+    ann, bob = Run(1, sys.executable), Run(2, sys.executable, user="bob")
+    ann.prepare()
+    bob.prepare()
+    place = Path(bob.made[0]["place"]).parents[1] / ".." / "ann" / Path(ann.made[0]["place"]).parent.name / "files"
+    bob.made[0]["place"] = str(place)
+    with pytest.raises(PermissionDenied, match="is not among bob's mounts"):
+        bob.list()

@@ -138,7 +138,7 @@ def test_a_plan_explains_itself() -> None:
     assert "scratch (10Gi, read_write, fast, run): ssd (aws-ebs-gp3, prices of 2026-02), 0.03 USD over 1 d" in text
     assert "the next, nvme, would cost 0.008 USD more" in text
     assert "not cache: it is emptied with each pod, and the mount is no cache" in text
-    assert "not objects: a first byte takes 200 ms, and fast is 2" in text
+    assert "not objects: what is gone with its run would be uploaded to be deleted" in text
 
 
 def test_a_need_that_nothing_meets_is_told_with_every_reason() -> None:
