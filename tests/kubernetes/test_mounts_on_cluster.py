@@ -16,8 +16,10 @@ from waits import eventually
 
 from learnloop.errors import Conflict, InvalidInput, JobFailed, NotFound, PermissionDenied
 from learnloop.settings import settings
+from learnloop_airflow.mounts.check_pod import CheckPod
 from learnloop_airflow.mounts.home import home
 from learnloop_airflow.mounts.orphans import sweep
+from learnloop_airflow.operators.mounts import MountsOperator
 
 LOOK = """
 import json, os
@@ -204,3 +206,34 @@ def test_what_is_bound_and_cannot_be_written_fails_before_the_job(cluster: Clust
         assert yaml.safe_load(cluster.kubectl("get", "pv", name, "-o", "yaml"))["metadata"]["name"] == name
     finally:
         cluster.kubectl("delete", "pv", name, "--wait=false")
+
+
+class WorkerDies(BaseException):
+    """In the place of SIGKILL, which would take the test with it."""
+
+
+def killed(run: Run) -> None:
+    """The worker dies when the mounts have been checked; nothing that would tidy up runs."""
+
+    def die(*_: object) -> None:
+        raise WorkerDies
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CheckPod, "_judge", die)
+        for owner, name in ((CheckPod, "remove"), (MountsOperator, "_undo")):
+            patch.setattr(owner, name, lambda *_: None)
+        with pytest.raises(WorkerDies):
+            run.prepare()
+
+
+def test_what_a_killed_worker_left_is_taken_up_or_removed_with_its_run(cluster: Cluster, classes: Any) -> None:
+    """A pod that checks, and a claim."""
+    run = Run(1, "python")
+    killed(run)
+    assert len(cluster.pods()) == len(claims(cluster)) == 1
+    assert sweep(home(), lambda *_: True).removed == []
+    assert run.prepare()[0]["adopted"] is True
+    eventually(lambda: cluster.pods() == [])
+    killed(Run(2, "python"))
+    assert len(sweep(home(), lambda *_: False).removed) == 3
+    eventually(lambda: cluster.pods() == [] and claims(cluster) == {})
