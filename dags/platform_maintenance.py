@@ -1,4 +1,4 @@
-"""Finds what the fast paths missed: rounds, lapsed leases, events not sent, pods left over; looks at answers."""
+"""Finds what the fast paths missed: rounds, lapsed leases, events not sent, pods and mounts left over; looks at answers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from learnloop_airflow.operators.maintenance import (
     LiveBatchesOperator,
     ReleaseLapsedOperator,
     ReleaseReservationsOperator,
+    RemoveOrphanedMountsOperator,
     RemoveOrphanedPodsOperator,
 )
 
@@ -25,8 +26,8 @@ with DAG(
 ### The reconciler
 
 Fast paths release leases and start rounds; this DAG is the guarantee. Events for a paused DAG are dropped by Airflow,
-and a killed worker releases nothing: both are made good here. A mail server that was away is asked again, and pods whose
-task is over are removed, and what they had reserved is released.
+and a killed worker releases nothing: both are made good here. A mail server that was away is asked again. Pods whose task is
+over are removed, with what they had reserved; so are mounts whose run is.
 Samples of live requests that a model was not sure of become a batch, where the dataset asks for that, and are scored.
 Datasets with new answers are looked at, too: labels that the model's predictions speak against go to a reviewer.
 """,
@@ -41,6 +42,7 @@ Datasets with new answers are looked at, too: labels that the model's prediction
     DeliverEventsOperator(task_id="deliver_events")
     RemoveOrphanedPodsOperator(task_id="remove_orphaned_pods")
     ReleaseReservationsOperator(task_id="release_reservations")
+    RemoveOrphanedMountsOperator(task_id="remove_orphaned_mounts")
     AlignRegistryOperator(task_id="align_registry")
     live = LiveBatchesOperator(task_id="live_batches")
     TriggerDagRunOperator.partial(

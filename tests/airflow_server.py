@@ -98,10 +98,14 @@ def airflow_server(
     postgres: str,
     *,
     workers: int = 1,
+    apps: str = "core",
     users: Mapping[str, tuple[str, str]] = USERS,
     **settings: str,
 ) -> Iterator[AirflowServer]:
-    """Start it on new databases of the PostgreSQL server at ``postgres``; ``settings`` are our LEARNLOOP_*."""
+    """Start it on new databases of the PostgreSQL server at ``postgres``; ``settings`` are our LEARNLOOP_*.
+
+    With ``apps="all"`` tasks can run against it, too, once somebody starts what schedules them, with its ``environment``.
+    """
     home = Path(tempfile.mkdtemp(prefix="learnloop-airflow-", dir="/tmp"))
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
@@ -124,6 +128,7 @@ def airflow_server(
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{roles[1]}" for name, roles in users.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__API__SECRET_KEY": secrets.token_hex(16),
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": airflow,
@@ -133,7 +138,7 @@ def airflow_server(
         "LEARNLOOP_DATABASE_URL": ours,
         **{f"LEARNLOOP_{name.upper()}": value for name, value in settings.items()},
     }
-    command = [BIN / "airflow", "api-server", "--apps", "core", "--host", "127.0.0.1", "--port", str(port)]
+    command = [BIN / "airflow", "api-server", "--apps", apps, "--host", "127.0.0.1", "--port", str(port)]
     process = ApiProcess(
         url, [*command, "--workers", str(workers), "--proxy-headers"], environment, home / "api-server.log"
     )

@@ -208,6 +208,8 @@ class AsyncEventMethods:
 
         async def _put(self, path: str, body: Json, if_match: str | None = None) -> Any: ...
 
+        async def _write(self, path: str, body: Json, key: str | None = None) -> httpx.Response: ...
+
         def _follow(self, path: str, headers: dict[str, str]) -> AsyncIterator[Json]: ...
 
     async def events(self, limit: int = 50) -> list[Json]:
@@ -228,6 +230,14 @@ class AsyncEventMethods:
     async def run_progress(self, dag_id: str, run_id: str) -> Json:
         """The state of a run, of its tasks, and the progress of their jobs."""
         return dict(await self._get(f"/runs/{part(dag_id)}/{part(run_id)}/progress"))
+
+    async def run_mounts(self, dag_id: str, run_id: str) -> list[Json]:
+        """What the run's tasks chose for their mounts: ``cost``, ``currency``, ``choices``, ``explanation``."""
+        return list((await self._get(f"/runs/{part(dag_id)}/{part(run_id)}/mounts"))["items"])
+
+    async def estimate_mounts(self, mounts: list[Json]) -> Json:
+        """Which storage classes would be chosen for these mounts, what they would cost, and why; nothing is made."""
+        return dict((await self._write("/mounts/estimate", {"mounts": mounts})).json())
 
     async def follow_run(self, dag_id: str, run_id: str) -> AsyncIterator[Json]:
         """Each task of a run whenever it changes, until the run has ended; last ``{dag_id, run_id, state}``."""

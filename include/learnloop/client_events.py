@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 from learnloop.client_data import Json, part
 from learnloop.errors import Unavailable
 
+if TYPE_CHECKING:
+    import httpx
+
 RECONNECT_SECONDS = 1.0
 REOPENED = 30
 """How often in a row a stream is opened anew before it is given up."""
@@ -23,6 +26,7 @@ class EventMethods:
         def _get(self, path: str, **params: Any) -> Any: ...
         def _all(self, path: str, most: int | None = None, **params: Any) -> list[Json]: ...
         def _put(self, path: str, body: Json, if_match: str | None = None) -> Any: ...
+        def _write(self, path: str, body: Json, key: str | None = None) -> httpx.Response: ...
         def _follow(self, path: str, headers: dict[str, str]) -> Iterator[Json]: ...
 
     def events(self, limit: int = 50) -> list[Json]:
@@ -43,6 +47,14 @@ class EventMethods:
     def run_progress(self, dag_id: str, run_id: str) -> Json:
         """The state of a run, of its tasks, and the progress of their jobs."""
         return dict(self._get(f"/runs/{part(dag_id)}/{part(run_id)}/progress"))
+
+    def run_mounts(self, dag_id: str, run_id: str) -> list[Json]:
+        """What the run's tasks chose for their mounts: ``cost``, ``currency``, ``choices``, ``explanation``."""
+        return list(self._get(f"/runs/{part(dag_id)}/{part(run_id)}/mounts")["items"])
+
+    def estimate_mounts(self, mounts: list[Json]) -> Json:
+        """Which storage classes would be chosen for these mounts, what they would cost, and why; nothing is made."""
+        return dict(self._write("/mounts/estimate", {"mounts": mounts}).json())
 
     def follow_run(self, dag_id: str, run_id: str) -> Iterator[Json]:
         """Each task of a run whenever it changes, until the run has ended; last ``{dag_id, run_id, state}``."""

@@ -81,6 +81,8 @@ class Settings:
     """The container image that ``kubernetes`` jobs use when their spec names none; it is the stager's too."""
     pod_template: str
     """The pod template of ``kubernetes`` jobs, a YAML file (see docs/kubernetes.md)."""
+    storage_classes: str
+    """What mounts may be put into, a YAML file (docs/mounts.md); empty: this machine's disk, on a cluster nothing."""
     job_memory_cap: str
     """How much memory the next try of a job that ran out of memory may ask for, such as ``16Gi``."""
     admission: str
@@ -165,6 +167,7 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "fork_server": "",
         "job_image": "learnloop/training:0.1.0",
         "pod_template": "",
+        "storage_classes": "",
         "job_memory_cap": "16Gi",
         "admission": "none",
         "admission_ageing": 60,

@@ -5,8 +5,13 @@ from pathlib import Path
 import pytest
 from job_sources import spec
 from job_tasks import Task
+from mount_contract import Run, write_table
+from waits import eventually
 
 from learnloop.errors import InvalidInput, JobFailed
+from learnloop.settings import settings
+from learnloop_airflow.mounts.home import home
+from learnloop_airflow.mounts.orphans import sweep
 
 RBAC = Path(__file__).parents[2] / "deploy" / "kubernetes" / "rbac.yaml"
 
@@ -18,6 +23,14 @@ def test_the_rights_we_ship_are_enough(cluster, monkeypatch, capfd) -> None:
     assert Task(spec(params={"seconds": 3})).run()["result"]["resumed"] is False
     assert "its use of memory is not watched" in capfd.readouterr().out  # without a metrics server
     assert cluster.pods() == []
+    write_table(cluster.home / "storage-classes.yaml", "ssd", "local-ssd", "")
+    monkeypatch.setenv("LEARNLOOP_STORAGE_CLASSES", str(cluster.home / "storage-classes.yaml"))
+    settings.cache_clear()
+    mounted = Run(1, "python")
+    mounted.prepare()
+    assert mounted.list() == []
+    assert len(mounted.remove()) == 1
+    assert sweep(home(), lambda *_: False).unknown == []
 
     cluster.kubectl("delete", "rolebinding", "learnloop-jobs")
     with pytest.raises(JobFailed, match=r"403: pods .* is forbidden"):

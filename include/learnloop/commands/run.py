@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.live import Live
 
 from learnloop.commands.common import JsonOption, client, moment, say, show, shown, table, table_of
+from learnloop.errors import InvalidInput
 
 app = typer.Typer(no_args_is_help=True, help="Runs of Airflow's DAGs: how far they are.")
 
@@ -47,6 +49,41 @@ def watch(dag: Dag, run: Run, as_json: bool = JsonOption) -> None:
                         live.update(table_of(HEADINGS, [_row(task) for task in tasks.values()]))
             say(f"{dag} {run}: {state}")
     raise typer.Exit(0 if state == "success" else 1)
+
+
+@app.command()
+def mounts(dag: Dag, run: Run, as_json: bool = JsonOption) -> None:
+    """What a run chose for its mounts, what that was estimated to cost, and why."""
+    with client() as api:
+        found = api.run_mounts(dag, run)
+
+    def human() -> None:
+        for task in found:
+            say("\n".join([f"{task['task_id']}: ", *task["explanation"]]))
+        if not found:
+            say("no task of this run has planned any mounts")
+
+    show(found, as_json, human)
+
+
+@app.command()
+def estimate(
+    needs: Annotated[Path, typer.Argument(help="A YAML file: a list of mounts, or a job's spec with `mounts`.")],
+    as_json: bool = JsonOption,
+) -> None:
+    """What mounts would cost and where they would be, before there is a run; docs/mounts.md says what can be asked for."""
+    import yaml
+
+    with client() as api:
+        try:
+            given = yaml.safe_load(needs.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise InvalidInput(f"{needs} cannot be read: {error}") from error
+        wanted = given.get("mounts") if isinstance(given, dict) else given
+        if not isinstance(wanted, list):
+            raise InvalidInput(f"{needs} holds no list of mounts")
+        found = api.estimate_mounts(wanted)
+    show(found, as_json, lambda: say("\n".join(found["explanation"])))
 
 
 def _row(task: dict[str, Any]) -> list[str]:

@@ -25,6 +25,7 @@ from learnloop.database.events import (
 from learnloop.database.limits import RateLimit
 from learnloop.database.locks import LOCKS_CHANNEL, DatasetBranch, DeletedVersion, LockRequest
 from learnloop.database.merges import MergeConflict, MergeRequest, Responder
+from learnloop.database.mounts import MountPlan
 from learnloop.database.outbox import IdempotentRequest, OutboxMessage
 from learnloop.database.people import IssuedToken
 from learnloop.database.rounds import Decision, PolicyEvaluation, Round, RoundAnnotation
@@ -73,6 +74,7 @@ __all__ = [
     "MergeConflict",
     "MergeRequest",
     "ModelLease",
+    "MountPlan",
     "NotificationSettings",
     "OutboxMessage",
     "PolicyEvaluation",

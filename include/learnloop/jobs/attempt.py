@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import ceil
 
 from learnloop.errors import Conflict, Corrupted, JobFailed
@@ -69,8 +69,12 @@ def with_log(message: str, last: Iterable[str]) -> str:
     return "\n".join([f"{message}; its last lines:", *lines]) if lines else f"{message}; it printed nothing"
 
 
-def environment_of(spec: JobSpec, places: Places) -> dict[str, str]:
-    """All of a job's environment but PATH. Nothing is inherited, so no database address or credential leaks in."""
+def environment_of(spec: JobSpec, places: Places, mounts: Mapping[str, str]) -> dict[str, str]:
+    """All of a job's environment but PATH. Nothing is inherited, so no database address or credential leaks in.
+
+    Args:
+        mounts: where the job finds each of its mounts, by its variable.
+    """
     return {
         "HOME": str(places.cache),
         "TMPDIR": str(places.cache),
@@ -79,4 +83,5 @@ def environment_of(spec: JobSpec, places: Places) -> dict[str, str]:
         **dict.fromkeys(_THREADS, str(ceil(spec.resources.cpu))),
         **spec.env,
         **places.environment(),
+        **mounts,
     }

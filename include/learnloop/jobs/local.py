@@ -8,7 +8,7 @@ import shutil
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
@@ -36,7 +36,14 @@ class LocalRunner:
         self._killed = threading.Event()
         self._processes: set[GuardedProcess] = set()
 
-    def run(self, spec: JobSpec, *, stage: Callable[[Path], None], log: Callable[[str], None]) -> JobResult:
+    def run(
+        self,
+        spec: JobSpec,
+        *,
+        stage: Callable[[Path], None],
+        log: Callable[[str], None],
+        mounts: Mapping[str, Path] | None = None,
+    ) -> JobResult:
         """Run ``spec`` unless it has run, and return its checked result.
 
         Two calls with one key, at once or one after the other, train once and return the same result. A
@@ -45,6 +52,7 @@ class LocalRunner:
         Args:
             stage: fills the empty ``DATA_DIR`` it is given with the spec's inputs.
             log: gets each line the job prints.
+            mounts: the folder of each of the spec's mounts, by its name.
 
         Raises:
             JobFailed: it ended without a valid result, ran out of time, or was killed.
@@ -56,6 +64,13 @@ class LocalRunner:
                 f"the local runner holds no secrets, but the job asks for {', '.join(sorted(spec.secrets))};"
                 " run it on Kubernetes or take the secrets out of the spec"
             )
+        folders = mounts or {}
+        missing = [mount.name for mount in spec.mounts if mount.name not in folders]
+        if missing:
+            raise InvalidInput(
+                f"the job has mounts that nobody has made: {', '.join(missing)}; a MountsOperator before it makes them"
+            )
+        found_at = {mount.variable: str(folders[mount.name]) for mount in spec.mounts}
         places = Places.of(self.namespaces, spec)
         with self._only_run_of(places, log):
             found = finished(spec, places, log)
@@ -64,7 +79,7 @@ class LocalRunner:
             prepare(places, spec)
             try:
                 stage(places.data)
-                self._execute(spec, places, log)
+                self._execute(spec, places, found_at, log)
                 return accept(spec, places)
             finally:
                 # What only the run needed; results and models stay.
@@ -94,11 +109,11 @@ class LocalRunner:
         finally:
             os.close(descriptor)
 
-    def _execute(self, spec: JobSpec, places: Places, log: Callable[[str], None]) -> None:
+    def _execute(self, spec: JobSpec, places: Places, mounts: Mapping[str, str], log: Callable[[str], None]) -> None:
         last: deque[str] = deque(maxlen=LAST_LINES)
         with (
             (places.results / "job.log").open("wb", buffering=0) as job_log,
-            self._start(spec, places, log) as process,
+            self._start(spec, places, mounts, log) as process,
         ):
             self._processes.add(process)
             try:
@@ -123,8 +138,10 @@ class LocalRunner:
             how = f"was ended by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
             raise JobFailed(with_log(f"the job {how}", last))
 
-    def _start(self, spec: JobSpec, places: Places, log: Callable[[str], None]) -> GuardedProcess:
-        environment = {"PATH": os.environ.get("PATH", os.defpath), **environment_of(spec, places)}
+    def _start(
+        self, spec: JobSpec, places: Places, mounts: Mapping[str, str], log: Callable[[str], None]
+    ) -> GuardedProcess:
+        environment = {"PATH": os.environ.get("PATH", os.defpath), **environment_of(spec, places, mounts)}
         if self.fork_server and spec.module and spec.module.startswith(forkserver.JOBS):
             try:
                 return ForkedProcess(

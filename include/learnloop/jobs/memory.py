@@ -1,4 +1,4 @@
-"""Amounts of memory in Kubernetes' notation, and how much more the next attempt gets after one that ran out of it."""
+"""How much more memory the next attempt gets after one that ran out of it."""
 
 from __future__ import annotations
 
@@ -7,28 +7,7 @@ from pathlib import Path
 
 from learnloop.jobs.checksums import write_beside
 from learnloop.jobs.contract import MEMORY
-
-UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-
-
-def bytes_of(quantity: str) -> int:
-    """``"512Mi"`` as bytes.
-
-    Raises:
-        ValueError: it is neither a whole number nor one with Ki, Mi, Gi or Ti.
-    """
-    for unit, factor in UNITS.items():
-        if quantity.endswith(unit):
-            return int(quantity.removesuffix(unit)) * factor
-    return int(quantity)
-
-
-def quantity_of(amount: int) -> str:
-    """``amount`` bytes in the largest unit that keeps it whole."""
-    for unit, factor in reversed(UNITS.items()):
-        if amount and amount % factor == 0:
-            return f"{amount // factor}{unit}"
-    return str(amount)
+from learnloop.jobs.quantities import bytes_of, quantity_of
 
 
 def more(given: str, cap: str) -> str | None:

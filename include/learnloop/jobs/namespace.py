@@ -14,6 +14,8 @@ from pathlib import Path
 from learnloop.errors import InvalidInput
 
 KINDS = ("data", "tmp", "results", "models")
+MOUNTS = "mounts"
+"""Beside the four: folders that jobs' mounts are (docs/mounts.md)."""
 LONGEST = 63  # of a Kubernetes name
 WORKSPACES = "workspaces"
 """The folder of a user's workspaces, in ``data/{user}`` beside the data of the user's jobs."""
@@ -39,9 +41,9 @@ def user_folder(name: str) -> str:
 
 
 def namespace_of(root: Path, kind: str, user: str) -> Path:
-    """``{root}/{kind}/{user}``: the folder of ``user`` for what is of ``kind``, one of `KINDS`. A pod's root is ``/``."""
-    if kind not in KINDS:
-        raise ValueError(f"there is no namespace {kind!r}; there are {', '.join(KINDS)}")
+    """``{root}/{kind}/{user}``: of `KINDS` or `MOUNTS`, for ``user``. A pod's root is ``/``."""
+    if kind not in (*KINDS, MOUNTS):
+        raise ValueError(f"there is no namespace {kind!r}; there are {', '.join(KINDS)} and {MOUNTS}")
     return root / kind / user_folder(user)
 
 

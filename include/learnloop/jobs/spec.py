@@ -7,22 +7,21 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from learnloop.errors import InvalidInput
+from learnloop.jobs.mount import Mount, Name, faults_between
 from learnloop.jobs.namespace import key_folder, user_folder
+from learnloop.jobs.quantities import Quantity
 
 SCHEMA_VERSION = 1
 
 # The runner sets these; a spec that sets them too would break the contract or reach past it.
 RESERVED = re.compile(
-    r"(DATA_DIR|CACHE_DIR|RESULTS_DIR|MODELS_DIR|HOME|PATH|LD_\w+|LEARNLOOP_\w*|AIRFLOW_\w*|_AIRFLOW_\w*)"
+    r"(DATA_DIR|CACHE_DIR|RESULTS_DIR|MODELS_DIR|HOME|PATH|MOUNT_\w+|LD_\w+|LEARNLOOP_\w*|AIRFLOW_\w*|_AIRFLOW_\w*)"
 )
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
-# Kubernetes' notation: "512Mi", "2Gi", or bytes.
-Quantity = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Ki|Mi|Gi|Ti)?$")]
 
 
 class _Part(BaseModel):
@@ -39,28 +38,6 @@ class Input(_Part):
     source: str = Field(min_length=1)
     kind: Literal["dataset", "batch", "model", "url"]
     include: tuple[str, ...] = ("**",)
-
-
-class Mount(_Part):
-    """A place a job reads or writes, beside its four folders.
-
-    ``lifetime``: ``run`` (removed when the run ends), ``pipeline`` (kept until deleted on request), ``user`` (never
-    removed automatically). ``performance`` names a storage class of the deployment.
-    """
-
-    name: Name
-    path: str = Field(pattern=r"^/[^\x00]*$")
-    size: Quantity
-    access: Literal["read_only", "read_write"] = "read_write"
-    performance: Literal["standard", "fast"] = "standard"
-    lifetime: Literal["run", "pipeline", "user"] = "run"
-
-    @field_validator("path")
-    @classmethod
-    def _stays_below(cls, path: str) -> str:
-        if ".." in path.split("/") or path.rstrip("/") == "":
-            raise ValueError("a mount's path must be absolute, below / and without '..'")
-        return path
 
 
 class Resources(_Part):
@@ -119,13 +96,8 @@ class JobSpec(_Part):
         both = sorted(self.env.keys() & self.secrets.keys())
         if both:
             raise ValueError(f"{', '.join(both)} stands in env and in secrets; leave it in one")
-        for group, values in (
-            ("mount name", [m.name for m in self.mounts]),
-            ("mount path", [m.path for m in self.mounts]),
-        ):
-            twice = sorted({value for value in values if values.count(value) > 1})
-            if twice:
-                raise ValueError(f"{group} {', '.join(twice)} is used twice; each must be unique")
+        if fault := faults_between(self.mounts):
+            raise ValueError(fault)
         return self
 
     @property
@@ -168,8 +140,12 @@ def parse_spec(value: dict[str, Any]) -> JobSpec:
     try:
         return JobSpec.model_validate(value)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, fault['loc'])) or 'the spec'}: {fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors(include_url=False, include_context=False)
-        ]
-        raise InvalidInput("the job spec is not valid", problems) from error
+        raise InvalidInput("the job spec is not valid", problems_of(error, "the spec")) from error
+
+
+def problems_of(error: ValidationError, whole: str) -> list[str]:
+    """One problem for each field that is wrong, beginning with the field's place, or ``whole`` for no one field."""
+    return [
+        f"{'.'.join(map(str, fault['loc'])) or whole}: {fault['msg'].removeprefix('Value error, ')}"
+        for fault in error.errors(include_url=False, include_context=False)
+    ]

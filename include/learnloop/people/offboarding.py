@@ -38,7 +38,7 @@ from learnloop.datasets.workspace_files import place_of, refuse_linked
 from learnloop.datasets.workspace_removal import turn_of
 from learnloop.errors import Conflict, InvalidInput
 from learnloop.faultpoints import reach
-from learnloop.jobs.namespace import KINDS, WORKSPACES, namespace_of, user_folder
+from learnloop.jobs.namespace import KINDS, MOUNTS, WORKSPACES, namespace_of, user_folder
 from learnloop.people.tokens import live
 from learnloop.permissions import ARCHIVE, is_persons_name
 
@@ -210,7 +210,7 @@ def _move_folders(sessions: SessionFactory, name: str, to: str, namespaces: Path
 def _folders(namespaces: Path, name: str) -> list[Path]:
     """The folders of ``name`` that hold something: not the temporary one, and not a place of empty workspaces alone."""
     found = []
-    for kind in KINDS:
+    for kind in (*KINDS, MOUNTS):
         folder = namespace_of(namespaces, kind, name)
         if kind == "tmp" or folder.is_symlink() or not folder.is_dir():
             continue

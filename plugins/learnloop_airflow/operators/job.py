@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator, Context
@@ -31,14 +32,16 @@ class JobOperator(BaseOperator):
 
     Subclasses say what to run in :meth:`build_spec`; or give ``spec``, a dictionary of ``JobSpec`` fields (templated).
 
+    :param mounts: what `MountsOperator` returned for this job, its ``output`` (templated).
     :return: ``{"result": what the job wrote, "results_dir": ..., "models_dir": ...}``
     """
 
-    template_fields: Sequence[str] = ("spec",)
+    template_fields: Sequence[str] = ("spec", "mounts")
 
-    def __init__(self, *, spec: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, spec: dict[str, Any] | None = None, mounts: Any = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.spec = spec
+        self.mounts = mounts
         self._runner: LocalRunner | None = None
         self._pod: PodRunner | None = None
 
@@ -56,19 +59,27 @@ class JobOperator(BaseOperator):
         return self._run_pod(spec, context) if settings().job_runner == "kubernetes" else self._run_here(spec, context)
 
     def _run_pod(self, spec: JobSpec, context: Context) -> dict[str, Any]:
+        from learnloop_airflow.mounts.home import home
+        from learnloop_airflow.mounts.use import with_mounts
         from learnloop_airflow.pods.runner import PodRunner
 
-        self._pod = PodRunner(spec, context, self.log)
+        spec, mounts = with_mounts(spec, self.mounts)
+        self._pod = PodRunner(spec, context, self.log, mounts)
         found = self._pod.begin()
         if found is None:
+            if mounts:
+                home().check(mounts, spec.user)
             self._wait(self._pod)
         return _returned(found)
 
     def resume_job(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the wait for the job's pod."""
-        from learnloop_airflow.pods.runner import ApiAway, PodRunner
+        from learnloop_airflow.mounts.use import with_mounts
+        from learnloop_airflow.pods.asking import ApiAway
+        from learnloop_airflow.pods.runner import PodRunner
 
-        self._pod = PodRunner(self.build_spec(context), context, self.log)
+        spec, mounts = with_mounts(self.build_spec(context), self.mounts)
+        self._pod = PodRunner(spec, context, self.log, mounts)
         try:
             done = self._pod.end(event)
         except ApiAway as error:
@@ -85,17 +96,23 @@ class JobOperator(BaseOperator):
         from learnloop.jobs.local import LocalRunner
         from learnloop.limits import running_job
         from learnloop.settings import settings
+        from learnloop_airflow.mounts.home import home
+        from learnloop_airflow.mounts.use import with_mounts
         from learnloop_airflow.staging import stage
 
+        spec, mounts = with_mounts(spec, self.mounts)
+        if mounts:
+            home().check(mounts, spec.user)
         turn = self._turn_of(spec, context)
         self._runner = LocalRunner(settings().namespaces, fork_server=settings().fork_server)
         write: Callable[[str], None] = self.log.info
         results = Places.of(settings().namespaces, spec).results
+        folders = {one.mount.name: Path(one.place) for one in mounts}
         try:
             with running_job(spec.user, settings().jobs_per_user):
                 ADMITTED(context)
-                with followed(_task_name(context), spec.user, results):
-                    done = self._runner.run(spec, stage=lambda data: stage(spec, data), log=write)
+                with followed(task_name(context), spec.user, results):
+                    done = self._runner.run(spec, stage=lambda data: stage(spec, data), log=write, mounts=folders)
         finally:
             if turn is not None:
                 turn.release(self.log)
@@ -135,7 +152,7 @@ def _returned(done: JobResult) -> dict[str, Any]:
     return {"result": done.result, "results_dir": str(done.results_dir), "models_dir": str(done.models_dir)}
 
 
-def _task_name(context: Context) -> TaskName:
+def task_name(context: Context) -> TaskName:
     from learnloop.events.progress import TaskName
 
     task = context["ti"]

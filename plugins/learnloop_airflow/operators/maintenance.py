@@ -168,6 +168,37 @@ class ReleaseReservationsOperator(BaseOperator):
         return released
 
 
+class RemoveOrphanedMountsOperator(BaseOperator):
+    """Remove the mounts of runs that have ended: a worker was killed, or the teardown did not run. Others are told of.
+
+    :param aws_conn_id: the Airflow connection for storage classes on S3.
+    :return: ``{removed, unknown, foreign}``: what was removed; what is labelled ours and does not say whose it is; claims of
+        the namespace that are not ours. The last two are left as they are.
+    """
+
+    def __init__(self, *, aws_conn_id: str = "aws_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.aws_conn_id = aws_conn_id
+
+    def execute(self, context: Context) -> dict[str, list[str]]:
+        from learnloop_airflow.mounts.home import home
+        from learnloop_airflow.mounts.orphans import sweep
+
+        done = sweep(home(self.aws_conn_id), _run_goes)
+        self.log.info("removed mounts of runs that have ended: %s", ", ".join(done.removed) or "none")
+        if done.unknown:
+            self.log.warning("mounts that do not say whose they are; left: %s", ", ".join(done.unknown))
+        if done.foreign:
+            self.log.info("claims that are not ours; left: %s", ", ".join(done.foreign))
+        return asdict(done)
+
+
+def _run_goes(dag_id: str, run_id: str) -> bool:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    return RuntimeTaskInstance.get_dr_count(dag_id, run_ids=[run_id], states=["queued", "running"]) > 0
+
+
 def _state_of(owner: Owner) -> str | None:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +17,16 @@ from kubernetes.client import models as k8s
 from learnloop.errors import InvalidInput
 from learnloop_airflow.pods.capacity import GPU, POOL
 from learnloop_airflow.pods.inputs import resolve
+from learnloop_airflow.pods.mounted import volume_mounts, volumes
 from learnloop_airflow.pods.names import JOB, MANAGED, STAGE, TASK, USER, Owner, pod_name, user_label
+from learnloop_airflow.pods.security import locked_down, pod_security, user_of
 from learnloop_airflow.pods.template import load_template
 
 if TYPE_CHECKING:
     from learnloop.jobs.contract import Places
     from learnloop.jobs.spec import JobSpec
+    from learnloop.mounts.made import Prepared
 
-NOBODY = 65532
 LONGEST_PLAN = 100 * 1024  # of a value in a container's environment, with room to spare (Linux: 128 KiB)
 GRACE_SECONDS = 10
 PRIORITIES = ((1, "learnloop-high"), (0, ""), (-1000, "learnloop-low"))
@@ -41,17 +44,15 @@ class JobPod(KubernetesPodOperator):
     :param spec: the job.
     :param owner: the try of the task it belongs to.
     :param memory: how much memory it gets, as `learnloop.jobs.memory.needed` says.
+    :param mounts: the spec's mounts, made.
     """
 
-    def __init__(self, *, spec: JobSpec, owner: Owner, memory: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *, spec: JobSpec, owner: Owner, memory: str, mounts: Sequence[Prepared] = (), **kwargs: Any
+    ) -> None:
         from learnloop.jobs.contract import Places
         from learnloop.settings import settings
 
-        if spec.mounts:
-            raise InvalidInput(
-                f"the job asks for mounts ({', '.join(mount.name for mount in spec.mounts)}), which pods do not get yet;"
-                " add a volume to the pod template"
-            )
         template = load_template(settings().pod_template)
         inside = Places.of(Path("/"), spec)
         user = user_of(template)
@@ -74,13 +75,14 @@ class JobPod(KubernetesPodOperator):
             node_selector={POOL: spec.node_pool} if spec.node_pool else None,
             tolerations=_tolerations(spec, template),
             priority_class_name=_priority_class(spec.priority) or None,
-            security_context=_pod_security(template, user),
-            container_security_context=_locked_down(),
-            volumes=[_empty("job-data"), _empty("job-tmp")],
+            security_context=pod_security(template, user),
+            container_security_context=locked_down(),
+            volumes=[_empty("job-data"), _empty("job-tmp"), *volumes(mounts)],
             volume_mounts=[
                 k8s.V1VolumeMount(name="job-data", mount_path=str(inside.data)),
                 k8s.V1VolumeMount(name="job-tmp", mount_path="/tmp"),  # noqa: S108 - a volume of this pod alone
                 *_own_folders(spec, inside),
+                *volume_mounts(mounts, settings().namespaces),
             ],
             init_containers=[_stager(spec, inside, settings().job_image)],
             automount_service_account_token=bool(template["spec"].get("automountServiceAccountToken", False)),
@@ -97,19 +99,9 @@ class JobPod(KubernetesPodOperator):
         return dict(ApiClient().sanitize_for_serialization(self.build_pod_request_obj(context)))
 
 
-def user_of(template: dict[str, Any]) -> int:
-    """The user id that jobs run as: the template's, else the worker's own, so that each can write what the other reads."""
-    asked = (template["spec"].get("securityContext") or {}).get("runAsUser")
-    if asked == 0:
-        raise InvalidInput(
-            "the pod template has jobs run as root (runAsUser: 0); give them another user, or leave it out"
-        )
-    return int(asked or os.getuid() or NOBODY)
-
-
-def hand_over(places: Places, user: int) -> None:
+def hand_over(places: Places, user: int, mounts: Sequence[Prepared] = ()) -> None:
     """Make the folders that the pod writes to, as ``user``'s. A worker that is not root runs pods as itself."""
-    for folder in (places.results, places.models):
+    for folder in (places.results, places.models, *(Path(one.place) for one in mounts if one.how == "folder")):
         folder.mkdir(parents=True, exist_ok=True)
         if os.getuid() == 0:
             for path in (folder, *folder.rglob("*")):
@@ -124,7 +116,8 @@ def literal(text: str) -> str:
 def _environment(spec: JobSpec, inside: Places) -> list[k8s.V1EnvVar]:
     from learnloop.jobs.attempt import environment_of
 
-    values = [k8s.V1EnvVar(name=name, value=literal(value)) for name, value in environment_of(spec, inside).items()]
+    found = environment_of(spec, inside, {mount.variable: mount.path for mount in spec.mounts})
+    values = [k8s.V1EnvVar(name=name, value=literal(value)) for name, value in found.items()]
     for name, reference in spec.secrets.items():
         secret, _, key = reference.partition("/")
         if not secret or not key:
@@ -154,7 +147,7 @@ def _stager(spec: JobSpec, inside: Places, image: str) -> k8s.V1Container:
             *(k8s.V1EnvVar(name=name, value=value) for name, value in inside.environment().items()),
         ],
         resources=k8s.V1ResourceRequirements(requests=_STAGER, limits=_STAGER),
-        security_context=_locked_down(),
+        security_context=locked_down(),
         volume_mounts=[
             k8s.V1VolumeMount(name="job-data", mount_path=str(inside.data)),
             k8s.V1VolumeMount(name="job-tmp", mount_path="/tmp"),  # noqa: S108 - a volume of this pod alone
@@ -215,27 +208,6 @@ def _tolerations(spec: JobSpec, template: dict[str, Any]) -> list[dict[str, Any]
 
 def _priority_class(priority: int) -> str:
     return next(name for least, name in PRIORITIES if priority >= least)
-
-
-def _pod_security(template: dict[str, Any], user: int) -> k8s.V1PodSecurityContext:
-    given = template["spec"].get("securityContext") or {}
-    return k8s.V1PodSecurityContext(
-        run_as_non_root=True,
-        run_as_user=user,
-        run_as_group=int(given.get("runAsGroup") or user),
-        fs_group=given.get("fsGroup"),
-        supplemental_groups=given.get("supplementalGroups"),
-        seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault"),
-    )
-
-
-def _locked_down() -> k8s.V1SecurityContext:
-    return k8s.V1SecurityContext(
-        run_as_non_root=True,
-        read_only_root_filesystem=True,
-        allow_privilege_escalation=False,
-        capabilities=k8s.V1Capabilities(drop=["ALL"]),
-    )
 
 
 def _empty(name: str) -> k8s.V1Volume:

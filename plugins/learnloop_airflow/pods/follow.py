@@ -9,9 +9,11 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from learnloop.settings import settings
 from learnloop_airflow.pods import state
 from learnloop_airflow.pods.names import JOB, STAGE
 from learnloop_airflow.pods.raw import body
+from learnloop_airflow.pods.resize import Resizer
 from learnloop_airflow.pods.usage import MemoryWatch
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ class Follower(Waits):
         self.logged: dict[str, str] = {}
         self.has_seen_pod = False
         self._told = b""
-        self._memory = MemoryWatch(log)
+        self._memory = MemoryWatch(log, Resizer(results, settings().job_memory_cap))
 
     async def follow(self, api: CoreV1Api, pod: Any) -> None:
         """Pass on what is new of ``pod``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from learnloop.errors import JobFailed
 from learnloop_airflow.pods import state
+from learnloop_airflow.pods.asking import ApiAway, asked
 from learnloop_airflow.pods.names import JOB, STAGE, Owner
 
 if TYPE_CHECKING:
@@ -20,12 +22,9 @@ if TYPE_CHECKING:
 
     from learnloop.jobs.contract import JobResult
     from learnloop.jobs.spec import JobSpec
+    from learnloop.mounts.made import Prepared
     from learnloop_airflow.operators.pod import JobPod
     from learnloop_airflow.triggers.job_pod import JobPodTrigger
-
-
-class ApiAway(Exception):
-    """The API server does not answer (now): wait again, and look then."""
 
 
 class PodRunner:
@@ -35,13 +34,14 @@ class PodRunner:
     that died after it, make no difference to a retry.
     """
 
-    def __init__(self, spec: JobSpec, context: Context, log: Logger) -> None:
+    def __init__(self, spec: JobSpec, context: Context, log: Logger, mounts: Sequence[Prepared] = ()) -> None:
         from learnloop.jobs.contract import Places
         from learnloop.settings import settings
 
         self.spec = spec
         self.context = context
         self.log = log
+        self.mounts = mounts
         self.owner = Owner.of(context)
         self.places = Places.of(settings().namespaces, spec)
         self._pod: JobPod | None = None
@@ -83,9 +83,10 @@ class PodRunner:
         from learnloop.limits import limit_of
         from learnloop.settings import settings
         from learnloop_airflow.notifiers.events import EventNotifier
-        from learnloop_airflow.operators.pod import hand_over, user_of
+        from learnloop_airflow.operators.pod import hand_over
         from learnloop_airflow.pods.gate import admission_for
         from learnloop_airflow.pods.kueue import queued
+        from learnloop_airflow.pods.security import user_of
         from learnloop_airflow.pods.template import load_template
         from learnloop_airflow.triggers.job_pod import JobPodTrigger
 
@@ -93,7 +94,7 @@ class PodRunner:
         manifest = pod.manifest(self.context)
         if settings().admission == "kueue":
             manifest = queued(manifest, settings().kueue_queue)
-        hand_over(self.places, user_of(load_template(settings().pod_template)))
+        hand_over(self.places, user_of(load_template(settings().pod_template)), self.mounts)
         start, seconds = self.context["ti"].start_date, None if limit is None else limit.total_seconds()
         return JobPodTrigger(
             manifest=manifest,
@@ -202,7 +203,7 @@ class PodRunner:
         where = (pod.metadata.name, pod.metadata.namespace)
         wanted = {"container": container, "timestamps": True, "_preload_content": False}
         try:
-            answer = self._asked(self._client.read_namespaced_pod_log, *where, **wanted)
+            answer = asked(self._client.read_namespaced_pod_log, *where, **wanted)
         except ApiException as error:
             if error.status != 400:  # the node has it no more; lines, unlike results, may be lost with a pod
                 raise
@@ -212,34 +213,16 @@ class PodRunner:
     def _read(self) -> Any:
         from learnloop_airflow.pods.names import pod_name
 
-        return self._asked(self._client.read_namespaced_pod, pod_name(self.spec), self._namespace)
+        return asked(self._client.read_namespaced_pod, pod_name(self.spec), self._namespace)
 
     def _delete(self, pod: Any) -> None:
         from kubernetes.client import V1DeleteOptions, V1Preconditions
 
         only = V1DeleteOptions(preconditions=V1Preconditions(uid=pod.metadata.uid))
         try:
-            self._asked(self._client.delete_namespaced_pod, pod.metadata.name, pod.metadata.namespace, body=only)
+            asked(self._client.delete_namespaced_pod, pod.metadata.name, pod.metadata.namespace, body=only)
         except ApiAway as error:
             self.log.warning("%s: pod %s is left to platform_maintenance", error, pod.metadata.name)
-
-    def _asked(self, call: Any, *arguments: Any, **named: Any) -> Any:
-        """What the API answers; None for what is not there (or is another of that name by now)."""
-        from kubernetes.client.exceptions import ApiException
-        from urllib3.exceptions import HTTPError
-
-        try:
-            return call(*arguments, **named)
-        except ApiException as error:
-            if error.status in (404, 409):
-                return None
-            if error.status == 429 or (error.status or 500) >= 500:
-                raise ApiAway(f"the API server says {error.status}: {state.refusal(error.body)}") from error
-            if error.status in (401, 403):
-                raise JobFailed(f"the API server says {error.status}: {state.refusal(error.body)}") from error
-            raise
-        except HTTPError as error:
-            raise ApiAway(f"the Kubernetes API server does not answer: {error}") from error
 
     def _operator(self) -> JobPod:
         from learnloop.jobs.memory import needed
@@ -250,7 +233,9 @@ class PodRunner:
             memory = needed(self.places.results, self.spec.resources.memory, settings().job_memory_cap)
             if memory != self.spec.resources.memory:
                 self.log.info("an earlier try ran out of memory: this one asks for %s", memory)
-            self._pod = JobPod(spec=self.spec, owner=self.owner, memory=memory, namespace=self._namespace)
+            self._pod = JobPod(
+                spec=self.spec, owner=self.owner, memory=memory, mounts=self.mounts, namespace=self._namespace
+            )
         return self._pod
 
     @cached_property

@@ -123,6 +123,15 @@ def refusal(body: str | bytes | None) -> str:
         return text.strip() or "no reason given"
 
 
+def held_back(refused: str) -> str | None:
+    """Why a pod may not be made for now, by the API server's refusal of it; None when no time will help."""
+    if "exceeded quota" in refused:
+        return f"waiting for room in the namespace's quota: {refused}"
+    if 'serviceaccount "default" not found' in refused:
+        return f"the namespace is not ready yet: {refused}"  # Kubernetes makes it, a moment later
+    return None
+
+
 def _statuses(pod: Any) -> list[Any]:
     if pod.status is None:
         return []

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from learnloop_airflow.pods.names import JOB
 from learnloop_airflow.pods.raw import body
+from learnloop_airflow.pods.resize import resize_state
 
 if TYPE_CHECKING:
     from logging import Logger
 
     from kubernetes_asyncio.client import CoreV1Api
+
+    from learnloop_airflow.pods.resize import Resizer
 
 SHARE = 0.9
 """Of its limit: what is used beyond this is told."""
@@ -23,21 +26,24 @@ EVERY_SECONDS = 15.0
 class MemoryWatch:
     """Asks the metrics API, or where there is none the kubelet's summary, which needs the right to ``nodes/proxy``."""
 
-    def __init__(self, log: Logger) -> None:
+    def __init__(self, log: Logger, resizer: Resizer) -> None:
         self._log = log
+        self._resizer = resizer
         self._next = 0.0
-        self._told: set[str] = set()
+        self._told: set[tuple[str, str]] = set()
         self._possible = True
 
     async def warning(self, api: CoreV1Api, pod: Any) -> str | None:
-        """What to tell of ``pod``, once; None most of the time."""
+        """What to tell of ``pod``, once a limit; None most of the time. Where it can be, it is given more memory."""
         from kubernetes_asyncio.client import ApiException
 
-        from learnloop.jobs.memory import bytes_of, quantity_of
+        from learnloop.jobs.quantities import bytes_of, quantity_of
 
         limit = _limit(pod)
-        if not self._possible or limit is None or pod.metadata.uid in self._told or time.monotonic() < self._next:
+        if not self._possible or limit is None or time.monotonic() < self._next:
             return None
+        if (pod.metadata.uid, limit) in self._told:
+            return self._held_back(pod)
         self._next = time.monotonic() + EVERY_SECONDS
         try:
             used = await _used(api, pod)
@@ -48,18 +54,25 @@ class MemoryWatch:
             return None  # it is asked again, and no job is the worse for it
         if used is None or used < SHARE * bytes_of(limit):
             return None
-        self._told.add(pod.metadata.uid)
-        return (
-            f"the job uses {quantity_of(used >> 20 << 20)} of the {limit} of memory it may have: it is killed when it needs"
-            " more"
-        )
+        self._told.add((pod.metadata.uid, limit))
+        said = f"the job uses {quantity_of(used >> 20 << 20)} of the {limit} of memory it may have"
+        given = await self._resizer.grow(api, pod, limit)
+        return f"{said}: it is killed when it needs more" if given is None else f"{said}: {given}"
+
+    def _held_back(self, pod: Any) -> str | None:
+        """Why it has not got what was asked for; once."""
+        why = resize_state(pod)
+        if why is None or (pod.metadata.uid, why) in self._told:
+            return None
+        self._told.add((pod.metadata.uid, why))
+        return why
 
 
 async def _used(api: CoreV1Api, pod: Any) -> int | None:
     """Bytes in use by the job's container; None when nobody has counted them yet."""
     from kubernetes_asyncio.client import ApiException, CustomObjectsApi
 
-    from learnloop.jobs.memory import bytes_of
+    from learnloop.jobs.quantities import bytes_of
 
     name, namespace = pod.metadata.name, pod.metadata.namespace
     try:

@@ -196,7 +196,7 @@ class JobPodTrigger(BaseTrigger):
     async def _create(self, api: CoreV1Api, follower: Follower) -> dict[str, str] | None:
         from kubernetes_asyncio.client import ApiException
 
-        from learnloop_airflow.pods.state import refusal
+        from learnloop_airflow.pods.state import held_back, refusal
 
         if self.most is not None and (others := await self._pods_of_user(api)) >= self.most:
             await follower.say(f"{self.user} has {others} jobs, and {self.most} are allowed at once (jobs_per_user)")
@@ -205,10 +205,8 @@ class JobPodTrigger(BaseTrigger):
             await api.create_namespaced_pod(self._namespace, self.manifest)
         except ApiException as error:
             said = refusal(error.body)
-            if error.status == 403 and "exceeded quota" in said:
-                await follower.say(f"waiting for room in the namespace's quota: {said}")
-            elif error.status == 403 and 'serviceaccount "default" not found' in said:
-                await follower.say(f"the namespace is not ready yet: {said}")  # Kubernetes makes it, a moment later
+            if error.status == 403 and (held := held_back(said)) is not None:
+                await follower.say(held)
             elif error.status in (400, 403, 404, 422):
                 return {"status": "refused", "reason": f"Kubernetes does not take the job's pod: {said}"}
             elif error.status != 409:  # 409: somebody else has just made it, or a quota was being counted

@@ -51,6 +51,26 @@ def test_the_default_key_is_what_determines_the_result() -> None:
         ({"env": {"A": "1"}, "secrets": {"A": "vault:a"}}, "A stands in env and in secrets"),
         ({"mounts": [{"name": "m", "path": "/a/../..", "size": "1Gi"}]}, "without '..'"),
         ({"mounts": [{"name": n, "path": "/a", "size": "1Gi"} for n in "ab"]}, "mount path /a is used twice"),
+        (
+            {"mounts": [{"name": n, "path": f"/{n}", "size": "1Gi"} for n in ("a-b", "a_b")]},
+            "variable MOUNT_A_B is used twice",
+        ),
+        (
+            {"mounts": [{"name": n, "path": p, "size": "1Gi"} for n, p in (("a", "/m"), ("b", "/m/x"))]},
+            "lies within",
+        ),
+        ({"mounts": [{"name": "m", "path": "/data/bob", "size": "1Gi"}]}, "cannot be in /data"),
+        ({"mounts": [{"name": "m", "path": "//etc/", "size": "1Gi"}]}, "cannot be in /etc"),
+        (
+            {"mounts": [{"name": "m", "path": "/m", "size": "1Gi", "cache": True, "lifetime": "user"}]},
+            "cache cannot",
+        ),
+        ({"mounts": [{"name": "m", "path": "/m", "size": "1Gi", "claim": "x"}]}, "say lifetime user with claim"),
+        (
+            {"mounts": [{"name": f"m{n}", "path": f"/m{n}", "size": "1Gi"} for n in range(17)]},
+            "17 mounts, and 16 may be",
+        ),
+        ({"env": {"MOUNT_SCRATCH": "/"}}, "MOUNT_SCRATCH is the runner's"),
         ({"resources": {"memory": "lots"}}, "resources.memory"),
         ({"timeout_seconds": 0}, "timeout_seconds"),
         ({"timeout": 5}, "timeout: Extra inputs"),

@@ -10,8 +10,9 @@ from learnloop.errors import InvalidInput
 from learnloop.jobs.spec import parse_spec
 from learnloop.jobs.stager import Source
 from learnloop.settings import settings
-from learnloop_airflow.operators.pod import literal, user_of
+from learnloop_airflow.operators.pod import literal
 from learnloop_airflow.pods.inputs import InputMount, resolve
+from learnloop_airflow.pods.security import user_of
 from learnloop_airflow.pods.template import load_template
 
 SHIPPED = Path(__file__).parents[3] / "deploy" / "kubernetes" / "pod-template.yaml"

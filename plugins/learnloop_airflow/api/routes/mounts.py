@@ -1,0 +1,71 @@
+"""What mounts cost: before there is a run, and as a run's tasks planned them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+
+from learnloop.database import reading
+from learnloop.jobs.mount import MOST, Mount
+from learnloop.mounts.plan import Plan, choose
+from learnloop.mounts.plans import of_run
+from learnloop_airflow.api.fields import Body
+from learnloop_airflow.api.routes.runs import Id
+from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.shapes import MountEstimate, RunMounts
+from learnloop_airflow.mounts.home import table
+
+routes = Routes()
+
+
+class MountNeed(Mount):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class MountNeeds(Body):
+    mounts: Annotated[list[MountNeed], Field(min_length=1, max_length=MOST)]
+
+
+@routes.add("POST", "/mounts/estimate", "pipeline:read", response_model=MountEstimate)
+def estimate_mounts(wanted: MountNeeds) -> dict[str, Any]:
+    """Which storage classes would be chosen for these mounts, what they would cost, and why. Nothing is made."""
+    return _shown(choose([Mount.model_validate(need.model_dump()) for need in wanted.mounts], table()))
+
+
+@routes.add("GET", "/runs/{dag_id}/{run_id}/mounts", "pipeline:read", response_model=RunMounts)
+def list_run_mounts(dag_id: Id, run_id: Id) -> dict[str, Any]:
+    """What the run's tasks chose for their mounts, estimated before they made them. Empty for a run without any."""
+    with reading() as db:
+        found = of_run(db, dag_id, run_id)
+    return {
+        "items": [
+            {
+                "task_id": row.task_id,
+                "map_index": row.map_index,
+                "owner": row.owner,
+                "pipeline": row.pipeline,
+                "created_at": row.created_at,
+                **_shown(Plan.model_validate(row.plan)),
+            }
+            for row in found
+        ]
+    }
+
+
+def _shown(plan: Plan) -> dict[str, Any]:
+    return {
+        "currency": plan.currency,
+        "cost": plan.cost,
+        "explanation": plan.lines(),
+        "choices": [
+            {
+                "mount": choice.mount.name,
+                "storage_class": choice.storage_class.name,
+                "cost": choice.cost,
+                "next_best": choice.next_best and choice.next_best.model_dump(),
+                "refused": choice.refused,
+            }
+            for choice in plan.choices
+        ],
+    }

@@ -1,0 +1,1 @@
+"""Where mounts are made: claims of a cluster, and folders."""
