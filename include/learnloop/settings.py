@@ -74,10 +74,16 @@ class Settings:
     """The fork server of ``local`` jobs (see `learnloop.jobs.forkserver`); empty: none, each job starts anew."""
     job_image: str
     """The container image that ``kubernetes`` jobs use when their spec names none; it is the stager's too."""
+    job_images: str
+    """Other images that stages of pipelines may name, separated by commas; ``*`` stands for any text."""
+    job_cpu_cap: int
+    """How many cores a stage of a pipeline may ask for,"""
+    job_gpu_cap: int
+    """and how many GPUs; for memory it is ``job_memory_cap``."""
     pod_template: str
     """The pod template of ``kubernetes`` jobs, a YAML file (see docs/kubernetes.md)."""
     job_memory_cap: str
-    """How much memory the next try of a job that ran out of memory may ask for, such as ``16Gi``."""
+    """How much memory a stage of a pipeline, or the next try of a job that ran out of it, may ask for, such as ``16Gi``."""
     api_url: str
     """The host that people and pages use: Airflow at ``/``, our API below it."""
     serving_url: str
@@ -148,6 +154,9 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "job_runner": "local",
         "fork_server": "",
         "job_image": "learnloop/training:0.1.0",
+        "job_images": "",
+        "job_cpu_cap": 64,
+        "job_gpu_cap": 8,
         "pod_template": "",
         "job_memory_cap": "16Gi",
         "api_url": "http://127.0.0.1:8080",

@@ -26,6 +26,7 @@ from learnloop.database.locks import LOCKS_CHANNEL, DatasetBranch, DeletedVersio
 from learnloop.database.merges import MergeConflict, MergeRequest, Responder
 from learnloop.database.outbox import IdempotentRequest, OutboxMessage
 from learnloop.database.people import IssuedToken
+from learnloop.database.pipelines import Pipeline, PipelineRun, PipelineVersion, StageRun
 from learnloop.database.rounds import Decision, PolicyEvaluation, Round, RoundAnnotation
 from learnloop.database.serving import (
     Deployment,
@@ -73,6 +74,9 @@ __all__ = [
     "ModelLease",
     "NotificationSettings",
     "OutboxMessage",
+    "Pipeline",
+    "PipelineRun",
+    "PipelineVersion",
     "PolicyEvaluation",
     "QualityCheck",
     "RateLimit",
@@ -82,6 +86,7 @@ __all__ = [
     "RoundAnnotation",
     "ScoringRun",
     "ServerReplica",
+    "StageRun",
     "StoreLease",
     "StructureSearch",
     "StructureTrial",
