@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from learnloop.datasets.names import check_line
 from learnloop.errors import InvalidInput
 from learnloop.jobs.memory import bytes_of
 from learnloop.jobs.spec import JobSpec
@@ -69,7 +68,7 @@ def check(
         problems += _link_problems(f"stages.{_shown(name)}", name, stage, stages, known, missing)
     cycle = find_cycle(stages)
     if cycle:
-        problems.append(f"stages: {' -> '.join(cycle)} is a cycle; a stage cannot wait for itself")
+        problems.append(f"stages: {' -> '.join(map(_shown, cycle))} is a cycle; a stage cannot wait for itself")
     if problems:
         raise invalid(problems)
     return Graph(name=declared["name"], description=declared.get("description", ""), extends=extends, stages=stages)
@@ -151,7 +150,7 @@ def _link_problems(
         if wanted.stage is None:
             wrong = missing(wanted)
             if wrong is not None:
-                yield f"{where}: {wrong}"
+                yield f"{where}: {_printable(wrong)}"
         elif wanted.stage not in known:
             yield f"{where}: there is no stage {_shown(wanted.stage)}; there are {_listed(known - {name})}"
         elif wanted.stage in stages:
@@ -174,7 +173,7 @@ def _within(output: str, promised: str) -> bool:
 def _problems_of(path: str, error: ValidationError) -> Iterator[str]:
     for fault in error.errors(include_url=False, include_context=False, include_input=False):
         where = ".".join([path, *(_shown(str(step)) for step in fault["loc"])])
-        yield f"{where}: {fault['msg'].removeprefix('Value error, ')}"
+        yield f"{where}: {_printable(fault['msg'].removeprefix('Value error, ')[:500])}"
 
 
 def _listed(names: set[str]) -> str:
@@ -182,9 +181,9 @@ def _listed(names: set[str]) -> str:
 
 
 def _shown(text: str) -> str:
-    """``text`` in a message: short, and on one line."""
-    short = text if len(text) <= 80 else f"{text[:77]}..."
-    try:
-        return check_line(short, "it") if short else ""
-    except InvalidInput:
-        return ascii(short)[1:-1]
+    """``text`` in a message: short, and without signs that forge a line of a log or turn it round."""
+    return _printable(text if len(text) <= 80 else f"{text[:77]}...")
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else ascii(text)[1:-1]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from learnloop.database import Pipeline, PipelineVersion
@@ -184,7 +185,7 @@ def state(session: Session, at: int | None = None) -> tuple[int, list[Shown]]:
         )
         .join(Pipeline, Pipeline.id == PipelineVersion.pipeline_id)
         .where(PipelineVersion.id <= reached)
-        .distinct(PipelineVersion.pipeline_id)
+        .ext(distinct_on(PipelineVersion.pipeline_id))
         .order_by(PipelineVersion.pipeline_id, PipelineVersion.id.desc())
     ).all()
     return reached, [Shown(*row[:5]) for row in rows if not row.removed]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -152,7 +153,7 @@ def test_a_cycle_is_found_when_there_is_one(edges: list[tuple[int, int]]) -> Non
         left = {name: needs - set(free) for name, needs in left.items() if name not in free}
     found = find_cycle(stages)
     assert bool(found) == bool(left)
-    assert all(after in stages[name].needs for name, after in zip(found, found[1:], strict=False))
+    assert all(after in stages[name].needs for name, after in pairwise(found))
     assert not found or found[0] == found[-1]
 
 
