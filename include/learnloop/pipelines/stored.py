@@ -120,9 +120,7 @@ def find(session: Session, name: str, number: int | None = None, *, user: str) -
     Raises:
         NotFound: there is none, or it was removed and no number is given.
     """
-    pipeline = session.scalars(select(Pipeline).where(Pipeline.name == name)).one_or_none()
-    if pipeline is None or pipeline.personal_to not in (None, user):
-        raise NotFound(f"there is no pipeline {name!r}")
+    pipeline = visible(session, name, user=user)
     if number is None:
         found = _last(session, pipeline)
     else:
@@ -133,6 +131,14 @@ def find(session: Session, name: str, number: int | None = None, *, user: str) -
             raise NotFound(f"pipeline {name!r} was removed; apply it again to have it back")
         raise NotFound(f"pipeline {name!r} has no version {number}")
     return found
+
+
+def visible(session: Session, name: str, *, user: str) -> Pipeline:
+    """A pipeline that ``user`` may see, also one that was removed; raises NotFound."""
+    pipeline = session.scalars(select(Pipeline).where(Pipeline.name == name)).one_or_none()
+    if pipeline is None or pipeline.personal_to not in (None, user):
+        raise NotFound(f"there is no pipeline {name!r}")
+    return pipeline
 
 
 def graph_of(version: PipelineVersion) -> Graph:

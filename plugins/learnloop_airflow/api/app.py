@@ -20,6 +20,8 @@ from learnloop_airflow.api.routes import (
     locks,
     merges,
     models,
+    pipeline_runs,
+    pipelines,
     reviews,
     runs,
     scoring,
@@ -50,6 +52,8 @@ _GROUPS = (
     models,
     scoring,
     structure,
+    pipelines,
+    pipeline_runs,
     audit,
     users,
 )

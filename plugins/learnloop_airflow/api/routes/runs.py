@@ -27,13 +27,13 @@ LOOK_SECONDS = 2.0
 
 def existing(dag_id: Id, run_id: Id) -> None:
     """Before a stream begins: once it has, no status can say that there is nothing to watch."""
-    _progress(dag_id, run_id)
+    progress_of(dag_id, run_id)
 
 
 @routes.add("GET", "/runs/{dag_id}/{run_id}/progress", "pipeline:read", response_model=RunProgress)
 def get_progress(dag_id: Id, run_id: Id) -> dict[str, Any]:
     """The run's state; each task's state, times, and what its job last said of its progress."""
-    return _progress(dag_id, run_id)
+    return progress_of(dag_id, run_id)
 
 
 @routes.add("GET", "/runs/{dag_id}/{run_id}/stream", "pipeline:read", response_class=EventSourceResponse)
@@ -48,7 +48,7 @@ async def stream_progress(
         nonlocal ended
         if ended:
             return None
-        now = _progress(dag_id, run_id)
+        now = progress_of(dag_id, run_id)
         found = []
         for task in now["tasks"]:
             key = (task["task_id"], task["map_index"])
@@ -66,7 +66,8 @@ async def stream_progress(
         yield event
 
 
-def _progress(dag_id: str, run_id: str) -> dict[str, Any]:
+def progress_of(dag_id: str, run_id: str) -> dict[str, Any]:
+    """See `shapes.RunProgress`; raises NotFound."""
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
