@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-DAGS = sorted(Path("dags").glob("*.py"))
+DAGS = sorted(Path("dags").rglob("*.py"))
 HEAVY = ("sklearn", "mlflow", "pandas", "numpy", "pyarrow", "skops", "PIL", "kubernetes")
 
 PROBE = """

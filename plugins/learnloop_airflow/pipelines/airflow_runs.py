@@ -87,7 +87,9 @@ def cancel(name: str, run_id: str) -> None:
     from airflow.api_fastapi.core_api.datamodels.dag_run import DagRunMutableStates
     from airflow.api_fastapi.core_api.services.public.dag_run import patch_dag_run_state
     from airflow.models.dagbag import DBDagBag
+    from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
+    from sqlalchemy import update
 
     with create_session() as airflow:
         run = _run(airflow, name, run_id)
@@ -97,6 +99,11 @@ def cancel(name: str, run_id: str) -> None:
         if dag is None:
             raise NotFound(f"Airflow has no DAG for run {run_id} of {name}")
         patch_dag_run_state(dag=dag, dag_run=run, state=DagRunMutableStates.FAILED, session=airflow)
+        # Airflow skips what had not begun, lets the teardown run, and then takes a run whose last stages were skipped for
+        # one that ended well.
+        unbegun = TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run_id, TaskInstance.start_date.is_(None)
+        skipped = update(TaskInstance).where(*unbegun, TaskInstance.state == "skipped")
+        airflow.execute(skipped.values(state="upstream_failed"))
 
 
 def rerun(name: str, run_id: str, stage: str | None = None) -> list[str]:
@@ -123,7 +130,7 @@ def rerun(name: str, run_id: str, stage: str | None = None) -> list[str]:
             tasks = {stage, *after}
         else:
             states = {task.task_id: str(task.state) for task in run.get_task_instances(session=airflow)}
-            tasks = {task for task, state in states.items() if state in ("failed", "upstream_failed", "skipped")}
+            tasks = {task for task, state in states.items() if state in ("failed", "upstream_failed")}
             if not tasks:
                 raise Conflict(f"nothing of run {run_id} of {name} failed; name a stage to begin again from")
         # What the stages read is held again, and as it was: see `learnloop.pipelines.runs.begin`.
