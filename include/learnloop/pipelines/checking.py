@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from learnloop.errors import InvalidInput
 from learnloop.jobs.memory import bytes_of
-from learnloop.jobs.spec import JobSpec
+from learnloop.jobs.spec import JobSpec, Resources
 from learnloop.pipelines.graph import JOB_FIELDS, LABEL, MOST_STAGES, Graph, Stage, StageInput, find_cycle
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _FIELDS = ("name", "description", "extends", "stages")
 _STAGE_FIELDS = JOB_FIELDS | {"inputs", "after"}
 _LONGEST_DESCRIPTION = 2000
 MOST_PROBLEMS = 50
-_LABEL_SAID = "must be a DNS label: a-z, 0-9 and -, neither first nor last, at most 63"
+_LABEL_SAID = "must be a DNS label: at most 63 of a-z, 0-9 and -, which is neither first nor last"
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ def _stage(path: str, name: str, given: Any, limits: Limits, problems: list[str]
         if field not in _STAGE_FIELDS:
             problems.append(f"{path}.{_shown(field)}: unknown field; there are {', '.join(sorted(_STAGE_FIELDS))}")
     job = {field: value for field, value in given.items() if field in JOB_FIELDS}
+    problems += _beyond(path, job, limits)
     try:
-        spec = JobSpec.model_validate({**job, "user": "nobody"})
-        problems += _beyond(path, spec, limits)
+        JobSpec.model_validate({**job, "user": "nobody"})
     except ValidationError as error:
         problems += _problems_of(path, error)
     try:
@@ -120,13 +120,18 @@ def _stage(path: str, name: str, given: Any, limits: Limits, problems: list[str]
         return None
 
 
-def _beyond(path: str, spec: JobSpec, limits: Limits) -> Iterator[str]:
-    if spec.image is not None and not any(fnmatchcase(spec.image, known) for known in limits.images):
+def _beyond(path: str, job: dict[str, Any], limits: Limits) -> Iterator[str]:
+    """What is asked for and not there; what is malformed is told by others."""
+    image = job.get("image")
+    if isinstance(image, str) and not any(fnmatchcase(image, known) for known in limits.images):
         yield (
-            f"{path}.image: {_shown(spec.image)} is no image of this platform; there are {', '.join(limits.images)}"
+            f"{path}.image: {_shown(image)} is no image of this platform; there are {', '.join(limits.images)}"
             " (LEARNLOOP_JOB_IMAGES)"
         )
-    asked = spec.resources
+    try:
+        asked = Resources.model_validate(job.get("resources", {}))
+    except ValidationError:
+        return
     for field, value, most in (("cpu", asked.cpu, limits.cpu), ("gpu", asked.gpu, limits.gpu)):
         if value > most:
             yield f"{path}.resources.{field}: {value:g} is beyond the quota of {most:g} a job"

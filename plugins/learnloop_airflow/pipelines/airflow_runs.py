@@ -100,10 +100,10 @@ def cancel(name: str, run_id: str) -> None:
             raise NotFound(f"Airflow has no DAG for run {run_id} of {name}")
         patch_dag_run_state(dag=dag, dag_run=run, state=DagRunMutableStates.FAILED, session=airflow)
         # Airflow skips what had not begun, lets the teardown run, and then takes a run whose last stages were skipped for
-        # one that ended well.
-        unbegun = TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run_id, TaskInstance.start_date.is_(None)
-        skipped = update(TaskInstance).where(*unbegun, TaskInstance.state == "skipped")
-        airflow.execute(skipped.values(state="upstream_failed"))
+        # one that ended well. Nothing else skips a stage.
+        airflow.flush()
+        of = TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run_id, TaskInstance.state == "skipped"
+        airflow.execute(update(TaskInstance).where(*of).values(state="upstream_failed"))
 
 
 def rerun(name: str, run_id: str, stage: str | None = None) -> list[str]:

@@ -106,7 +106,7 @@ def test_all_is_told_at_once() -> None:
     declared = whole()
     declared["name"] = "No"
     declared["stages"]["train"]["resources"] = {"cpu": 900, "gpu": 5}
-    declared["stages"]["look"]["after"] = ["nobody", "look"]
+    declared["stages"]["look"].update(after=["nobody", "look"], image="{{ x }}", modul="y")
     declared["stages"]["x_y"] = {"module": "a", "command": ["b"]}
     said = "\n".join(problems_of(declared))
     for part in (
@@ -115,6 +115,8 @@ def test_all_is_told_at_once() -> None:
         "resources.gpu",
         "no stage nobody",
         "cycle",
+        "look.image: {{ x }} is no image",
+        "look.modul: unknown field",
         "stages.x_y: the stage's",
         "either",
     ):
