@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from learnloop.database import DatasetVersion, Pipeline, PipelineRun, PipelineVersion, StageRun
 from learnloop.datasets.reading import read_lease
-from learnloop.errors import NotFound
+from learnloop.errors import NotFound, PermissionDenied
 from learnloop.jobs.contract import Places
 from learnloop.jobs.spec import JobSpec
 from learnloop.pipelines.graph import Graph
@@ -28,7 +28,17 @@ def begin(
 
     Raises:
         NotFound: what a stage reads is gone, or no longer for ``user``.
+        PermissionDenied: the pipeline is another person's alone.
     """
+    row = session.scalars(
+        select(PipelineVersion)
+        .join(Pipeline, Pipeline.id == PipelineVersion.pipeline_id)
+        .where(Pipeline.name == graph.name, PipelineVersion.number == version)
+    ).one()
+    if row.pipeline.personal_to not in (None, user):
+        raise PermissionDenied(
+            f"pipeline {graph.name} is personal to {row.pipeline.personal_to}: {user} may not run it"
+        )
     found = session.scalars(
         select(PipelineRun).where(PipelineRun.dag_id == dag_id, PipelineRun.run_id == run_id)
     ).one_or_none()
@@ -37,11 +47,6 @@ def begin(
             name: {key: pin(session, wanted, user) for key, wanted in stage.inputs.items() if wanted.stage is None}
             for name, stage in graph.stages.items()
         }
-        row = session.scalars(
-            select(PipelineVersion)
-            .join(Pipeline, Pipeline.id == PipelineVersion.pipeline_id)
-            .where(Pipeline.name == graph.name, PipelineVersion.number == version)
-        ).one()
         found = PipelineRun(version_id=row.id, dag_id=dag_id, run_id=run_id, pins=pins, owner=user)
         session.add(found)
         session.flush()

@@ -169,8 +169,6 @@ class Shown:
 
     name: str
     version: int
-    owner: str
-    personal_to: str | None
     graph: dict[str, Any]
 
 
@@ -181,17 +179,10 @@ def state(session: Session, at: int | None = None) -> tuple[int, list[Shown]]:
         raise InvalidInput(f"there was no state {at} of the pipelines; the newest is {newest}")
     reached = newest if at is None else at
     rows = session.execute(
-        select(
-            Pipeline.name,
-            PipelineVersion.number,
-            Pipeline.owner,
-            Pipeline.personal_to,
-            PipelineVersion.graph,
-            PipelineVersion.removed,
-        )
+        select(Pipeline.name, PipelineVersion.number, PipelineVersion.graph, PipelineVersion.removed)
         .join(Pipeline, Pipeline.id == PipelineVersion.pipeline_id)
         .where(PipelineVersion.id <= reached)
         .ext(distinct_on(PipelineVersion.pipeline_id))
         .order_by(PipelineVersion.pipeline_id, PipelineVersion.id.desc())
     ).all()
-    return reached, [Shown(*row[:5]) for row in rows if not row.removed]
+    return reached, [Shown(*row[:3]) for row in rows if not row.removed]

@@ -54,7 +54,7 @@ class DerivePipelineOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from learnloop.database import session
         from learnloop.pipelines.incremental import derive
-        from learnloop_airflow.pipelines.loading import dag_id_of
+        from learnloop.pipelines.names import dag_id_of
 
         version = self.shared["version"]
         with session() as db:

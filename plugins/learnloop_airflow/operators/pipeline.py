@@ -21,30 +21,22 @@ LEASE = timedelta(days=7)
 class PinInputsOperator(BaseOperator):
     """Begin a run: fix what its stages read from outside, and say that it is being read; a setup.
 
-    :param name: the pipeline's.
     :param version: the version that this DAG is.
-    :param personal_to: the only person who may run it; None: everybody who may run pipelines.
     :param graph: what the version says.
     :return: ``{"run": id, "pins": {stage: {input: ...}}, "leases": [...]}``; of a run that began before, the same pins.
     """
 
     template_fields: ClassVar[Sequence[str]] = ()
 
-    def __init__(self, *, name: str, version: int, personal_to: str | None, graph: Graph, **kwargs: Any) -> None:
+    def __init__(self, *, version: int, graph: Graph, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._name = name
         self._version = version
-        self._personal_to = personal_to
         self._graph = graph
 
     def execute(self, context: Context) -> dict[str, Any]:
         from learnloop.database import session
-        from learnloop.errors import PermissionDenied
         from learnloop.pipelines.runs import begin
 
-        user = run_owner(context)
-        if self._personal_to not in (None, user):
-            raise PermissionDenied(f"pipeline {self._name} is personal to {self._personal_to}: {user} may not run it")
         with session() as db:
             begun = begin(
                 db,
@@ -52,7 +44,7 @@ class PinInputsOperator(BaseOperator):
                 version=self._version,
                 dag_id=self.dag_id,
                 run_id=context["run_id"],
-                user=user,
+                user=run_owner(context),
                 lasts=LEASE,
             )
         for stage, inputs in begun["pins"].items():

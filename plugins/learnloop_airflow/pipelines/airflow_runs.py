@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from learnloop.errors import Conflict, InvalidInput, NotFound, Unavailable
-from learnloop_airflow.pipelines.loading import PIN, RELEASE, dag_id_of, tag_of
+from learnloop.pipelines.names import PIN, RELEASE, dag_id_of
+from learnloop_airflow.pipelines.loading import tag_of
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun

@@ -7,19 +7,12 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import DAG
 
+from learnloop.pipelines.names import PIN, RELEASE, dag_id_of
 from learnloop_airflow.notifiers.events import TOLD
 from learnloop_airflow.operators.pipeline import PinInputsOperator, ReleaseInputsOperator, StageOperator
 
 if TYPE_CHECKING:
     from learnloop.pipelines.stored import Shown
-
-PIN, RELEASE = "pin_inputs", "release_inputs"
-"""Tasks of each pipeline beside its stages. A stage's name is a DNS label and has no underscore."""
-
-
-def dag_id_of(name: str) -> str:
-    """No other DAG is called so: a dot is in none of ours."""
-    return f"pipeline.{name}"
 
 
 def tag_of(version: int) -> str:
@@ -49,9 +42,7 @@ def make_dag(shown: Shown) -> DAG:
         tags=["learnloop", "pipeline", tag_of(shown.version)],
         **TOLD,
     ) as dag:
-        pin = PinInputsOperator(
-            task_id=PIN, name=shown.name, version=shown.version, personal_to=shown.personal_to, graph=graph
-        )
+        pin = PinInputsOperator(task_id=PIN, version=shown.version, graph=graph)
         release = ReleaseInputsOperator(task_id=RELEASE, pins=PIN).as_teardown(setups=pin)
         stages = {name: StageOperator(task_id=name, stage=stage, pins=PIN) for name, stage in graph.stages.items()}
         needed = {before for stage in graph.stages.values() for before in stage.needs}

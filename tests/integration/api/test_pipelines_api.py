@@ -73,8 +73,9 @@ def test_who_may_what(as_user: Any) -> None:
     for name, role in (("sue", "scientist"), ("ada", "admin")):
         other = as_user(name, role)
         assert other.get("/pipelines").json()["items"] == []
-        for path in ("/pipelines/one", "/pipelines/one/versions", "/pipelines/one/versions/1", "/pipelines/one/runs/r"):
-            assert other.get(path).status_code == 404, path
+        for path in ("", "/versions", "/versions/1", "/runs", "/runs/r", "/runs/r/diff?to=x", "/runs/r/stages/a/log"):
+            assert other.get(f"/pipelines/one{path}").status_code == 404, path
+        assert other.get("/runs/pipeline.one/r/progress").json()["detail"] == "there is no pipeline 'one'"
         for path in ("runs", "runs/r/cancel", "runs/r/rerun"):
             body = {"json": {}} if path.endswith("rerun") else {}
             assert other.post(f"/pipelines/one/{path}", **body).status_code == 404, path
@@ -84,6 +85,15 @@ def test_who_may_what(as_user: Any) -> None:
     assert (taken.status_code, taken.json()["detail"]) == (409, "the name one is taken: choose another")
     for method, path in (("GET", "/pipelines"), ("GET", "/pipelines/one"), ("POST", "/pipelines/one/runs")):
         assert as_user("ann", "annotator").request(method, path).status_code == 403
+
+
+def test_who_leaves_hands_their_pipelines_over(as_user: Any) -> None:
+    put(as_user("eng", "engineer"), ONE_TEXT, personal=True)
+    left = as_user("ada", "admin").post("/users/offboard", json={"name": "eng", "to": "bob"})
+    assert '"result"' in left.text, left.text
+    assert as_user("bob", "engineer").get("/pipelines/one").json()["personal"]
+    assert as_user("eng", "engineer").get("/pipelines/one").status_code == 404
+    assert put(as_user("bob", "engineer"), ONE_TEXT + "  b: {module: z}", personal=True).json()["version"] == 2
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from learnloop.database import Lock, PipelineRun, StageRun, session
 from learnloop.datasets.snapshot import snapshot
 from learnloop.datasets.store import Store
 from learnloop.errors import JobFailed, PermissionDenied
+from learnloop.pipelines.holdings import release
+from learnloop.pipelines.stored import visible
 from learnloop.settings import settings
 
 
@@ -94,6 +96,17 @@ def test_a_failed_stage_goes_on_where_it_stopped(place: Path) -> None:
 def stages_kept() -> dict[str, tuple[int, bool]]:
     with session() as db:
         return {row.stage: (row.tries, row.ended_at is not None) for row in db.scalars(select(StageRun))}
+
+
+def test_what_a_run_left_is_given_back(place: Path, lamps: Any) -> None:
+    for name in ("lamp-training", "lamp"):
+        put({**two_stages(), "name": name})
+        Run(dag_of(name)).do("pin_inputs")  # and nothing more: its teardown was missed
+    assert count(Lock) == 2
+    with session() as db:
+        assert release(db, visible(db, "lamp", user="ana")) == {"read_leases": 1}
+    with session() as db:
+        assert [lock.purpose for lock in db.scalars(select(Lock))] == ["pipeline lamp-training, run manual__1"]
 
 
 def test_a_personal_pipeline_runs_for_its_person_alone(place: Path) -> None:

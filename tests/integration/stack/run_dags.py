@@ -135,7 +135,7 @@ def main(url: str, folder: str, user: str, password: str) -> None:
         run("structure_optimization", dataset=NAME, trials=4)
     run("workspace_training", dataset=NAME, trainer={"hidden": [16]}, keep=True)
     run("plain_training", dataset=NAME, trainer={"name": "mlp", "hidden": [8]})
-    run("hyperparameter_sweep", dataset=NAME, grid={"name": ["logistic"], "alpha": [1.0, 0.1]})
+    run("hyperparameter_sweep", dataset=NAME, grid={"name": ["mlp"], "hidden": [[4], [8]]})
     run("batch_inference", dataset=NAME, batch="2026")
     run("dataset_merge", dataset=NAME, version=personal_version(), strategy="newest")
     run("dispatch_rounds")

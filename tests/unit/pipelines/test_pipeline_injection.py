@@ -85,7 +85,7 @@ def test_any_text_anywhere_is_refused_or_stays_as_it_is(place: tuple[Where, bool
         return
     assert plain(graph.declaration()) == plain(declared)
     with tempfile.TemporaryDirectory() as folder:
-        shown = Shown(graph.name, 1, "ana", None, graph.model_dump(mode="json"))
+        shown = Shown(graph.name, 1, graph.model_dump(mode="json"))
         files.write(Path(folder), [shown])
         read = files.read(Path(folder) / graph.name / files.DECLARATION)
     assert read == shown
@@ -142,7 +142,7 @@ def test_what_is_no_pipeline_is_told_and_never_breaks(value: Any) -> None:
 @given(JSON)
 @settings(max_examples=100)
 def test_files_say_what_the_row_says(value: Any) -> None:
-    shown = Shown("a", 1, "ana", None, {"graph": value})
+    shown = Shown("a", 1, {"graph": value})
     with tempfile.TemporaryDirectory() as folder:
         files.write(Path(folder), [shown])
         assert files.read(Path(folder) / "a" / files.DECLARATION) == shown

@@ -13,6 +13,7 @@ from learnloop.datasets.history import visible_version
 from learnloop.errors import InvalidInput, NotFound, Unavailable
 from learnloop.permissions import Principal, authorize
 from learnloop.pipelines.comparing import compare, tail
+from learnloop.pipelines.names import PIN, RELEASE, dag_id_of
 from learnloop.pipelines.runs import find_run, stages_of
 from learnloop.pipelines.stored import find, visible
 from learnloop.settings import settings
@@ -71,7 +72,6 @@ class Incremental(Body):
 def start_run(name: str, caller: Caller) -> dict[str, Any]:
     """Start a run of the newest version. Right after it was applied, this waits until Airflow has it."""
     from learnloop_airflow.pipelines.airflow_runs import start
-    from learnloop_airflow.pipelines.loading import dag_id_of
 
     with reading() as db:
         version = find(db, name, user=caller.name).number
@@ -93,7 +93,6 @@ def list_runs(name: str, caller: Caller, limit: Limit = 50, cursor: Cursor = Non
 def show_run(name: str, run_id: Id, caller: Caller) -> dict[str, Any]:
     """A run and its stages: states, progress, results. ``GET /runs/{dag_id}/{run_id}/stream`` tells them as they change."""
     from learnloop_airflow.pipelines.airflow_runs import owner_of
-    from learnloop_airflow.pipelines.loading import PIN, RELEASE, dag_id_of
 
     dag_id = dag_id_of(name)
     with reading() as db:
@@ -166,8 +165,6 @@ def show_log(name: str, run_id: Id, stage: StageName, caller: Caller) -> dict[st
     """What a stage of one's own run printed last."""
     from pathlib import Path as File
 
-    from learnloop_airflow.pipelines.loading import dag_id_of
-
     with reading() as db:
         visible(db, name, user=caller.name)
         run = find_run(db, dag_id_of(name), run_id)
@@ -188,7 +185,6 @@ def compare_runs(
     stage: Annotated[str | None, Query(max_length=63, pattern=TEXT)] = None,
 ) -> dict[str, Any]:
     """Stage by stage, what is other in the later run: configuration, metrics, and (of one's own runs) logs."""
-    from learnloop_airflow.pipelines.loading import dag_id_of
 
     other = pipeline or name
     with reading() as db:

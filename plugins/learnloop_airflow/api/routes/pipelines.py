@@ -15,6 +15,7 @@ from learnloop.pipelines.checking import limits_of
 from learnloop.pipelines.graph import Graph
 from learnloop.pipelines.holdings import release
 from learnloop.pipelines.inputs import missing
+from learnloop.pipelines.names import dag_id_of
 from learnloop.pipelines.stored import apply, check_text, find, graph_of, remove, visible
 from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
@@ -103,7 +104,7 @@ def apply_pipeline(wanted: NewVersion, caller: Caller, key: Key = None) -> JSONR
             return {
                 "name": checked.graph.name,
                 "version": None if made is None else made.number,
-                "dag_id": _dag_id(checked.graph.name),
+                "dag_id": dag_id_of(checked.graph.name),
                 "extends": checked.graph.extends,
                 "whole": checked.graph.declaration(),
             }
@@ -189,16 +190,10 @@ def _said(graph: Graph, number: int, personal_to: str | None, owner: str, create
         "name": graph.name,
         "version": number,
         "description": graph.description,
-        "dag_id": _dag_id(graph.name),
+        "dag_id": dag_id_of(graph.name),
         "stages": list(graph.stages),
         "extends": graph.extends,
         "personal": personal_to is not None,
         "owner": owner,
         "created_at": created_at,
     }
-
-
-def _dag_id(name: str) -> str:
-    from learnloop_airflow.pipelines.loading import dag_id_of
-
-    return dag_id_of(name)
