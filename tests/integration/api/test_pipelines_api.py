@@ -9,6 +9,7 @@ import pytest
 from pipeline_runs import ONE, Run, bundle, dags_of, python
 from test_data_cli import run  # noqa: F401 - fixture
 
+from learnloop.audit import LOGIN, Entry
 from learnloop.database import engine
 from learnloop.pipelines.comparing import LOG_LINES, tail
 
@@ -89,6 +90,7 @@ def test_who_may_what(as_user: Any) -> None:
 
 def test_who_leaves_hands_their_pipelines_over(as_user: Any) -> None:
     put(as_user("eng", "engineer"), ONE_TEXT, personal=True)
+    Entry(resource="/x", address="127.0.0.1", request_id="r", action=LOGIN, user="bob", status=200).write()
     left = as_user("ada", "admin").post("/users/offboard", json={"name": "eng", "to": "bob"})
     assert '"result"' in left.text, left.text
     assert as_user("bob", "engineer").get("/pipelines/one").json()["personal"]

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import Path
 from fastapi.responses import JSONResponse
-from pydantic import Field
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session, aliased
 
@@ -19,7 +18,7 @@ from learnloop.pipelines.names import dag_id_of
 from learnloop.pipelines.stored import apply, check_text, find, graph_of, remove, visible
 from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
-from learnloop_airflow.api.fields import TEXT, Body, Message
+from learnloop_airflow.api.fields import Body, Message
 from learnloop_airflow.api.idempotency import Key, once
 from learnloop_airflow.api.paging import Cursor, Item, Limit, newest_first, page
 from learnloop_airflow.api.pipeline_shapes import (
@@ -74,9 +73,9 @@ _VERSIONS = newest_first(
 
 
 class NewVersion(Body):
-    """``declaration`` is YAML or JSON (docs/pipelines.md). ``dry_run``: check it and change nothing."""
+    """``declaration`` is YAML or JSON, at most 128 KiB (docs/pipelines.md). ``dry_run``: check it and change nothing."""
 
-    declaration: Annotated[str, Field(min_length=1, max_length=2**20, pattern=TEXT)]
+    declaration: str
     message: Message = ""
     personal: bool = False
     dry_run: bool = False
