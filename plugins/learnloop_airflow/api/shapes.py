@@ -492,10 +492,6 @@ class ModelName(BaseModel):
     name: str
 
 
-class Models(BaseModel):
-    items: list[ModelName]
-
-
 class ModelVersionItem(BaseModel):
     name: str
     version: int
@@ -503,10 +499,6 @@ class ModelVersionItem(BaseModel):
     metrics: dict[str, float | None]
     tags: dict[str, str]
     created_at: datetime
-
-
-class ModelVersions(BaseModel):
-    items: list[ModelVersionItem]
 
 
 class ModelVersionDetails(ModelVersionItem):
