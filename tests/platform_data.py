@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from dataset_folders import write_dataset
 from merges import changed
@@ -23,6 +25,7 @@ from learnloop.database import (
     Lock,
     LockRequest,
     MergeRequest,
+    PipelineVersion,
     Review,
     Round,
     StructureSearch,
@@ -32,11 +35,14 @@ from learnloop.datasets.branches import open_branch
 from learnloop.datasets.merge.requests import open_merge
 from learnloop.datasets.snapshot import snapshot
 from learnloop.datasets.store import Store
+from learnloop.pipelines.checking import Limits
+from learnloop.pipelines.stored import apply, check_text
 
 USER = "ada"
 """Whose the personal things are."""
 
 DATASET = "lamps"
+PIPELINE = "lamp-training"
 MODEL_GUESS = {
     "label": "dark",
     "confidence": 0.6,
@@ -56,16 +62,27 @@ def populate(db: Session, home: Path, store: Path) -> Dataset:
     open_merge(db, where, theirs, owner=USER)
     changed(db, where, first, records={"s002": {"label": "bright"}}, user=USER)
     dataset = first.dataset
+    apply_pipeline(db, PIPELINE)
     add_rows(db, where, dataset, first, 3)
     db.commit()
     Entry(resource="/x", address="127.0.0.1", request_id="r", action="login", user=USER, status=200).write()
     return dataset
 
 
+def apply_pipeline(db: Session, name: str, **declared: Any) -> PipelineVersion:
+    """A pipeline of one stage."""
+    declaration = {"name": name, "stages": {"train": {"module": "learnloop.training.train"}}, **declared}
+    limits = Limits(images=(), cpu=1, memory="1Gi", gpu=0)
+    checked = check_text(db, json.dumps(declaration), user=USER, limits=limits, missing=lambda wanted: None)
+    return apply(db, checked, user=USER)
+
+
 def add_rows(db: Session, store: Store, dataset: Dataset, version: DatasetVersion, count: int) -> None:
     """``count`` more rows of each kind that a route lists, made directly: the content is ``version``'s."""
     name = store.add_bytes(b"\x89PNG not really")
     for n in range(count):
+        apply_pipeline(db, f"other-{db.query(PipelineVersion).count()}", extends=PIPELINE)
+        apply_pipeline(db, PIPELINE, description=f"version {db.query(PipelineVersion).count()}")
         open_branch(db, dataset, USER, version, timedelta(days=1), f"try {n}")
     start = db.query(DatasetVersion).count() + 100
     batch = Batch(dataset_id=dataset.id, name=f"b{start}", tree=f"{start:032x}.dir", samples=count, owner=USER)

@@ -12,6 +12,8 @@ PLACES = {
     "merge_id": 1,
     "review_id": 1,
     "search_id": 1,
+    "number": 1,
+    "stage": "train",
     "dag_id": "no_dag",
     "run_id": "no_run",
 }

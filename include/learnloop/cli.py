@@ -9,7 +9,21 @@ import typer
 
 from learnloop import __version__
 from learnloop.client import LearnloopClient
-from learnloop.commands import audit, dataset, events, exchange, guide, init, model, queue, review, run, task, user
+from learnloop.commands import (
+    audit,
+    dataset,
+    events,
+    exchange,
+    guide,
+    init,
+    model,
+    pipeline,
+    queue,
+    review,
+    run,
+    task,
+    user,
+)
 from learnloop.commands.common import client, errors, keep_token, say, server
 from learnloop.errors import LearnloopError, NotAuthenticated
 
@@ -26,6 +40,7 @@ app.add_typer(guide.app, name="guide")
 app.add_typer(model.app, name="model")
 app.add_typer(user.app, name="user")
 app.add_typer(run.app, name="run")
+app.add_typer(pipeline.app, name="pipeline")
 
 
 @app.command()

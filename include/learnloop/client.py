@@ -21,6 +21,7 @@ from learnloop.client_data import DataMethods, Progress, part
 from learnloop.client_events import EventMethods, server_sent
 from learnloop.client_exchange import ExchangeMethods
 from learnloop.client_models import ModelMethods
+from learnloop.client_pipelines import PipelineMethods
 from learnloop.client_review import ReviewMethods
 from learnloop.errors import InvalidInput, LearnloopError, NotAuthenticated, PermissionDenied, Unavailable
 
@@ -79,7 +80,7 @@ class ProgressInfo(BaseModel):
     in_review: int = 0
 
 
-class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods, ReviewMethods):
+class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods, PipelineMethods, ReviewMethods):
     """Acts as the user whose token it bears. May be shared by threads.
 
     Every method raises what the API says: ``NotAuthenticated``, ``PermissionDenied``, ``NotFound``, ``InvalidInput``,
@@ -315,6 +316,10 @@ class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods, 
             if cursor is None:
                 break
         return items
+
+    def _post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """A write that is not tried again: done twice, it would be two."""
+        return dict(self._checked("POST", API + path, retry=False, json=body).json())
 
     def _put(self, path: str, body: dict[str, Any], if_match: str | None = None) -> Any:
         headers = {} if if_match is None else {"If-Match": if_match}

@@ -413,6 +413,96 @@ class AsyncModelMethods:
         return list((await self._get(f"/models/{part(model)}/accuracy"))["items"])
 
 
+class AsyncPipelineMethods:
+    """Mixed into ``LearnloopClient``, which sends."""
+
+    if TYPE_CHECKING:
+
+        async def _get(self, path: str, **params: Any) -> Any: ...
+
+        async def _all(self, path: str, most: int | None = None, **params: Any) -> list[Json]: ...
+
+        async def _delete(self, path: str, if_match: str | None = None, **params: Any) -> Json: ...
+
+        async def _write(
+            self, path: str, body: Json, key: str | None = None, if_match: str | None = None
+        ) -> httpx.Response: ...
+
+        async def _post(self, path: str, body: Json | None = None) -> Json: ...
+
+        def follow_run(self, dag: str, run_id: str) -> AsyncIterator[Json]: ...
+
+    async def apply_pipeline(
+        self, declaration: str | Json, message: str = "", *, personal: bool = False, dry_run: bool = False
+    ) -> Json:
+        """Keep a declaration (YAML or JSON, or what it stands for) as the newest version of its pipeline.
+
+        Raises:
+            InvalidInput: with a list of all that is wrong; nothing was changed.
+        """
+        text = declaration if isinstance(declaration, str) else json.dumps(declaration)
+        body = {"declaration": text, "message": message, "personal": personal, "dry_run": dry_run}
+        return dict((await self._write("/pipelines", body)).json())
+
+    async def pipelines(self) -> list[Json]:
+        return await self._all("/pipelines")
+
+    async def pipeline(self, name: str, version: int | None = None) -> Json:
+        """What was declared, in the newest version or another."""
+        return dict(await self._get(f"/pipelines/{part(name)}" + ("" if version is None else f"/versions/{version}")))
+
+    async def pipeline_versions(self, name: str) -> list[Json]:
+        return await self._all(f"/pipelines/{part(name)}/versions")
+
+    async def remove_pipeline(self, name: str) -> None:
+        """Take it out of Airflow; what was declared and what ran stays."""
+        await self._delete(f"/pipelines/{part(name)}")
+
+    async def release_pipeline(self, name: str) -> dict[str, int]:
+        """Give back what it holds beyond its runs: how many of each kind."""
+        return dict((await self._delete(f"/pipelines/{part(name)}/resources"))["released"])
+
+    async def run_pipeline(self, name: str) -> Json:
+        """Start a run of the newest version: ``dag_id``, ``run_id``, ``version``. `follow_run` tells how it goes."""
+        return await self._post(f"/pipelines/{part(name)}/runs")
+
+    async def pipeline_runs(self, name: str) -> list[Json]:
+        """Runs that have begun, the newest first."""
+        return await self._all(f"/pipelines/{part(name)}/runs")
+
+    async def pipeline_run(self, name: str, run_id: str) -> Json:
+        """A run with its stages: states, progress, results."""
+        return dict(await self._get(f"/pipelines/{part(name)}/runs/{part(run_id)}"))
+
+    async def cancel_pipeline_run(self, name: str, run_id: str) -> None:
+        await self._post(f"/pipelines/{part(name)}/runs/{part(run_id)}/cancel")
+
+    async def rerun_pipeline(self, name: str, run_id: str, stage: str | None = None) -> list[str]:
+        """Run again what failed, or a stage and all after it; returns the stages that will."""
+        return list(
+            (await self._post(f"/pipelines/{part(name)}/runs/{part(run_id)}/rerun", {"stage": stage}))["stages"]
+        )
+
+    async def stage_log(self, name: str, run_id: str, stage: str) -> list[str]:
+        """What a stage of one's own run printed last."""
+        return list((await self._get(f"/pipelines/{part(name)}/runs/{part(run_id)}/stages/{part(stage)}/log"))["lines"])
+
+    async def compare_pipeline_runs(
+        self, name: str, run_id: str, to: str, *, pipeline: str | None = None, stage: str | None = None
+    ) -> list[Json]:
+        """Of each stage what is other in the run ``to`` (of ``pipeline``, if another): configuration, metrics, log."""
+        wanted = {"to": to, "pipeline": pipeline, "stage": stage}
+        params = {key: value for key, value in wanted.items() if value is not None}
+        return list((await self._get(f"/pipelines/{part(name)}/runs/{part(run_id)}/diff", **params))["stages"])
+
+    async def train_incrementally(
+        self, dataset_version: str, base_pipeline: str, annotations_path: str, *, personal: bool = False
+    ) -> Json:
+        """Ask for a training of ``base_pipeline`` on the version with the labels of a file: ``dag_id``, ``run_id``."""
+        body = {"dataset_version": dataset_version, "annotations_path": annotations_path, "personal": personal}
+        return await self._post(f"/pipelines/{part(base_pipeline)}/incremental", body)
+
+
 class AsyncReviewMethods:
     """Mixed into ``LearnloopClient``, which sends."""
 
@@ -516,7 +606,12 @@ class AsyncReviewMethods:
 
 
 class AsyncLearnloopClient(
-    AsyncDataMethods, AsyncEventMethods, AsyncExchangeMethods, AsyncModelMethods, AsyncReviewMethods
+    AsyncDataMethods,
+    AsyncEventMethods,
+    AsyncExchangeMethods,
+    AsyncModelMethods,
+    AsyncPipelineMethods,
+    AsyncReviewMethods,
 ):
     """Acts as the user whose token it bears. May be shared by threads.
 
@@ -753,6 +848,10 @@ class AsyncLearnloopClient(
             if cursor is None:
                 break
         return items
+
+    async def _post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """A write that is not tried again: done twice, it would be two."""
+        return dict((await self._checked("POST", API + path, retry=False, json=body)).json())
 
     async def _put(self, path: str, body: dict[str, Any], if_match: str | None = None) -> Any:
         headers = {} if if_match is None else {"If-Match": if_match}

@@ -79,12 +79,18 @@ class Settings:
     """The fork server of ``local`` jobs (see `learnloop.jobs.forkserver`); empty: none, each job starts anew."""
     job_image: str
     """The container image that ``kubernetes`` jobs use when their spec names none; it is the stager's too."""
+    job_images: str
+    """Other images that stages of pipelines may name, separated by commas; ``*`` stands for any text."""
+    job_cpu_cap: int
+    """How many cores a stage of a pipeline may ask for,"""
+    job_gpu_cap: int
+    """and how many GPUs; for memory it is ``job_memory_cap``."""
     pod_template: str
     """The pod template of ``kubernetes`` jobs, a YAML file (see docs/kubernetes.md)."""
     storage_classes: str
     """What mounts may be put into, a YAML file (docs/mounts.md); empty: this machine's disk, on a cluster nothing."""
     job_memory_cap: str
-    """How much memory the next try of a job that ran out of memory may ask for, such as ``16Gi``."""
+    """How much memory a stage of a pipeline, or the next try of a job that ran out of it, may ask for, such as ``16Gi``."""
     admission: str
     """Who says when a job begins (docs/capacity.md): ``none`` (nobody), ``reservation`` (our own policy), ``kueue``."""
     admission_ageing: int
@@ -166,6 +172,9 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "job_runner": "local",
         "fork_server": "",
         "job_image": "learnloop/training:0.1.0",
+        "job_images": "",
+        "job_cpu_cap": 64,
+        "job_gpu_cap": 8,
         "pod_template": "",
         "storage_classes": "",
         "job_memory_cap": "16Gi",

@@ -28,6 +28,7 @@ from learnloop.database.merges import MergeConflict, MergeRequest, Responder
 from learnloop.database.mounts import MountPlan
 from learnloop.database.outbox import IdempotentRequest, OutboxMessage
 from learnloop.database.people import IssuedToken
+from learnloop.database.pipelines import Pipeline, PipelineRun, PipelineVersion, StageRun
 from learnloop.database.rounds import Decision, PolicyEvaluation, Round, RoundAnnotation
 from learnloop.database.serving import (
     Deployment,
@@ -77,6 +78,9 @@ __all__ = [
     "MountPlan",
     "NotificationSettings",
     "OutboxMessage",
+    "Pipeline",
+    "PipelineRun",
+    "PipelineVersion",
     "PolicyEvaluation",
     "QualityCheck",
     "RateLimit",
@@ -87,6 +91,7 @@ __all__ = [
     "RoundAnnotation",
     "ScoringRun",
     "ServerReplica",
+    "StageRun",
     "StoreLease",
     "StructureSearch",
     "StructureTrial",

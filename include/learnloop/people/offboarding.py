@@ -28,6 +28,7 @@ from learnloop.database import (
     LockRequest,
     ModelLease,
     NotificationSettings,
+    Pipeline,
     ScoringRun,
     Workspace,
 )
@@ -160,6 +161,8 @@ def _give_back(db: Session, name: str) -> None:
 def _hand_over(db: Session, name: str, to: str) -> None:
     db.execute(update(DatasetVersion).where(DatasetVersion.personal_to == name).values(personal_to=to))
     db.execute(update(Dataset).where(Dataset.owner == name).values(owner=to))
+    db.execute(update(Pipeline).where(Pipeline.owner == name).values(owner=to))
+    db.execute(update(Pipeline).where(Pipeline.personal_to == name).values(personal_to=to))
     db.execute(update(Deployment).where(Deployment.owner == name).values(owner=to, updated_at=Deployment.updated_at))
 
 

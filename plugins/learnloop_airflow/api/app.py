@@ -21,6 +21,8 @@ from learnloop_airflow.api.routes import (
     merges,
     models,
     mounts,
+    pipeline_runs,
+    pipelines,
     queue,
     reviews,
     runs,
@@ -54,6 +56,8 @@ _GROUPS = (
     models,
     scoring,
     structure,
+    pipelines,
+    pipeline_runs,
     audit,
     users,
 )

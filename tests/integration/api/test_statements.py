@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from openapi_walk import Made, requests_of
-from platform_data import DATASET, USER, add_rows
+from platform_data import DATASET, PIPELINE, USER, add_rows
 from sent_statements import counted
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -37,6 +37,7 @@ def reads(platform) -> tuple[TestClient, list[Made]]:
         "models.before": 1,
         "models.after": 2,
         "workspaces.name": "mine",
+        "pipelines.name": PIPELINE,
         "merge_id": 1,
         "review_id": 1,
         "task_id": task,
@@ -46,7 +47,7 @@ def reads(platform) -> tuple[TestClient, list[Made]]:
     client = TestClient(app)
     made_workspace = client.post("/workspaces", json={"version": f"{DATASET}_v1.1", "name": "mine"})
     assert '"result"' in made_workspace.text
-    airflows = ("/runs/", "/events/stream")  # they ask Airflow's database too
+    airflows = ("/runs/", "/events/stream", "/pipelines/{name}/runs")  # they ask Airflow's database too
     made = [
         one for one in requests_of(app.openapi(), known) if one.method == "GET" and not one.path.startswith(airflows)
     ]

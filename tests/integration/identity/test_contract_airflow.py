@@ -27,7 +27,7 @@ SCHEMA = schemathesis.openapi.from_dict(
         }
     ),
 )
-NEEDS_AIRFLOW = "^/session/(refresh|logout)|^/runs/|/stream$"
+NEEDS_AIRFLOW = "^/session/(refresh|logout)|^/runs/|/stream$|^/pipelines/[^/]+($|/runs|/resources|/incremental)"
 SOME = hypothesis.settings(
     max_examples=5,
     deadline=None,

@@ -24,7 +24,8 @@ NAME = "digits-by-hand"
 def load(dag_id: str) -> Any:
     from airflow.dag_processing.dagbag import BundleDagBag
 
-    bag = BundleDagBag(dag_folder=DAGS / f"{dag_id}.py", bundle_path=DAGS, bundle_name="dags-folder")
+    (file,) = DAGS.rglob(f"{dag_id}.py")
+    bag = BundleDagBag(dag_folder=file, bundle_path=DAGS, bundle_name="dags-folder")
     if bag.import_errors:
         sys.exit(f"{dag_id} does not load: {bag.import_errors}")
     return bag.dags[dag_id]
@@ -133,6 +134,9 @@ def main(url: str, folder: str, user: str, password: str) -> None:
     with a_trial_that_fails(number=2):
         run("structure_optimization", dataset=NAME, trials=4)
     run("workspace_training", dataset=NAME, trainer={"hidden": [16]}, keep=True)
+    run("plain_training", dataset=NAME, trainer={"name": "mlp", "hidden": [8]})
+    run("hyperparameter_sweep", dataset=NAME, grid={"name": ["mlp"], "hidden": [[4], [8]]})
+    run("batch_inference", dataset=NAME, batch="2026")
     run("dataset_merge", dataset=NAME, version=personal_version(), strategy="newest")
     run("dispatch_rounds")
     run("platform_maintenance")

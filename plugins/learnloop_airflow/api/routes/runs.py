@@ -12,6 +12,8 @@ from learnloop.database import reading
 from learnloop.errors import NotFound
 from learnloop.events.log import topic_of_run
 from learnloop.events.progress import of_run
+from learnloop.pipelines.names import pipeline_of
+from learnloop.pipelines.stored import visible
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.live import For, told
 from learnloop_airflow.api.routing import Routes
@@ -25,15 +27,17 @@ LOOK_SECONDS = 2.0
 """Airflow notifies of no task's state: it is looked at while somebody watches."""
 
 
-def existing(dag_id: Id, run_id: Id) -> None:
+def existing(dag_id: Id, run_id: Id, caller: Caller) -> None:
     """Before a stream begins: once it has, no status can say that there is nothing to watch."""
-    _progress(dag_id, run_id)
+    _refuse_personal(dag_id, caller.name)
+    progress_of(dag_id, run_id)
 
 
 @routes.add("GET", "/runs/{dag_id}/{run_id}/progress", "pipeline:read", response_model=RunProgress)
-def get_progress(dag_id: Id, run_id: Id) -> dict[str, Any]:
+def get_progress(dag_id: Id, run_id: Id, caller: Caller) -> dict[str, Any]:
     """The run's state; each task's state, times, and what its job last said of its progress."""
-    return _progress(dag_id, run_id)
+    _refuse_personal(dag_id, caller.name)
+    return progress_of(dag_id, run_id)
 
 
 @routes.add("GET", "/runs/{dag_id}/{run_id}/stream", "pipeline:read", response_class=EventSourceResponse)
@@ -48,7 +52,7 @@ async def stream_progress(
         nonlocal ended
         if ended:
             return None
-        now = _progress(dag_id, run_id)
+        now = progress_of(dag_id, run_id)
         found = []
         for task in now["tasks"]:
             key = (task["task_id"], task["map_index"])
@@ -66,7 +70,16 @@ async def stream_progress(
         yield event
 
 
-def _progress(dag_id: str, run_id: str) -> dict[str, Any]:
+def _refuse_personal(dag_id: str, user: str) -> None:
+    """Raise NotFound for a pipeline that is another person's alone."""
+    name = pipeline_of(dag_id)
+    if name is not None:
+        with reading() as db:
+            visible(db, name, user=user)
+
+
+def progress_of(dag_id: str, run_id: str) -> dict[str, Any]:
+    """See `shapes.RunProgress`; raises NotFound."""
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session

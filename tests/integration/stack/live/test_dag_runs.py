@@ -45,7 +45,9 @@ def test_every_dag_runs_to_its_end(live_stack, live_dataset, tmp_path: Path) -> 
     )
     assert ran.returncode == 0, f"{ran.stderr[-4000:]}\n{ran.stdout[-4000:]}"
     lines = [line.split(maxsplit=3) for line in ran.stdout.splitlines() if line.startswith("RUN ")]
-    assert {line[1] for line in lines} == {path.stem for path in Path("dags").glob("*.py")}
+    # One of the DAGs starts another, which `dag.test()` cannot: test_pipelines_live.py has it.
+    every = {path.stem for path in Path("dags").rglob("*.py")} - {"pipeline_incremental_training"}
+    assert {line[1] for line in lines} == every
     with session(load({"LEARNLOOP_HOME": str(live_stack.home)}).database_url) as db:
         (by_hand,) = (done for done in db.query(Round) if done.dataset.name == "digits-by-hand" and done.number == 1)
         assert by_hand.state in ("accepted", "rejected")

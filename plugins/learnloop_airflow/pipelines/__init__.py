@@ -1,0 +1,1 @@
+"""Pipelines in Airflow: the bundle that shows them, the DAG of each, and its runs."""
