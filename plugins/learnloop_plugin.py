@@ -43,28 +43,28 @@ def _views() -> Any:
 
 
 _ICON = (
-    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='none' stroke='%23333'"
-    " stroke-width='1.8' stroke-linecap='round' stroke-linejoin='round'%3E%3Cpath d='{}'/%3E%3C/svg%3E"
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='none' stroke='%237489ab'"
+    " stroke-width='2' stroke-linecap='round' stroke-linejoin='round'%3E%3Cpath d='{}'/%3E%3C/svg%3E"
 )
-_DRAWN = {
-    "loop": "M4 12a8 8 0 0 1 13.7-5.7L20 8.5M20 4v4.5h-4.5M20 12a8 8 0 0 1-13.7 5.7L4 15.5M4 20v-4.5h4.5",
-    "datasets": "M4 6c0-4 16-4 16 0s-16 4-16 0v12c0 4 16 4 16 0V6M4 12c0 4 16 4 16 0",
-    "models": "M12 3l8 4.5v9L12 21l-8-4.5v-9zM12 12l8-4.5M12 12v9M12 12L4 7.5",
-    "annotate": "M4 20l1-5L16 4l4 4L9 19zM14 6l4 4",
-}
-_DRAWN["run"] = _DRAWN["loop"]
+_LOOP = "M4 12a8 8 0 0 1 13.7-5.7L20 8.5M20 4v4.5h-4.5M20 12a8 8 0 0 1-13.7 5.7L4 15.5M4 20v-4.5h4.5"
+_DATASETS = "M4 6c0-4 16-4 16 0s-16 4-16 0v12c0 4 16 4 16 0V6M4 12c0 4 16 4 16 0"
+_MODELS = "M12 3l8 4.5v9L12 21l-8-4.5v-9zM12 12l8-4.5M12 12v9M12 12L4 7.5"
+_ANNOTATE = "M4 20l1-5L16 4l4 4L9 19zM14 6l4 4"
 
 
-def _view(name: str, path: str, destination: str = "nav") -> dict[str, Any]:
-    """A page of ours in a frame of Airflow's: in its navigation, or a tab on pages of its runs."""
+def _view(name: str, path: str, drawn: str, destination: str = "nav") -> dict[str, Any]:
+    """A page of ours in a frame of Airflow's: in its navigation, or a tab on pages of its runs.
+
+    Only the Loop is on top of the navigation, which has no room for more on a small screen; it leads to the others, and so
+    does Airflow's menu of plugins.
+    """
     return {
         "name": name,
         "href": f"learnloop/views/{path}",  # relative: Airflow may be served below a path
         "destination": destination,
         "url_route": f"learnloop-{path.partition('?')[0]}",
-        "icon": _ICON.format(_DRAWN[path.partition("?")[0]]),
-        "icon_dark_mode": _ICON.format(_DRAWN[path.partition("?")[0]]).replace("%23333", "%23ddd"),
-        "nav_top_level": destination == "nav",
+        "icon": _ICON.format(drawn),
+        "nav_top_level": path == "loop",
     }
 
 
@@ -75,11 +75,11 @@ class LearnloopPlugin(AirflowPlugin):
         {"app": _Lazy(_views), "url_prefix": "/learnloop/views", "name": "Learnloop views"},
     ]
     external_views = [  # noqa: RUF012 - Airflow's form
-        _view("Loop", "loop"),
-        _view("Datasets", "datasets"),
-        _view("Models", "models"),
-        _view("Annotate", "annotate"),
-        _view("Loop", "run?dag_id={DAG_ID}&run_id={RUN_ID}", "dag_run"),
+        _view("Loop", "loop", _LOOP),
+        _view("Datasets", "datasets", _DATASETS),
+        _view("Models", "models", _MODELS),
+        _view("Annotate", "annotate", _ANNOTATE),
+        _view("Loop", "run?dag_id={DAG_ID}&run_id={RUN_ID}", _LOOP, "dag_run"),
     ]
     fastapi_root_middlewares = [  # noqa: RUF012 - Airflow's form
         {"middleware": RespondersMiddleware, "name": "who may answer forms that decide over data"},

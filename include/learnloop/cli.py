@@ -9,7 +9,7 @@ import typer
 
 from learnloop import __version__
 from learnloop.client import LearnloopClient
-from learnloop.commands import audit, dataset, events, exchange, guide, init, model, review, run, task, user
+from learnloop.commands import audit, dataset, events, exchange, guide, init, loop, model, review, run, task, user
 from learnloop.commands.common import client, errors, keep_token, say, server
 from learnloop.errors import LearnloopError, NotAuthenticated
 
@@ -79,6 +79,7 @@ def whoami() -> None:
 app.command(name="init")(init.init)
 app.command(name="audit")(audit.show_events)
 app.command(name="quality")(review.show_quality)
+app.command(name="loop")(loop.show_loop)
 app.command(name="events")(events.show_events)
 app.command(name="notifications")(events.notifications)
 

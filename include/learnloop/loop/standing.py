@@ -52,14 +52,18 @@ _MERGES = (
 )
 
 
-def standing(session: Session, dataset: Dataset) -> Standing:
-    """Where ``dataset`` is in the seven steps and what waits for a person; reads only."""
+def standing(session: Session, dataset: Dataset, annotator: str | None = None) -> Standing:
+    """Where ``dataset`` is in the seven steps and what waits for a person; reads only.
+
+    Args:
+        annotator: whose own answers its progress counts.
+    """
     values = {"dataset": dataset.id}
     scoring = session.execute(_SCORING, values).mappings().first()
     search = session.execute(_SEARCH, values).first()
     return judge(
         LoopFacts(
-            progress=progress(session, dataset),
+            progress=progress(session, dataset, annotator),
             serving=served_version(session, dataset.name, "current"),
             newest=_round(dataset, session.execute(_ROUND, values).first()),
             trained=_round(dataset, session.execute(_TRAINED, values).first()),

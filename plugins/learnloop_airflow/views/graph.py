@@ -1,7 +1,7 @@
 """Where the versions of a dataset and the lines between them go in a graph, newest on top. Pure.
 
-As ``git log --graph`` has it: a version stands in the lane that its first child kept for it; a line runs down in the lane
-that is kept for its parent, and turns into the parent's own lane just above it.
+As ``git log --graph`` has it: a line runs down in a lane that is kept for its parent, and turns into the parent's own just
+above it, which is the first of those that are kept for it. What a version continues first keeps the version's own lane.
 """
 
 from __future__ import annotations
@@ -38,16 +38,11 @@ def graph(versions: Sequence[Mapping[str, Any]]) -> Graph:
     widest = 1
     for row, version in enumerate(versions):
         name = version["name"]
-        lane = _take(lanes, name)
+        lane = _lane_of(lanes, name)
         place[name] = (lane, row)
         lanes[:] = [None if kept == name else kept for kept in lanes]
         for position, parent in enumerate(version["parents"]):
-            if parent in lanes:
-                kept = lanes.index(parent)
-            elif position == 0:
-                kept = lane
-            else:
-                kept = _free(lanes)
+            kept = lane if position == 0 else _lane_of(lanes, parent)
             lanes[kept] = parent
             edges.append((name, parent, kept))
         widest = max(widest, len(lanes))
@@ -62,29 +57,26 @@ def graph(versions: Sequence[Mapping[str, Any]]) -> Graph:
     )
 
 
-def _take(lanes: list[str | None], name: str) -> int:
-    """The lane that is kept for ``name``, or a free one, now kept for it."""
-    lane = lanes.index(name) if name in lanes else _free(lanes)
-    lanes[lane] = name
-    return lane
-
-
-def _free(lanes: list[str | None]) -> int:
-    if None not in lanes:
-        lanes.append(None)
-    return lanes.index(None)
+def _lane_of(lanes: list[str | None], name: str) -> int:
+    """The first lane that is kept for ``name``, else the first free one."""
+    for wanted in (name, None):
+        if wanted in lanes:
+            return lanes.index(wanted)
+    lanes.append(None)
+    return len(lanes) - 1
 
 
 def _line(child: tuple[int, int], parent: tuple[int, int], lane: int) -> str:
     """From a version down to its parent, both (lane, row), in ``lane`` on the way."""
-    path = f"M{_x(child[0])} {_y(child[1])}"
+    at, row = child
     last = parent[1] - 1
-    if lane != child[0]:
-        row = child[1] + 1
-        path += _turn(child[0], child[1], lane, row) if row <= last else ""
-    if last > child[1]:
+    path = f"M{_x(at)} {_y(row)}"
+    if lane != at and row < last:
+        path += _turn(at, row, lane, row + 1)
+        at, row = lane, row + 1
+    if row < last:
         path += f"V{_y(last)}"
-    return path + _turn(lane if last > child[1] else child[0], last, parent[0], parent[1])
+    return path + _turn(at, last, *parent)
 
 
 def _turn(lane: int, row: int, to_lane: int, to_row: int) -> str:

@@ -11,11 +11,10 @@ from learnloop.database import reading
 from learnloop.datasets.versions import get_dataset
 from learnloop.errors import NotFound
 from learnloop.loop.decisions import learning_curve
-from learnloop.loop.standing import standing
 from learnloop.permissions import Principal, authorize
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.paging import Cursor
-from learnloop_airflow.api.routes.datasets import list_datasets, list_rounds, show_dataset
+from learnloop_airflow.api.routes.datasets import list_datasets, list_rounds, show_dataset, show_loop
 from learnloop_airflow.api.routing import Routes
 from learnloop_airflow.views.curve import curve
 from learnloop_airflow.views.fields import Id, Name
@@ -37,7 +36,7 @@ def loop(
     if dataset is not None:
         return page(request, "dataset_loop.html", **_in_full(dataset, caller, asked), run=None)
     found = list_datasets(limit=AT_ONCE, cursor=cursor)
-    cards = [_card(item, asked) for item in found["items"]]
+    cards = [_card(item, caller, asked) for item in found["items"]]
     return page(request, "loop.html", cards=cards, next=found["next"], first=cursor is None, **_may(caller))
 
 
@@ -56,21 +55,20 @@ def run(request: Request, caller: Caller, asked: Questions, dag_id: Id, run_id: 
 
 
 def _in_full(name: str, caller: Principal, asked: list[Question]) -> dict[str, Any]:
-    card = _card(show_dataset(name), asked)
+    card = _card(show_dataset(name), caller, asked)
     return {**card, **_may(caller), "rounds": list_rounds(name, limit=ROUNDS)["items"]}
 
 
-def _card(dataset: dict[str, Any], asked: list[Question]) -> dict[str, Any]:
+def _card(dataset: dict[str, Any], caller: Principal, asked: list[Question]) -> dict[str, Any]:
     with reading() as db:
-        row = get_dataset(db, dataset["name"])
-        points = learning_curve(db, row)
-        return {
-            "dataset": dataset,
-            "standing": standing(db, row),
-            "curve": curve(points),
-            "best": max((point.accuracy for point in points if point.state == "accepted"), default=None),
-            "questions": [question for question in asked if question.dataset == dataset["name"]],
-        }
+        points = learning_curve(db, get_dataset(db, dataset["name"]))
+    return {
+        "dataset": dataset,
+        "standing": show_loop(dataset["name"], caller),
+        "curve": curve(points),
+        "best": max((point.accuracy for point in points if point.state == "accepted"), default=None),
+        "questions": [question for question in asked if question.dataset == dataset["name"]],
+    }
 
 
 def _may(caller: Principal) -> dict[str, Any]:

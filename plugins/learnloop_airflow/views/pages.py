@@ -26,7 +26,14 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
     style, script = _asset("views.css"), _asset("views.js")
     root = request.scope.get("root_path", "").removesuffix(PREFIX)
     made = _environment().get_template(template)
-    html = made.render(values, style=Markup(style), script=Markup(script), root=root, prefix=root + PREFIX)  # noqa: S704 - our own files
+    html = made.render(
+        values,
+        style=Markup(style),  # noqa: S704 - our own files
+        script=Markup(script),  # noqa: S704
+        root=root,
+        prefix=root + PREFIX,
+        here=request.url.path.removeprefix(root + PREFIX).strip("/"),
+    )
     return HTMLResponse(html, status, headers={"Content-Security-Policy": policy()})
 
 

@@ -62,7 +62,14 @@ def install(app: FastAPI) -> None:
 
 def refusal(request: Request, status: int, said: str, problems: list[str] | None = None) -> HTMLResponse:
     heading = HEADINGS.get(status) or HTTPStatus(status).phrase
-    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return page(
-        request, "refusal.html", status, heading=heading, said=said, problems=problems or [], code=status, here=here
+        request,
+        "refusal.html",
+        status,
+        heading=heading,
+        said=said,
+        problems=problems or [],
+        code=status,
+        address=address,
     )
