@@ -193,6 +193,8 @@ def _check(facts: LoopFacts) -> _Made:
     waits = f"{progress.waiting} of {progress.needed} labels: {progress.reason}."
     if progress.pending:
         waits += f" {_count(progress.pending, 'answer waits', 'answers wait')} for a check."
+    if progress.in_review:
+        waits += f" {_count(progress.in_review, 'sample waits', 'samples wait')} for a reviewer."
     return progress.confirmed > 0, waits, None, None
 
 
@@ -239,7 +241,7 @@ def _needs(facts: LoopFacts, now: int) -> list[Need]:
         found.append(Need("review", f"{_count(progress.in_review, 'sample waits', 'samples wait')} for a reviewer."))
     if progress.open_tasks:
         found.append(Need("answer", f"{_open(progress)} to be answered."))
-    if now == SCORE:
+    if now in (CHECK, SCORE):
         found.append(Need("start", "No question is open: score new data.", SCORE_DAG))
     return found
 

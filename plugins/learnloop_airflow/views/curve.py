@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from learnloop.loop.decisions import CurvePoint
 
 WIDTH, HEIGHT = 560, 230
-LEFT, RIGHT, TOP, BOTTOM = 48, 14, 14, 38
+LEFT, RIGHT, TOP, BOTTOM = 48, 26, 14, 38
 
 
 @dataclass(frozen=True)

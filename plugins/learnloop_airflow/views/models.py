@@ -43,8 +43,9 @@ def models(
         ]
         return page(request, "models.html", models=found)
     versions = list_versions(model)["items"]
-    if before is None and after is None and len(versions) > 1:
-        before, after = versions[1]["version"], versions[0]["version"]
+    if before is None and after is None:
+        measured = [version["version"] for version in versions if "accuracy" in version["metrics"]]
+        after, before, *_ = [*measured, None, None]
     side_by_side = None if before is None or after is None else compare_versions(model, before, after)
     return page(
         request,

@@ -71,13 +71,13 @@ def counts(**changes: int) -> LoopFacts:
             counts(confirmed=23, waiting=23, pending=2),
             CHECK,
             "23 of 40 labels: 40 more labels needed. 2 answers wait for a check.",
-            [],
+            ["No question is open: score new data."],
         ),
         (
             counts(confirmed=23, waiting=23, in_review=1),
             CHECK,
-            "23 of 40 labels: 40 more labels needed.",
-            ["1 sample waits for a reviewer."],
+            "23 of 40 labels: 40 more labels needed. 1 sample waits for a reviewer.",
+            ["1 sample waits for a reviewer.", "No question is open: score new data."],
         ),
         (
             replace(counts(open_tasks=3), newest=replace(ROUND, state="requested")),
