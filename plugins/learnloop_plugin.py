@@ -43,7 +43,7 @@ def _views() -> Any:
 
 
 _ICON = (
-    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='none' stroke='%237489ab'"
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='none' stroke='{}'"
     " stroke-width='2' stroke-linecap='round' stroke-linejoin='round'%3E%3Cpath d='{}'/%3E%3C/svg%3E"
 )
 _LOOP = "M4 12a8 8 0 0 1 13.7-5.7L20 8.5M20 4v4.5h-4.5M20 12a8 8 0 0 1-13.7 5.7L4 15.5M4 20v-4.5h4.5"
@@ -63,7 +63,8 @@ def _view(name: str, path: str, drawn: str, destination: str = "nav") -> dict[st
         "href": f"learnloop/views/{path}",  # relative: Airflow may be served below a path
         "destination": destination,
         "url_route": f"learnloop-{path.partition('?')[0]}",
-        "icon": _ICON.format(drawn),
+        "icon": _ICON.format("%237489ab", drawn),
+        "icon_dark_mode": _ICON.format("%23c3cfe2", drawn),
         "nav_top_level": path == "loop",
     }
 
