@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from learnloop.datasets import durable
+from learnloop.datasets.remotes.base import relative_path
 from learnloop.datasets.store import Store
-from learnloop.datasets.tier_remote import object_name
 from learnloop.errors import Corrupted
 
 _GROUP = 500
@@ -36,7 +36,7 @@ def write_bundle(
     with pa.output_stream(str(target), compression="zstd") as stream, tarfile.open(fileobj=stream, mode="w|") as tar:
         for done, name in enumerate(names, 1):
             path = at(name)
-            member = tarfile.TarInfo(object_name(name))
+            member = tarfile.TarInfo(relative_path(name))
             member.size, member.mode = path.stat().st_size, 0o444
             with path.open("rb") as file:
                 reader = _Hashing(file.read)

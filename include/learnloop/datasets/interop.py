@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from learnloop.database import DatasetVersion
 from learnloop.datasets.contents import config_of
 from learnloop.datasets.locks import writing
-from learnloop.datasets.remotes.base import Progress, Remote
+from learnloop.datasets.remotes.base import Progress, Source
 from learnloop.datasets.remotes.folder import FolderRemote
 from learnloop.datasets.remotes.fs import FsspecRemote
 from learnloop.datasets.remotes.parallel import JOBS
@@ -184,7 +184,7 @@ class _CacheOrRemote:
         self._remote_name = out.remote
         self._cache = FolderRemote(Path(repo.cache.local.path).parent.parent)
         self._finding = threading.Lock()
-        self._found: Remote | None = None
+        self._found: Source | None = None
 
     def check(self, *, writing: bool) -> None:
         return None
@@ -192,16 +192,13 @@ class _CacheOrRemote:
     def held(self, names: Collection[str]) -> dict[str, int]:
         return self._cache.held(names)
 
-    def put_all(self, objects: Mapping[str, Path]) -> None:
-        raise InvalidInput(f"{self.address} is read only")
-
     def get(self, name: str, target: Path) -> None:
         try:
             self._cache.get(name, target)
         except NotFound:
             self._remote(name).get(name, target)
 
-    def _remote(self, name: str) -> Remote:
+    def _remote(self, name: str) -> Source:
         from dvc.config import NoRemoteError
         from dvc.exceptions import DvcException
 

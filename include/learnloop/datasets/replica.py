@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from learnloop.database import VersionStorage
 from learnloop.datasets.bundle import sha256_of
+from learnloop.datasets.remotes import Remote
 from learnloop.datasets.store import Store
-from learnloop.datasets.tier_remote import Remote
 from learnloop.errors import Corrupted
 
 

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from learnloop import database
 from learnloop.database import Dataset, DatasetVersion, Round, StoreLease, VersionStorage
 from learnloop.datasets.locks import clock
+from learnloop.datasets.remotes import Remote
 from learnloop.datasets.store import Store
 from learnloop.datasets.tier_policy import TIER_OF, Tier, TierPolicy, UseFacts, choose_tier, wanted
-from learnloop.datasets.tier_remote import Remote
 from learnloop.datasets.tiers import Moved, move_to
 from learnloop.datasets.uses import uses_since
 from learnloop.errors import LearnloopError

@@ -20,10 +20,11 @@ from sqlalchemy.orm import Session
 from learnloop.database import Batch, DatasetVersion, VersionStorage
 from learnloop.datasets import copies
 from learnloop.datasets.bundle import read_bundle, sha256_of, write_bundle
+from learnloop.datasets.remotes import Remote, open_remote
+from learnloop.datasets.remotes.base import relative_path
 from learnloop.datasets.roots import hold, objects_of
 from learnloop.datasets.store import Store
 from learnloop.datasets.tier_policy import TIER_OF, TIERS, Tier
-from learnloop.datasets.tier_remote import Remote, object_name, open_remote
 from learnloop.errors import Conflict, Corrupted, InvalidInput, Unavailable
 from learnloop.faultpoints import reach
 from learnloop.settings import settings
@@ -150,7 +151,7 @@ def ensure_tree_hot(
 
 def sweep_archive(session: Session, remote: Remote) -> list[str]:
     """Remove the bundles of versions that were deleted; their names."""
-    bundles = {name: int(name.rsplit(".", 3)[1]) for name in remote.names(ARCHIVE) if name.endswith(".tar.zst")}
+    bundles = {name: int(name.rsplit(".", 3)[1]) for name in remote.files(ARCHIVE) if name.endswith(".tar.zst")}
     live = set(session.scalars(select(DatasetVersion.id).where(DatasetVersion.id.in_(bundles.values()))))
     gone = sorted(name for name, version_id in bundles.items() if version_id not in live)
     for name in gone:
@@ -163,15 +164,15 @@ def sweep_archive(session: Session, remote: Remote) -> list[str]:
 
 def _copy_objects(store: Store, version: DatasetVersion, remote: Remote, progress: Progress | None) -> int:
     names = [version.tree, *objects_of(store, version.tree)]
-    there, added = remote.has([object_name(name) for name in names]), 0
+    there, added = remote.has([relative_path(name) for name in names]), 0
     for done, name in enumerate(names, 1):
-        if object_name(name) not in there:
+        if relative_path(name) not in there:
             store.verify(name)
-            remote.upload(object_name(name), store.path_of(name))
+            remote.upload(relative_path(name), store.path_of(name))
             reach("tiers.uploaded-one")
             added += store.size_of(name)
         # Read back also when it was there: nothing is taken from the store on somebody else's word.
-        with _downloaded(store, remote, object_name(name)) as copy, copy.open("rb") as file:
+        with _downloaded(store, remote, relative_path(name)) as copy, copy.open("rb") as file:
             if copies.md5_of(file) != name[:32]:
                 raise Corrupted(
                     f"object {name} of {version.name} is damaged in the remote: push it again; nothing was moved"
@@ -199,7 +200,7 @@ def _archive(store: Store, version: DatasetVersion, remote: Remote, progress: Pr
         if path.exists():
             return path
         fetched.unlink(missing_ok=True)
-        remote.download(object_name(wanted), fetched)
+        remote.download(relative_path(wanted), fetched)
         return fetched
 
     try:
@@ -261,7 +262,7 @@ def _fetch(store: Store, remote: Remote, missing: Sequence[str], progress: Progr
         group = {name: store.new_temporary() for name in missing[start : start + _GROUP]}
         try:
             for done, (name, path) in enumerate(group.items(), start + 1):
-                remote.download(object_name(name), path)
+                remote.download(relative_path(name), path)
                 if progress is not None:
                     progress(done, len(missing))
             store.adopt(group, "the remote")

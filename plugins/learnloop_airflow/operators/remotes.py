@@ -14,7 +14,6 @@ from learnloop_airflow.common import store
 if TYPE_CHECKING:
     from learnloop.datasets.remotes import Remote
     from learnloop.datasets.tier_policy import Tier
-    from learnloop.datasets.tier_remote import Remote as TierRemote
 
 
 class RemoteOperator(BaseOperator):
@@ -38,14 +37,6 @@ class RemoteOperator(BaseOperator):
     def open_remote(self) -> Remote:
         """The remote, with the connection's credentials when it is S3."""
         from learnloop.datasets.remotes import open_remote
-        from learnloop.settings import settings
-
-        address = self.remote or settings().remote
-        return open_remote(address, storage_options(address, self.aws_conn_id))
-
-    def open_tier_remote(self) -> TierRemote:
-        """The same place, as the archive uses it."""
-        from learnloop.datasets.tier_remote import open_remote
         from learnloop.settings import settings
 
         address = self.remote or settings().remote
@@ -109,7 +100,6 @@ class ReplicateOperator(RemoteOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         from learnloop.database import session
-        from learnloop.datasets import tier_remote
         from learnloop.datasets.remotes import open_remote, push, replicate
         from learnloop.datasets.replica import bundles_of, copy_bundles
         from learnloop.settings import settings
@@ -117,15 +107,13 @@ class ReplicateOperator(RemoteOperator):
         address = self.replica or settings().replica
         if not address:
             raise AirflowSkipException("there is no replica: LEARNLOOP_REPLICA names a second remote")
-        options = storage_options(address, self.replica_aws_conn_id)
+        replica = open_remote(address, storage_options(address, self.replica_aws_conn_id))
         remote, trees = self.open_remote(), list(self.trees("hot", "warm").values())
         push(store(), remote, trees)
-        done = replicate(remote, open_remote(address, options), trees, store())
+        done = replicate(remote, replica, trees, store())
         with session() as db:
             bundles = bundles_of(db)
-        copied, size = copy_bundles(
-            store(), bundles, self.open_tier_remote(), tier_remote.open_remote(address, options)
-        )
+        copied, size = copy_bundles(store(), bundles, remote, replica)
         self.log.info("%d objects, %d bundles, %d bytes to %s", done.objects, copied, done.bytes + size, address)
         return {"objects": done.objects, "bytes": done.bytes + size, "bundles": copied}
 

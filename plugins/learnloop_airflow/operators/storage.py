@@ -12,7 +12,7 @@ from learnloop_airflow.aws import storage_options
 from learnloop_airflow.common import store
 
 if TYPE_CHECKING:
-    from learnloop.datasets.tier_remote import Remote
+    from learnloop.datasets.remotes import Remote
     from learnloop.datasets.tier_runs import Applied
 
 
@@ -27,8 +27,8 @@ class StorageOperator(BaseOperator):
         self.aws_conn_id = aws_conn_id
 
     def open_remote(self) -> Remote:
-        """The settings' remote as tiers use it, with the connection's credentials when it is S3."""
-        from learnloop.datasets.tier_remote import open_remote
+        """The settings' remote, with the connection's credentials when it is S3."""
+        from learnloop.datasets.remotes import open_remote
         from learnloop.settings import settings
 
         address = settings().remote

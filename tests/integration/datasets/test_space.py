@@ -1,8 +1,8 @@
 import pytest
 
 from learnloop.database import Batch, Dataset, DatasetVersion
+from learnloop.datasets.remotes import FolderRemote
 from learnloop.datasets.space import Share, space
-from learnloop.datasets.tier_remote import FolderRemote
 from learnloop.datasets.tiers import move_to
 from learnloop.datasets.tree import Tree
 
@@ -70,10 +70,10 @@ def test_colder_tiers_count_what_moves_added_there(db, store, committed, tmp_pat
     one, two = committed("one", "ana", b"a" * 100), committed("one", "ana", b"a" * 100, b"b")
     move_to(db, store, one, "warm", remote=remote)
     move_to(db, store, two, "warm", remote=remote)
-    objects = sum((remote.root / name).stat().st_size for name in remote.names("files"))
+    objects = sum((remote.root / name).stat().st_size for name in remote.files("files"))
     assert space(db, store).warm == objects
     move_to(db, store, two, "cold", remote=remote)
-    assert space(db, store).cold == sum((remote.root / name).stat().st_size for name in remote.names("archive"))
+    assert space(db, store).cold == sum((remote.root / name).stat().st_size for name in remote.files("archive"))
 
 
 def test_an_empty_store_takes_nothing(db, store):

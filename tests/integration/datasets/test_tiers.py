@@ -15,11 +15,12 @@ from sqlalchemy import func, select, text, update
 from learnloop.database import DatasetVersion, Round, VersionStorage, VersionUse, session
 from learnloop.datasets import uses
 from learnloop.datasets.gc import collect, objects_in
+from learnloop.datasets.remotes import FolderRemote, open_remote
+from learnloop.datasets.remotes.base import relative_path
 from learnloop.datasets.restore import restore
 from learnloop.datasets.roots import lease, objects_of
 from learnloop.datasets.snapshot import snapshot
 from learnloop.datasets.store import Store
-from learnloop.datasets.tier_remote import FolderRemote, object_name, open_remote
 from learnloop.datasets.tier_runs import apply_tiers, likely, plan_tiers, prefetch
 from learnloop.datasets.tiers import ensure_hot, ensure_tree_hot, move_to, refuse_cold, sweep_archive, tier_of
 from learnloop.datasets.uses import record_use
@@ -115,7 +116,7 @@ def test_a_version_goes_from_warm_to_cold_to_warm(db, store, remote, pair, gc):
     with pytest.raises(Conflict, match="recall first"):
         refuse_cold(db, first)
     for name in own(store, first, second):
-        remote.remove(object_name(name))
+        remote.remove(relative_path(name))
     move_to(db, store, first, "warm", remote=remote)
     db.commit()
     gc()
@@ -162,7 +163,7 @@ def test_a_damaged_bundle_is_named_and_nothing_changes(db, store, remote, pair, 
 def test_a_remote_that_lies_keeps_the_version_hot(db, store, remote, pair, gc):
     first, second = pair
     lied = min(own(store, first, second))
-    path = remote.root / object_name(lied)
+    path = remote.root / relative_path(lied)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"something else")
     with pytest.raises(Corrupted, match=f"{lied} of {first.name} is damaged in the remote"):
@@ -179,7 +180,7 @@ def test_an_object_damaged_in_the_remote_later_is_refused_at_recall(db, store, r
     db.commit()
     gc()
     damaged = min(own(store, first, second))
-    (remote.root / object_name(damaged)).write_bytes(b"something else")
+    (remote.root / relative_path(damaged)).write_bytes(b"something else")
     with pytest.raises(Corrupted, match=damaged):
         ensure_hot(db, store, first, remote=remote)
     db.rollback()
@@ -196,7 +197,7 @@ def test_a_damaged_object_is_not_archived(db, store, remote, pair):
             move_to(db, store, pair[0], tier, remote=remote)
         db.rollback()
         assert tier_of(db, pair[0]) == "hot"
-    assert remote.names("archive") == []
+    assert remote.files("archive") == []
 
 
 def test_bad_requests_change_nothing(db, store, pair):
@@ -214,7 +215,7 @@ import resource, sys
 from pathlib import Path
 from sqlalchemy import select
 from learnloop.database import DatasetVersion, session
-from learnloop.datasets.tier_remote import FolderRemote
+from learnloop.datasets.remotes import FolderRemote
 from learnloop.datasets.store import Store
 from learnloop.datasets.tiers import move_to
 root, remote, url, name, tier, limit = sys.argv[1:]
@@ -246,7 +247,7 @@ def test_a_full_disk_is_said_and_the_version_stays(db, store, remote, pair, data
     assert f"no space left while moving {pair[0].name} to {tier}" in done.stderr
     assert tier_of(db, pair[0]) == "hot"
     assert there(store, *pair)
-    assert [name for name in remote.names(".") if name.endswith(".tmp")] == []
+    assert [name for name in remote.files(".") if name.endswith(".tmp")] == []
 
 
 @pytest.mark.parametrize(
@@ -356,7 +357,7 @@ def test_one_move_that_fails_does_not_stop_the_others(db, store, remote, folder,
     db.commit()
     for version in pair:
         age(db, version, 40)
-    path = remote.root / object_name(min(own(store, first, second)))
+    path = remote.root / relative_path(min(own(store, first, second)))
     path.parent.mkdir(parents=True)
     path.write_bytes(b"something else")
     applied = apply_tiers(store, remote, transaction=partial(session, database_url))
@@ -392,4 +393,4 @@ def test_bundles_of_deleted_versions_are_swept(db, store, remote, pair):
     kept, gone = (f"archive/{version.name}.{version.id}.tar.zst" for version in (second, first))
     (remote.root / kept).rename(remote.root / kept.replace(f".{second.id}.", f".{second.id + 99}."))
     assert sweep_archive(db, remote) == [kept.replace(f".{second.id}.", f".{second.id + 99}.")]
-    assert remote.names("archive") == [gone]
+    assert remote.files("archive") == [gone]

@@ -9,8 +9,9 @@ from s3_server import CutProxy, client
 
 from learnloop.database import session
 from learnloop.datasets.gc import collect
+from learnloop.datasets.remotes import open_remote
+from learnloop.datasets.remotes.base import relative_path
 from learnloop.datasets.roots import objects_of
-from learnloop.datasets.tier_remote import object_name, open_remote
 from learnloop.datasets.tiers import ensure_hot, move_to, sweep_archive, tier_of
 from learnloop.errors import Corrupted, InvalidInput, NotFound, Unavailable
 
@@ -32,7 +33,7 @@ def test_a_version_goes_to_s3_and_comes_back(db, store, head, s3, remote, databa
     lacking = [name for name in objects_of(store, head.tree) if not store.path_of(name).exists()]
     assert lacking
     if tier == "warm":
-        assert keys(s3) == {f"data/{object_name(name)}" for name in (head.tree, *objects_of(store, head.tree))}
+        assert keys(s3) == {f"data/{relative_path(name)}" for name in (head.tree, *objects_of(store, head.tree))}
     else:
         assert keys(s3) == {f"data/archive/{head.name}.{head.id}.tar.zst"}
     assert ensure_hot(db, store, head, remote=remote)
@@ -47,7 +48,7 @@ def test_s3_is_listed_swept_and_asked_for_what_it_lacks(db, store, head, s3, rem
     client(s3).put_object(Bucket=s3.bucket, Key=f"data/{gone}", Body=b"a deleted version's")
     assert remote.has([kept, gone, "archive/none"]) == {kept, gone}
     assert sweep_archive(db, remote) == [gone]
-    assert remote.names("archive") == [kept]
+    assert remote.files("archive") == [kept]
     remote.remove(gone)  # again
     with pytest.raises(NotFound, match=f"{gone} is not in the remote {s3.address}"):
         remote.download(gone, tmp_path / "gone")
@@ -80,7 +81,7 @@ def test_a_missing_bucket_and_a_broken_connection_are_said_and_the_version_stays
 
 def test_what_s3_holds_damaged_is_refused(db, store, head, s3, remote):
     move_to(db, store, head, "cold", remote=remote)
-    bundle = remote.names("archive")[0]
+    bundle = remote.files("archive")[0]
     client(s3).put_object(Bucket=s3.bucket, Key=f"data/{bundle}", Body=b"something else")
     for name in objects_of(store, head.tree):
         store.path_of(name).unlink()

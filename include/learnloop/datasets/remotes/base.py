@@ -17,8 +17,11 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-class Remote(Protocol):
-    """Objects by name, as in a ``Store``, at another place. Its methods may be called from several threads."""
+class Source(Protocol):
+    """A place to read a ``Store``'s objects from, by name. Its methods may be called from several threads.
+
+    Each raises Unavailable when the place does not answer, or refuses the credentials.
+    """
 
     @property
     def address(self) -> str:
@@ -30,7 +33,6 @@ class Remote(Protocol):
 
         Raises:
             NotFound: there is no such place.
-            Unavailable: it does not answer, or refuses the credentials.
         """
         ...
 
@@ -38,22 +40,51 @@ class Remote(Protocol):
         """Which of ``names`` it has, with their sizes in bytes."""
         ...
 
-    def put_all(self, objects: Mapping[str, Path]) -> None:
-        """Store copies of local files. Each object appears whole or not at all, and takes the place of another one.
-
-        Raises:
-            Corrupted: a file does not hold the bytes of its name; the remote keeps what it has.
-            Unavailable: the remote does not take it.
-        """
-        ...
-
     def get(self, name: str, target: Path) -> None:
         """Write an object's bytes to ``target``. The caller checks them.
 
         Raises:
-            NotFound: the remote has no such object.
-            Unavailable: it does not give it.
+            NotFound: it has no such object.
         """
+        ...
+
+
+class Remote(Source, Protocol):
+    """A store's objects at another place; beside them other files (archives), by their path below its address.
+
+    What is written appears whole or not at all, and takes the place of what was there. Unavailable also means: it is full.
+    """
+
+    def put_all(self, objects: Mapping[str, Path]) -> None:
+        """Store copies of local files as objects.
+
+        Raises:
+            Corrupted: a file does not hold the bytes of its name; the remote keeps what it has.
+        """
+        ...
+
+    def has(self, paths: Collection[str]) -> set[str]:
+        """Those of ``paths`` at which there is a file."""
+        ...
+
+    def upload(self, path: str, source: Path) -> None:
+        """Put a copy of a local file there, whatever it holds."""
+        ...
+
+    def download(self, path: str, target: Path) -> None:
+        """Write a file's bytes to ``target``. The caller checks them.
+
+        Raises:
+            NotFound: the remote has no such file.
+        """
+        ...
+
+    def files(self, folder: str) -> list[str]:
+        """The paths of the files below ``folder``."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Take a file away, if it is there."""
         ...
 
 

@@ -63,20 +63,53 @@ class FolderRemote:
                     temporary.unlink(missing_ok=True)
 
     def get(self, name: str, target: Path) -> None:
+        self._read(self._place(name), target, f"object {name}")
+
+    def has(self, paths: Collection[str]) -> set[str]:
+        return {path for path in paths if (self.root / path).exists()}
+
+    def upload(self, path: str, source: Path) -> None:
+        target = self.root / path
+        temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
+        with disk_of(self.address):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with source.open("rb") as file, temporary.open("xb") as copy:
+                    copies.copy(file, copy)
+                durable.sync([temporary])
+                temporary.replace(target)
+                durable.sync([target.parent])
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def download(self, path: str, target: Path) -> None:
+        self._read(self.root / path, target, path)
+
+    def files(self, folder: str) -> list[str]:
+        return [
+            os.path.relpath(f"{parent}/{name}", self.root)
+            for parent, _, files in os.walk(self.root / folder)
+            for name in files
+        ]
+
+    def remove(self, path: str) -> None:
+        (self.root / path).unlink(missing_ok=True)
+
+    def _place(self, name: str) -> Path:
+        return self.root / relative_path(name)
+
+    def _read(self, place: Path, target: Path, what: str) -> None:
         try:
             with (
                 disk_of(self.address),
-                self._place(name).open("rb") as source,
+                place.open("rb") as source,
                 disk_of(str(target.parent)),
                 target.open("wb") as file,
             ):
                 if not copies.clone(source, file):
                     copies.copy(source, file)
         except FileNotFoundError as error:
-            raise NotFound(f"object {name} is not at the remote {self.root}") from error
-
-    def _place(self, name: str) -> Path:
-        return self.root / relative_path(name)
+            raise NotFound(f"{what} is not at the remote {self.root}") from error
 
     def _write(self, name: str, source: Path, temporary: Path) -> None:
         with source.open("rb") as file, temporary.open("xb") as copy:

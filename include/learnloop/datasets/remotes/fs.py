@@ -7,7 +7,7 @@ import errno
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,18 +102,43 @@ class FsspecRemote:
                 if self._is_s3:
                     self._put_checked(name, source)
                 else:
-                    self._put_renamed(name, source)
+                    self._put_renamed(self._place(name), source)
             reach("push.object-placed")
 
     def get(self, name: str, target: Path) -> None:
-        with self._translated(f"get object {name}", str(target.parent)):
-            try:
-                self._fs.get_file(self._place(name), str(target))
-            except FileNotFoundError as error:
-                raise NotFound(f"object {name} is not at the remote {self.address}") from error
+        self._read(self._place(name), target, f"object {name}")
+
+    def has(self, paths: Collection[str]) -> set[str]:
+        with self._translated("look into it"):
+            return {path for path in paths if self._fs.exists(f"{self._root}/{path}")}
+
+    def upload(self, path: str, source: Path) -> None:
+        with self._translated(f"put {path}"):
+            if self._is_s3:  # what appears there appears whole
+                self._fs.put_file(str(source), f"{self._root}/{path}", chunksize=_PART)
+            else:
+                self._put_renamed(f"{self._root}/{path}", source)
+
+    def download(self, path: str, target: Path) -> None:
+        self._read(f"{self._root}/{path}", target, path)
+
+    def files(self, folder: str) -> list[str]:
+        with self._translated("list it"):
+            return [found.removeprefix(f"{self._root}/") for found in self._fs.find(f"{self._root}/{folder}")]
+
+    def remove(self, path: str) -> None:
+        with self._translated(f"remove {path}"), suppress(FileNotFoundError):
+            self._fs.rm_file(f"{self._root}/{path}")
 
     def _place(self, name: str) -> str:
         return f"{self._root}/{relative_path(name)}"
+
+    def _read(self, place: str, target: Path, what: str) -> None:
+        with self._translated(f"get {what}", str(target.parent)):
+            try:
+                self._fs.get_file(place, str(target))
+            except FileNotFoundError as error:
+                raise NotFound(f"{what} is not at the remote {self.address}") from error
 
     def _ask(self, names: Collection[str]) -> dict[str, int]:
         sizes = {}
@@ -141,8 +166,7 @@ class FsspecRemote:
         digest = base64.b64encode(bytes.fromhex(name[:32])).decode()
         self._fs.put_file(str(source), self._place(name), chunksize=_PART, ContentMD5=digest)
 
-    def _put_renamed(self, name: str, source: Path) -> None:
-        place = self._place(name)
+    def _put_renamed(self, place: str, source: Path) -> None:
         temporary = f"{place}.{uuid.uuid4().hex}"
         self._fs.makedirs(place.rpartition("/")[0], exist_ok=True)
         self._fs.put_file(str(source), temporary)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from learnloop.datasets import copies, durable
-from learnloop.datasets.remotes.base import Remote, disk_of
+from learnloop.datasets.remotes.base import Source, disk_of
 from learnloop.datasets.store import Store
 from learnloop.errors import Corrupted
 from learnloop.faultpoints import reach
@@ -66,7 +66,7 @@ def put_from(store: Store, objects: Mapping[str, Path]) -> None:
     durable.sync({*folders, *(folder.parent for folder in folders)})
 
 
-def download(remote: Remote, name: str, store: Store) -> Path:
+def download(remote: Source, name: str, store: Store) -> Path:
     """Get an object into a temporary file of the store, and check it.
 
     Raises:
@@ -86,7 +86,7 @@ def download(remote: Remote, name: str, store: Store) -> Path:
     return temporary
 
 
-def download_to(remote: Remote, name: str, target: Path) -> None:
+def download_to(remote: Source, name: str, target: Path) -> None:
     """Get an object into ``target``, and check it; raises as ``download`` does."""
     remote.get(name, target)
     with target.open("rb") as file:

@@ -22,8 +22,10 @@ def open_remote(address: str, options: Mapping[str, Any] | None = None) -> Remot
         options: fsspec's storage options (S3: ``key``, ``secret``, ``token``, ``endpoint_url``); none for a folder.
 
     Raises:
-        InvalidInput: the address names no possible remote, or has credentials in it.
+        InvalidInput: the address is empty, names no possible remote, or has credentials in it.
     """
+    if not address:
+        raise InvalidInput("no remote is configured: LEARNLOOP_REMOTE must name a folder or an fsspec URL")
     refuse_credentials(address)
     scheme, separator, _ = address.partition("://")
     if separator and scheme != "file":

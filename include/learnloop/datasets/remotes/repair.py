@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from learnloop.datasets import copies, durable
-from learnloop.datasets.remotes.base import Progress, Remote
+from learnloop.datasets.remotes.base import Progress, Source
 from learnloop.datasets.remotes.objects import download, incoming
 from learnloop.datasets.remotes.parallel import JOBS, each
 from learnloop.datasets.remotes.verify import Problem, verify
@@ -38,7 +38,7 @@ class Repaired:
 
 def repair(
     store: Store,
-    remote: Remote,
+    remote: Source,
     problems: Iterable[Problem],
     *,
     jobs: int = JOBS,
@@ -90,7 +90,7 @@ def repair(
     return Repaired(tuple(sorted(repaired)), tuple(sorted(unrepaired, key=lambda failure: failure.problem.name)))
 
 
-def _mend(store: Store, remote: Remote, name: str) -> None:
+def _mend(store: Store, remote: Source, name: str) -> None:
     with incoming(store) as pending:
         good = download(remote, name, store)
         reach("repair.downloaded")

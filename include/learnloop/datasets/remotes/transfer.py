@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from learnloop.datasets.remotes.base import Progress, Remote
+from learnloop.datasets.remotes.base import Progress, Remote, Source
 from learnloop.datasets.remotes.objects import download, has, incoming, put_from
 from learnloop.datasets.remotes.parallel import JOBS, each, shares
 from learnloop.datasets.store import Store
@@ -54,7 +54,7 @@ def push(
 
 
 def fetch(
-    store: Store, remote: Remote, trees: Sequence[str], *, jobs: int = JOBS, progress: Progress | None = None
+    store: Store, remote: Source, trees: Sequence[str], *, jobs: int = JOBS, progress: Progress | None = None
 ) -> Transferred:
     """Copy from ``remote`` what the store lacks of ``trees``. Every object is hashed before it is in the store.
 
@@ -87,7 +87,7 @@ def fetch(
 
 
 def replicate(
-    source: Remote,
+    source: Source,
     target: Remote,
     trees: Sequence[str],
     store: Store,
@@ -153,7 +153,7 @@ def _files_of(trees: Iterable[Tree]) -> set[str]:
     return {md5 for tree in trees for md5 in tree.values()}
 
 
-def _fetcher(store: Store, remote: Remote) -> Callable[[list[str]], tuple[int, int]]:
+def _fetcher(store: Store, remote: Source) -> Callable[[list[str]], tuple[int, int]]:
     def get(names: list[str]) -> tuple[int, int]:
         size = 0
         with incoming(store) as pending:
@@ -165,14 +165,14 @@ def _fetcher(store: Store, remote: Remote) -> Callable[[list[str]], tuple[int, i
     return get
 
 
-def _held(remote: Remote, names: Collection[str], jobs: int) -> dict[str, int]:
+def _held(remote: Source, names: Collection[str], jobs: int) -> dict[str, int]:
     by_folder: dict[str, list[str]] = {}
     for name in names:
         by_folder.setdefault(name[:2], []).append(name)
     return {name: size for found in each(by_folder.values(), remote.held, jobs) for name, size in found.items()}
 
 
-def _missing(store: Store, remote: Remote, names: Collection[str], jobs: int) -> list[str]:
+def _missing(store: Store, remote: Source, names: Collection[str], jobs: int) -> list[str]:
     """What the remote lacks or has in another size; of what the store has not, the remote's word is enough."""
     held = _held(remote, names, jobs)
     missing = []

@@ -9,7 +9,6 @@ from dataset_folders import write_images
 from s3_server import client
 
 from learnloop.database.engine import engine
-from learnloop.datasets import tier_remote
 from learnloop.datasets.gc import collect
 from learnloop.datasets.remotes import fetch, open_remote, push
 from learnloop.datasets.snapshot import snapshot
@@ -78,7 +77,7 @@ def three_tiers(platform, db, store, folder, s3):
         write_images(folder / "images", ["s000"], [tint])
         versions.append(snapshot(db, store, folder, owner="ana"))
     db.commit()
-    remote = tier_remote.open_remote(s3.address, s3.options)
+    remote = open_remote(s3.address, s3.options)
     for version, tier in zip(versions, ("cold", "warm"), strict=False):
         move_to(db, store, version, tier, remote=remote)
     db.commit()
@@ -109,7 +108,7 @@ def test_a_replica_has_all_that_the_remote_has(three_tiers, db, store, s3, tmp_p
     assert operator.execute(RUN) == {"objects": 0, "bytes": 0, "bundles": 0}
     # The first remote is lost.
     for version in (cold, warm):
-        move_to(db, store, version, "hot", remote=tier_remote.open_remote(str(replica)))
+        move_to(db, store, version, "hot", remote=open_remote(str(replica)))
     assert fetch(Store(tmp_path / "new"), open_remote(str(replica)), [warm.tree, hot.tree]).objects > 0
     for version in three_tiers:
         store.checkout(store.read_tree(version.tree), tmp_path / version.name)
