@@ -143,7 +143,7 @@ def test_the_loop_says_where_a_dataset_is_and_what_waits_for_whom(see) -> None:
         assert words in found
     viewer = said(see("vic", "viewer").get(f"/loop?dataset={DATASET}"))
     assert "Merge 1 waits" in viewer
-    assert "Annotate" not in viewer  # it is not theirs to do
+    assert "reviewer. Annotate" not in viewer  # it is not theirs to do
 
 
 def test_all_datasets_are_there_page_by_page(see) -> None:
