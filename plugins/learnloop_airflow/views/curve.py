@@ -47,8 +47,8 @@ def curve(points: Sequence[CurvePoint]) -> Curve | None:
     """The plot of ``points``; None when there is none."""
     if not points:
         return None
-    labels = _ticks(min(point.labels for point in points), max(point.labels for point in points), 5, least=1)
-    shares = _ticks(min(point.accuracy for point in points), max(point.accuracy for point in points), 4, least=0.01)
+    labels = _ticks([float(point.labels) for point in points], 5, least=20, most=math.inf)
+    shares = _ticks([point.accuracy for point in points], 4, least=0.04, most=1.0)
 
     def x(value: float) -> float:
         return round(LEFT + (value - labels[0]) / (labels[-1] - labels[0]) * (WIDTH - LEFT - RIGHT), 1)
@@ -75,11 +75,16 @@ def curve(points: Sequence[CurvePoint]) -> Curve | None:
     )
 
 
-def _ticks(low: float, high: float, wanted: int, *, least: float) -> list[float]:
-    """Round numbers, evenly spaced, about ``wanted`` of them, from below ``low`` to above ``high``."""
-    rough = max((high - low) / wanted, least)
+def _ticks(values: Sequence[float], wanted: int, *, least: float, most: float) -> list[float]:
+    """Round numbers, evenly spaced, about ``wanted`` of them, around ``values`` and at least ``least`` of the scale.
+
+    None is below 0 or above ``most``, as no value is.
+    """
+    low, high = min(values), max(values)
+    missing = max(least - (high - low), 0)
+    low, high = max(low - missing / 2, 0), min(high + missing / 2, most)
+    rough = (high - low) / wanted
     size = 10 ** math.floor(math.log10(rough))
     step = next(factor * size for factor in (1, 2, 5, 10) if factor * size >= rough - 1e-12)
-    first = math.floor(low / step + 1e-9)
-    last = max(math.ceil(high / step - 1e-9), first + 1)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [number * step for number in range(first, last + 1)]

@@ -43,5 +43,12 @@ def test_the_line_leads_through_what_was_accepted() -> None:
     assert [tick.said for tick in found.up] == ["70%", "75%", "80%", "85%", "90%"]
 
 
+def test_one_round_stands_in_the_middle_of_a_scale_that_can_be_read() -> None:
+    found = curve([CurvePoint(0, 60, 0.892, "accepted")])
+    assert found is not None
+    assert [tick.said for tick in found.across] == ["50", "55", "60", "65", "70"]
+    assert [tick.said for tick in found.up] == ["87%", "88%", "89%", "90%", "91%", "92%"]
+
+
 def test_without_a_round_there_is_no_plot() -> None:
     assert curve([]) is None

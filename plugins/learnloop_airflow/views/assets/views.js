@@ -83,7 +83,7 @@ addEventListener("DOMContentLoaded", () => {
     const dialog = document.getElementById(button.dataset.asks), { version } = button.dataset;
     const form = dialog.querySelector("form");
     form.querySelector(".said").textContent = "";
-    if (version) { form.elements.version.value = version; form.elements.shown.value = version; }
+    if (version) { form.elements.version.value = version; form.querySelector(".shown").textContent = version; }
     dialog.showModal();
   }));
 });
