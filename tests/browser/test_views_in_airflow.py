@@ -66,7 +66,7 @@ def test_the_views_are_in_airflows_navigation(
     ready_for.wait_for()
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 820)])
+@pytest.mark.parametrize(("theme", "width"), [("dark", 1280), ("light", 820), ("light", 1280)])
 def test_every_view_is_readable_in_airflows_colours(
     live_stack: Any,
     live_dataset: Any,

@@ -41,12 +41,8 @@ def datasets(
     if dataset is None:
         return page(request, "datasets.html", found=list_datasets(limit=LISTED, cursor=cursor), first=cursor is None)
     versions = list_versions(dataset, caller, limit=LISTED, cursor=cursor)
-    names = [version["name"] for version in versions["items"]]
-    if after is None and before is None and len(names) > 1:
-        after, before = (
-            names[0],
-            versions["items"][0]["parents"][:1][0] if versions["items"][0]["parents"] else names[1],
-        )
+    if before is None and after is None:
+        before, after = _newest_change(versions["items"])
     return page(
         request,
         "dataset.html",
@@ -61,6 +57,14 @@ def datasets(
         merges=show_merges(dataset, state="all", limit=MERGES)["items"],
         user=caller.name,
     )
+
+
+def _newest_change(versions: list[dict[str, Any]]) -> tuple[str | None, str | None]:
+    """The newest version that continues another, and that other; None for both when there is none."""
+    for version in versions:
+        if version["parents"]:
+            return version["parents"][0], version["name"]
+    return None, None
 
 
 def _changes(before: str | None, after: str | None, caller: Principal) -> dict[str, Any] | None:

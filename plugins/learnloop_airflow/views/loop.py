@@ -37,7 +37,7 @@ def loop(
         return page(request, "dataset_loop.html", **_in_full(dataset, caller, asked), run=None)
     found = list_datasets(limit=AT_ONCE, cursor=cursor)
     cards = [_card(item, caller, asked) for item in found["items"]]
-    return page(request, "loop.html", cards=cards, next=found["next"], first=cursor is None, **_may(caller))
+    return page(request, "loop.html", cards=cards, next=found["next"], first=cursor is None, may=caller.permissions)
 
 
 @routes.add("GET", "/run", "round:read", response_class=HTMLResponse)
@@ -56,7 +56,7 @@ def run(request: Request, caller: Caller, asked: Questions, dag_id: Id, run_id: 
 
 def _in_full(name: str, caller: Principal, asked: list[Question]) -> dict[str, Any]:
     card = _card(show_dataset(name), caller, asked)
-    return {**card, **_may(caller), "rounds": list_rounds(name, limit=ROUNDS)["items"]}
+    return {**card, "may": caller.permissions, "rounds": list_rounds(name, limit=ROUNDS)["items"]}
 
 
 def _card(dataset: dict[str, Any], caller: Principal, asked: list[Question]) -> dict[str, Any]:
@@ -69,7 +69,3 @@ def _card(dataset: dict[str, Any], caller: Principal, asked: list[Question]) -> 
         "best": max((point.accuracy for point in points if point.state == "accepted"), default=None),
         "questions": [question for question in asked if question.dataset == dataset["name"]],
     }
-
-
-def _may(caller: Principal) -> dict[str, Any]:
-    return {"may": caller.permissions}

@@ -45,7 +45,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> HTMLResponse:
-        made = refusal(request, error.status_code, "No view has this address.")
+        said = "No view has this address." if error.status_code == 404 else str(error.detail)
+        made = refusal(request, error.status_code, said)
         made.headers.update(error.headers or {})
         return made
 

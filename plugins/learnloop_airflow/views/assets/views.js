@@ -36,6 +36,7 @@ const LOOK_AGAIN_MS = 10000;
 async function lookAgain() {
   if (document.hidden) return;
   const answer = await fetch(location.href).catch(() => null);
+  if (answer && (answer.status === 401 || answer.status === 403)) location.reload();  // which says so, and looks no more
   if (!answer || !answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
   const now = document.querySelector("main");
