@@ -330,11 +330,11 @@ class AsyncModelMethods:
         async def _stream(self, path: str, body: Json, progress: Progress | None, method: str = "POST") -> Json: ...
 
     async def models(self) -> list[str]:
-        return [str(item["name"]) for item in (await self._get("/models"))["items"]]
+        return [str(item["name"]) for item in await self._all("/models")]
 
-    async def model_versions(self, model: str) -> list[Json]:
-        """All versions, the newest first: ``version``, ``aliases``, ``metrics``, ``tags``, ``created_at``."""
-        return list((await self._get(f"/models/{part(model)}/versions"))["items"])
+    async def model_versions(self, model: str, limit: int | None = None) -> list[Json]:
+        """The newest ``limit`` versions, or all: ``version``, ``aliases``, ``metrics``, ``tags``, ``created_at``."""
+        return await self._all(f"/models/{part(model)}/versions", limit)
 
     async def model_version(self, model: str, version: int) -> Json:
         return dict(await self._get(f"/models/{part(model)}/versions/{version}"))

@@ -20,11 +20,11 @@ class ModelMethods:
         def _stream(self, path: str, body: Json, progress: Progress | None, method: str = "POST") -> Json: ...
 
     def models(self) -> list[str]:
-        return [str(item["name"]) for item in self._get("/models")["items"]]
+        return [str(item["name"]) for item in self._all("/models")]
 
-    def model_versions(self, model: str) -> list[Json]:
-        """All versions, the newest first: ``version``, ``aliases``, ``metrics``, ``tags``, ``created_at``."""
-        return list(self._get(f"/models/{part(model)}/versions")["items"])
+    def model_versions(self, model: str, limit: int | None = None) -> list[Json]:
+        """The newest ``limit`` versions, or all: ``version``, ``aliases``, ``metrics``, ``tags``, ``created_at``."""
+        return self._all(f"/models/{part(model)}/versions", limit)
 
     def model_version(self, model: str, version: int) -> Json:
         return dict(self._get(f"/models/{part(model)}/versions/{version}"))

@@ -13,15 +13,15 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, column, select, table
+from sqlalchemy import Row, Text, bindparam, cast, column, select, table
 
 from learnloop.database.engine import engine, reading
 from learnloop.errors import InvalidInput, NotFound, Unavailable
@@ -48,6 +48,21 @@ _OF_MODEL = {
     for kind, of in {"versions": _versions, "tags": _tags, "aliases": _aliases}.items()
 }
 _OF_VERSION = {kind: of.where(of.selected_columns.version == bindparam("version")) for kind, of in _OF_MODEL.items()}
+_LIVE = (_versions.c.current_stage != "Deleted_Internal", _versions.c.workspace == _WORKSPACE)
+# A page of versions, the newest first; then what is said of those between its first and its last.
+_PAGE = (
+    select(_versions)
+    .where(_versions.c.name == bindparam("name"), _versions.c.version < bindparam("before"), *_LIVE)
+    .order_by(_versions.c.version.desc())
+    .limit(bindparam("limit"))
+)
+_BETWEEN = {
+    kind: of.where(of.selected_columns.version.between(bindparam("last"), bindparam("first")))
+    for kind, of in _OF_MODEL.items()
+    if kind != "versions"
+}
+LAST_VERSION = 2**31 - 1
+"""MLflow's version numbers are 32 bits wide."""
 
 
 @dataclass(frozen=True)
@@ -187,13 +202,12 @@ def file_of(name: str, version: int, file: str, url: str | None = None) -> str:
         raise NotFound(f"version {version} of model {name!r} has no {file}: it was registered without") from error
 
 
-def names(url: str | None = None) -> list[str]:
-    """The names of all registered models that have a version."""
-    wanted = select(_versions.c.name).where(
-        _versions.c.current_stage != "Deleted_Internal", _versions.c.workspace == _WORKSPACE
-    )
+def names(*, after: str = "", limit: int | None = None, url: str | None = None) -> list[str]:
+    """The names of the registered models that have a version, by name: those after ``after``, at most ``limit``."""
+    name = cast(_versions.c.name, Text).collate("C")  # the order that "after" means, whatever the database's is
+    wanted = select(name).where(*_LIVE, name > after).distinct().order_by(name).limit(limit)
     with engine(_url(url)).connect() as connection:
-        return sorted(connection.scalars(wanted.distinct()))
+        return list(connection.scalars(wanted))
 
 
 def get_version(name: str, version: int, url: str | None = None) -> RegisteredVersion:
@@ -202,33 +216,44 @@ def get_version(name: str, version: int, url: str | None = None) -> RegisteredVe
     Raises:
         NotFound: there is no such version.
     """
-    found = _read(name, url, version)
+    with reading(_url(url)) as db:
+        rows, tags, aliases = (
+            db.execute(_OF_VERSION[of], {"name": name, "version": version}).all()
+            for of in ("versions", "tags", "aliases")
+        )
+    found = _versions_of([row for row in rows if row.current_stage != "Deleted_Internal"], tags, aliases)
     if not found:
         raise NotFound(f"there is no version {version} of model {name!r}")
     return found[0]
 
 
-def list_versions(name: str, url: str | None = None) -> list[RegisteredVersion]:
-    """All versions of a model, the newest first; none when there is no such model."""
-    return _read(name, url)
-
-
-def _read(name: str, url: str | None, version: int | None = None) -> list[RegisteredVersion]:
-    """All versions of a model, or the one that is asked for, if it is there."""
+def list_versions(
+    name: str, url: str | None = None, *, before: int | None = None, limit: int | None = None
+) -> list[RegisteredVersion]:
+    """Versions of a model, the newest first: those before ``before``, at most ``limit``. None when it has none."""
     with reading(_url(url)) as db:
-        rows, tag_rows, alias_rows = (
-            db.execute(_OF_MODEL[of] if version is None else _OF_VERSION[of], {"name": name, "version": version}).all()
-            for of in ("versions", "tags", "aliases")
-        )
-    tags: dict[int, dict[str, str]] = {}
-    for row in tag_rows:
-        tags.setdefault(int(row.version), {})[row.key] = row.value
+        rows = db.execute(
+            _PAGE, {"name": name, "before": LAST_VERSION if before is None else before, "limit": limit}
+        ).all()
+        if not rows:
+            return []
+        between = {"name": name, "first": rows[0].version, "last": rows[-1].version}
+        return _versions_of(rows, *(db.execute(_BETWEEN[of], between).all() for of in ("tags", "aliases")))
+
+
+def _versions_of(
+    rows: Sequence[Row[Any]], tags: Sequence[Row[Any]], aliases: Sequence[Row[Any]]
+) -> list[RegisteredVersion]:
+    """What the tables say of versions, in the order of ``rows``."""
+    said: dict[int, dict[str, str]] = {}
+    for tag in tags:
+        said.setdefault(int(tag.version), {})[tag.key] = tag.value
     return [
         RegisteredVersion(
-            name=name,
+            name=row.name,
             version=int(row.version),
             source=Path(row.source),
-            aliases=tuple(sorted(alias.alias for alias in alias_rows if alias.version == row.version)),
+            aliases=tuple(sorted(alias.alias for alias in aliases if alias.version == row.version)),
             tags={key: value for key, value in of_row.items() if not key.startswith(METRIC_PREFIX)},
             metrics={
                 key.removeprefix(METRIC_PREFIX): float(value)
@@ -237,9 +262,8 @@ def _read(name: str, url: str | None, version: int | None = None) -> list[Regist
             },
             created_at=datetime.fromtimestamp(row.creation_time / 1000, UTC),
         )
-        for row in sorted(rows, key=lambda row: -int(row.version))
-        if row.current_stage != "Deleted_Internal"
-        for of_row in (tags.get(int(row.version), {}),)
+        for row in rows
+        for of_row in (said.get(int(row.version), {}),)
     ]
 
 

@@ -18,7 +18,7 @@ from learnloop.errors import InvalidInput
 
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[
-    str | None, Query(max_length=64, pattern="^[A-Za-z0-9_-]+$", description="What a page gave as `next`.")
+    str | None, Query(max_length=300, pattern="^[A-Za-z0-9_-]+$", description="What a page gave as `next`.")
 ]
 
 
@@ -64,15 +64,35 @@ def page(
     return {"items": items if shown is None else [shown(item) for item in items], "next": following}
 
 
-def _encode(key: int) -> str:
+def number_after(cursor: str | None, most: int = _LAST) -> int | None:
+    """The key that ``cursor`` continues after, up to ``most``; None at a list's beginning."""
+    return None if cursor is None else _decode(cursor, most)
+
+
+def name_after(cursor: str | None) -> str:
+    """As `number_after`, for a list by name; empty at its beginning."""
+    return "" if cursor is None else _text(cursor)
+
+
+def paged(items: list[Item], limit: int, key: str) -> dict[str, Any]:
+    """One page of what is no statement: ``items`` are one more than ``limit`` where there are more."""
+    following = str(items[limit - 1][key]) if len(items) > limit else None
+    return {"items": items[:limit], "next": None if following is None else _encode(following)}
+
+
+def _encode(key: int | str) -> str:
     return base64.urlsafe_b64encode(str(key).encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str) -> int:
+def _decode(cursor: str, most: int = _LAST) -> int:
+    text = _text(cursor)
+    if not text.isascii() or not text.isdigit() or int(text) > most:
+        raise InvalidInput(f"cursor {cursor!r} is not one that a list gave")
+    return int(text)
+
+
+def _text(cursor: str) -> str:
     try:
-        key = int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     except (ValueError, binascii.Error) as error:
         raise InvalidInput(f"cursor {cursor!r} is not one that a list gave") from error
-    if not 0 <= key < 2**63:
-        raise InvalidInput(f"cursor {cursor!r} is not one that a list gave")
-    return key

@@ -493,10 +493,6 @@ class ModelName(BaseModel):
     name: str
 
 
-class Models(BaseModel):
-    items: list[ModelName]
-
-
 class ModelVersionItem(BaseModel):
     name: str
     version: int
@@ -504,10 +500,6 @@ class ModelVersionItem(BaseModel):
     metrics: dict[str, float | None]
     tags: dict[str, str]
     created_at: datetime
-
-
-class ModelVersions(BaseModel):
-    items: list[ModelVersionItem]
 
 
 class ModelVersionDetails(ModelVersionItem):

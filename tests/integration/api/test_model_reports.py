@@ -1,4 +1,4 @@
-"""The report of a model version, over the API, as a client and a terminal fetch it."""
+"""Models' versions as lists, and the report of one, over the API, as a client and a terminal fetch it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,21 @@ def model(app, monkeypatch: pytest.MonkeyPatch, postgres: str, tmp_path: Path):
         registry.register(DATASET, folder, **options)
         yield DATASET
     settings.settings.cache_clear()
+
+
+def test_versions_and_names_come_in_pages(model, as_user) -> None:
+    viewer = as_user("vic", "viewer")
+    first = viewer.get(f"/models/{model}/versions", params={"limit": 1}).json()
+    assert [item["version"] for item in first["items"]] == [2]
+    last = viewer.get(f"/models/{model}/versions", params={"limit": 1, "cursor": first["next"]}).json()
+    assert ([item["version"] for item in last["items"]], last["next"]) == ([1], None)
+    assert viewer.get("/models", params={"limit": 1}).json() == {"items": [{"name": model}], "next": None}
+
+
+@pytest.mark.parametrize("cursor", ["bGFtcHM", "LTE", "OTk5OTk5OTk5OTk5", "w7w", "A"], ids=str)
+def test_a_cursor_that_no_list_of_versions_gave(model, as_user, cursor: str) -> None:
+    answer = as_user("vic", "viewer").get(f"/models/{model}/versions", params={"cursor": cursor})
+    assert (answer.status_code, answer.json()["detail"]) == (422, f"cursor '{cursor}' is not one that a list gave")
 
 
 def test_a_report_is_a_page_that_loads_nothing(model, as_user) -> None:

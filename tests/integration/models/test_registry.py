@@ -101,6 +101,21 @@ def test_aliases_move_and_agree_with_mlflow(url: str, folder: Path) -> None:
     assert [found.aliases for found in registry.list_versions("aliased", url)] == [("realtime",), ()]
 
 
+def test_a_part_of_the_versions_and_of_the_names(url: str, folder: Path) -> None:
+    for name in ("wine", "Pets", "lamps"):
+        for key in ("a", "b", "c"):
+            register(url, folder, key, name)
+    registry.set_alias("wine", "realtime", 2, url)
+    everybodys = registry.names(url=url)
+    assert [name for name in everybodys if name in ("wine", "Pets", "lamps")] == ["Pets", "lamps", "wine"]
+    assert registry.names(after="lamps", url=url) == everybodys[everybodys.index("lamps") + 1 :]
+    assert registry.names(limit=1, url=url) == ["Pets"]
+    assert [found.version for found in registry.list_versions("wine", url, limit=2)] == [3, 2]
+    (second,) = registry.list_versions("wine", url, before=3, limit=1)
+    assert (second.version, second.aliases, second.metrics) == (2, ("realtime",), {"accuracy": 0.95})
+    assert registry.list_versions("wine", url, before=1) == []
+
+
 def test_bad_input_is_named_and_changes_nothing(url: str, folder: Path) -> None:
     with pytest.raises(InvalidInput, match=r"model name '\.\./x'"):
         register(url, folder, "key", "../x")

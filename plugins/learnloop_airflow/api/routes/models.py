@@ -19,15 +19,15 @@ from learnloop.models.promotion import canary, promote, roll_back, take_away
 from learnloop.models.report import FILE, POLICY
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import TEXT, WHOLE, Body
-from learnloop_airflow.api.paging import Cursor, Limit, newest_first, page
+from learnloop_airflow.api.paging import Cursor, Limit, name_after, newest_first, number_after, page, paged
 from learnloop_airflow.api.routing import Lines, Routes
 from learnloop_airflow.api.shapes import (
     DecisionItem,
     DeploymentItem,
     EvaluationItem,
-    Models,
+    ModelName,
     ModelVersionDetails,
-    ModelVersions,
+    ModelVersionItem,
     MovedAliases,
     Page,
     SideBySide,
@@ -103,19 +103,20 @@ class Canary(Body):
     reason: Reason = ""
 
 
-@routes.add("GET", "/models", "model:read", response_model=Models)
-def list_models() -> dict[str, Any]:
+@routes.add("GET", "/models", "model:read", response_model=Page[ModelName])
+def list_models(limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     """The models that have a version, by name: a dataset's models bear its name."""
-    return {"items": [{"name": name} for name in registry.names()]}
+    found = registry.names(after=name_after(cursor), limit=limit + 1)
+    return paged([{"name": name} for name in found], limit, "name")
 
 
-@routes.add("GET", "/models/{name}/versions", "model:read", response_model=ModelVersions)
-def list_versions(name: str) -> dict[str, Any]:
-    """All versions of a model, the newest first: aliases, metrics, what each was trained from."""
-    found = registry.list_versions(name)
-    if not found:
+@routes.add("GET", "/models/{name}/versions", "model:read", response_model=Page[ModelVersionItem])
+def list_versions(name: str, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
+    """The versions of a model, the newest first: aliases, metrics, what each was trained from."""
+    found = registry.list_versions(name, before=number_after(cursor, registry.LAST_VERSION), limit=limit + 1)
+    if not found and cursor is None:
         raise NotFound(f"there is no model {name!r}")
-    return {"items": [_version(version) for version in found]}
+    return paged([_version(version) for version in found], limit, "version")
 
 
 @routes.add("GET", "/models/{name}/versions/{version}", "model:read", response_model=ModelVersionDetails)
