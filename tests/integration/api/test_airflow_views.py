@@ -174,7 +174,7 @@ def test_versions_changes_locks_and_merges(see) -> None:
     assert f"{USER} reads: reading since" in found
     assert "is number 1 in line: waits" in found
     assert "has the branch" in found
-    assert "open" in found
+    assert f"open {DATASET}_v1" in found
     graph = [attributes for tag, attributes in Texts(page.text).made if tag == "circle"]
     rows = [attributes for tag, attributes in Texts(page.text).made if attributes.get("name") == "before"]
     assert len(graph) == len(rows) > 5
