@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from learnloop.models.deployment import ALIASES
 from learnloop.permissions import authorize
 from learnloop_airflow.api.auth import Caller
+from learnloop_airflow.api.paging import Cursor
 from learnloop_airflow.api.routes.models import (
     compare_versions,
     list_decisions,
@@ -23,6 +24,7 @@ from learnloop_airflow.views.pages import page
 
 routes = Routes()
 
+LISTED = 50
 DECISIONS = 10
 MOST_CLASSES = 30
 """A confusion of more classes is not drawn; its counts are in the version's report."""
@@ -31,20 +33,25 @@ SHADES = 8
 
 @routes.add("GET", "/models", "model:read", response_class=HTMLResponse)
 def models(
-    request: Request, caller: Caller, model: Name = None, before: Number = None, after: Number = None
+    request: Request,
+    caller: Caller,
+    model: Name = None,
+    before: Number = None,
+    after: Number = None,
+    cursor: Cursor = None,
 ) -> HTMLResponse:
     """All models with what is served of them; or the versions of one, and two of them side by side."""
     authorize(caller, "deployment:read")
     if model is None:
-        served = _deployments()
+        served, named = _deployments(), list_models(limit=LISTED, cursor=cursor)
         found = [
             {"name": item["name"], "served": [row for row in served if row["model_name"] == item["name"]]}
-            for item in list_models()["items"]
+            for item in named["items"]
         ]
-        return page(request, "models.html", models=found)
-    versions = list_versions(model)["items"]
+        return page(request, "models.html", models=found, next=named["next"])
+    versions = list_versions(model, limit=LISTED, cursor=cursor)
     if before is None and after is None:
-        measured = [version["version"] for version in versions if "accuracy" in version["metrics"]]
+        measured = [version["version"] for version in versions["items"] if "accuracy" in version["metrics"]]
         after, before, *_ = [*measured, None, None]
     side_by_side = None if before is None or after is None else compare_versions(model, before, after)
     return page(
@@ -52,6 +59,7 @@ def models(
         "model.html",
         model=model,
         versions=versions,
+        first=cursor is None,
         served=[row for row in _deployments() if row["model_name"] == model],
         compared=side_by_side,
         matrices=_matrices(side_by_side),
@@ -64,12 +72,11 @@ def models(
 
 
 def _deployments() -> list[dict[str, Any]]:
-    found, cursor, more = [], None, True
-    while more:
-        part = list_deployments(limit=200, cursor=cursor)
+    part = list_deployments(limit=200)
+    found = part["items"]
+    while part["next"] is not None:
+        part = list_deployments(limit=200, cursor=part["next"])
         found += part["items"]
-        cursor = part["next"]
-        more = cursor is not None
     return sorted(found, key=lambda row: (row["model_name"], row["alias"]))
 
 

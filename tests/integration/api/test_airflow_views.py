@@ -22,6 +22,7 @@ from learnloop.permissions import TABLE, Principal
 from learnloop.settings import settings
 from learnloop_airflow.api import auth
 from learnloop_airflow.views import loop as loop_view
+from learnloop_airflow.views import models as models_view
 from learnloop_airflow.views.app import create_views
 from learnloop_airflow.views.runs import Question, questions
 
@@ -186,6 +187,22 @@ def test_a_change_that_cannot_be_told_leaves_the_page(see) -> None:
     answer = see(USER, "scientist").get(f"/datasets?dataset={DATASET}&before=nothing&after={DATASET}_v1.1")
     assert answer.status_code == 200
     assert "there is no dataset version 'nothing'" in said(answer)
+
+
+def test_versions_of_a_model_are_there_page_by_page(see, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models_view, "LISTED", 1)
+    client = see("vic", "viewer")
+
+    def shown(path: str) -> tuple[list[str], list[str]]:
+        made = [(tag, attributes) for tag, attributes in Texts(client.get(path).text).made]
+        versions = [attributes["value"] for _, attributes in made if attributes.get("name") == "after"]
+        return versions, [
+            attributes["href"] for tag, attributes in made if tag == "a" and "?model=" in attributes["href"]
+        ]
+
+    newest, links = shown(f"/models?model={DATASET}")
+    (older,) = [link for link in links if "cursor=" in link]
+    assert (newest, shown(f"/models{older}")[0]) == (["2"], ["1"])
 
 
 def test_models_side_by_side_and_who_may_promote(see) -> None:
