@@ -1,8 +1,9 @@
-"""The one file that Airflow loads as a plugin: it mounts Learnloop's API in Airflow's API server."""
+"""The one file that Airflow loads as a plugin: it mounts Learnloop's API and views in Airflow's API server."""
 
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
@@ -17,24 +18,69 @@ class _Lazy:
     Airflow imports plugins in every process, also in those that parse DAG files; only the API server serves this one.
     """
 
-    def __init__(self) -> None:
-        self._app: Any = None
+    def __init__(self, create: Callable[[], Any]) -> None:
+        self._create, self._app = create, None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if self._app is None:
-            from learnloop_airflow.api.app import create_app
-
-            self._app = create_app()
+            self._app = self._create()
             # What is loaded by now stays: looking through it for garbage stopped all requests for half a second at a time.
             gc.collect()
             gc.freeze()
         await self._app(scope, receive, send)
 
 
+def _api() -> Any:
+    from learnloop_airflow.api.app import create_app
+
+    return create_app()
+
+
+def _views() -> Any:
+    from learnloop_airflow.views.app import create_views
+
+    return create_views()
+
+
+_ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='none' stroke='{}'"
+    " stroke-width='2' stroke-linecap='round' stroke-linejoin='round'%3E%3Cpath d='{}'/%3E%3C/svg%3E"
+)
+_LOOP = "M4 12a8 8 0 0 1 13.7-5.7L20 8.5M20 4v4.5h-4.5M20 12a8 8 0 0 1-13.7 5.7L4 15.5M4 20v-4.5h4.5"
+_DATASETS = "M4 6c0-4 16-4 16 0s-16 4-16 0v12c0 4 16 4 16 0V6M4 12c0 4 16 4 16 0"
+_MODELS = "M12 3l8 4.5v9L12 21l-8-4.5v-9zM12 12l8-4.5M12 12v9M12 12L4 7.5"
+_ANNOTATE = "M4 20l1-5L16 4l4 4L9 19zM14 6l4 4"
+
+
+def _view(name: str, path: str, drawn: str, destination: str = "nav") -> dict[str, Any]:
+    """A page of ours in a frame of Airflow's: in its navigation, or a tab on pages of its runs.
+
+    Only the Loop is on top of the navigation, which has no room for more on a small screen; it leads to the others, and so
+    does Airflow's menu of plugins.
+    """
+    return {
+        "name": name,
+        "href": f"learnloop/views/{path}",  # relative: Airflow may be served below a path
+        "destination": destination,
+        "url_route": f"learnloop-{path.partition('?')[0]}",
+        "icon": _ICON.format("%237489ab", drawn),
+        "icon_dark_mode": _ICON.format("%23c3cfe2", drawn),
+        "nav_top_level": path == "loop",
+    }
+
+
 class LearnloopPlugin(AirflowPlugin):
     name = "learnloop"
     fastapi_apps = [  # noqa: RUF012 - Airflow's form
-        {"app": _Lazy(), "url_prefix": "/learnloop/api/v1", "name": "Learnloop API"}
+        {"app": _Lazy(_api), "url_prefix": "/learnloop/api/v1", "name": "Learnloop API"},
+        {"app": _Lazy(_views), "url_prefix": "/learnloop/views", "name": "Learnloop views"},
+    ]
+    external_views = [  # noqa: RUF012 - Airflow's form
+        _view("Loop", "loop", _LOOP),
+        _view("Datasets", "datasets", _DATASETS),
+        _view("Models", "models", _MODELS),
+        _view("Annotate", "annotate", _ANNOTATE),
+        _view("Loop", "run?dag_id={DAG_ID}&run_id={RUN_ID}", _LOOP, "dag_run"),
     ]
     fastapi_root_middlewares = [  # noqa: RUF012 - Airflow's form
         {"middleware": RespondersMiddleware, "name": "who may answer forms that decide over data"},

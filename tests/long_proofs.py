@@ -60,6 +60,7 @@ KEPT = {
     "test_the_command_line_says_what_it_does": 1,
     # a browser, half a minute each; every view, in two of four combinations of language, colours and width
     "test_every_view_is_there": 2,
+    "test_every_view_is_readable_in_airflows_colours": 1,
     "test_an_api_server_killed_in_mid_submit_loses_no_answer_and_counts_it_once": 0,
     "test_with_only_what_is_needed_filled_in_a_run_starts": 2,
     # jobs as pods: half a minute or more each, or a stack of their own that is killed in parts

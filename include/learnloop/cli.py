@@ -16,6 +16,7 @@ from learnloop.commands import (
     exchange,
     guide,
     init,
+    loop,
     model,
     pipeline,
     queue,
@@ -95,6 +96,7 @@ app.command(name="init")(init.init)
 app.command(name="audit")(audit.show_events)
 app.command(name="quality")(review.show_quality)
 app.command(name="queue")(queue.show_queue)
+app.command(name="loop")(loop.show_loop)
 app.command(name="events")(events.show_events)
 app.command(name="notifications")(events.notifications)
 

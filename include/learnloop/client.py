@@ -159,6 +159,10 @@ class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods, 
     def progress(self, dataset: str) -> ProgressInfo:
         return ProgressInfo.model_validate(self._get(f"/datasets/{part(dataset)}/progress"))
 
+    def loop(self, dataset: str) -> dict[str, Any]:
+        """The seven ``steps``, the number of the one a dataset is at (``now``), ``needs`` of a person, ``progress``."""
+        return dict(self._get(f"/datasets/{part(dataset)}/loop"))
+
     def balance(self, dataset: str) -> list[dict[str, Any]]:
         """Of each class: ``label``, ``confirmed`` labels, and how many of them are ``waiting`` for a round."""
         return list(self._get(f"/datasets/{part(dataset)}/balance")["items"])

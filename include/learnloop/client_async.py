@@ -691,6 +691,10 @@ class AsyncLearnloopClient(
     async def progress(self, dataset: str) -> ProgressInfo:
         return ProgressInfo.model_validate(await self._get(f"/datasets/{part(dataset)}/progress"))
 
+    async def loop(self, dataset: str) -> dict[str, Any]:
+        """The seven ``steps``, the number of the one a dataset is at (``now``), ``needs`` of a person, ``progress``."""
+        return dict(await self._get(f"/datasets/{part(dataset)}/loop"))
+
     async def balance(self, dataset: str) -> list[dict[str, Any]]:
         """Of each class: ``label``, ``confirmed`` labels, and how many of them are ``waiting`` for a round."""
         return list((await self._get(f"/datasets/{part(dataset)}/balance"))["items"])

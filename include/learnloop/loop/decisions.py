@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Float, bindparam, cast, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -68,13 +69,24 @@ def adopt_structure(session: Session, dataset_name: str, trainer: dict[str, Any]
     dataset.loop = {**dataset.loop, "trainer": TrainerConfig.model_validate(trainer).model_dump()}
 
 
-def learning_curve(session: Session, dataset: Dataset) -> list[tuple[int, int, float]]:
-    """Round, training labels and test accuracy of each round that trained, oldest first."""
-    rounds = session.scalars(
-        select(Round).where(Round.dataset_id == dataset.id, Round.labels.is_not(None)).order_by(Round.number)
-    )
-    return [
-        (done.number, done.labels, float(done.metrics["comparison"]["candidate"]["accuracy"]))
-        for done in rounds
-        if done.labels is not None and done.metrics.get("comparison")
-    ]
+@dataclass(frozen=True)
+class CurvePoint:
+    """A round that trained: ``labels`` it trained on, ``accuracy`` of its model on the test split."""
+
+    number: int
+    labels: int
+    accuracy: float
+    state: str
+
+
+def learning_curve(session: Session, dataset: Dataset) -> list[CurvePoint]:
+    """The rounds that trained and were measured, oldest first."""
+    return [CurvePoint(*row) for row in session.execute(_CURVE, {"dataset": dataset.id})]
+
+
+_accuracy = cast(Round.metrics["comparison"]["candidate"]["accuracy"].as_string(), Float)
+_CURVE = (
+    select(Round.number, Round.labels, _accuracy, Round.state)
+    .where(Round.dataset_id == bindparam("dataset"), Round.labels.is_not(None), _accuracy.is_not(None))
+    .order_by(Round.number)
+)

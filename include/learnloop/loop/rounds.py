@@ -27,6 +27,8 @@ from learnloop.permissions import SERVICE
 from learnloop.training import policy
 
 OPEN = ("requested", "running")
+BASE_MODEL = "base model"
+"""Why a round of ``base_model_training`` was opened."""
 
 
 def evaluate_policy(session: Session, dataset: Dataset) -> PolicyEvaluation:
@@ -107,7 +109,7 @@ def open_base_round(session: Session, version: DatasetVersion, *, run_id: str, o
         dataset_id=dataset.id,
         number=_next_number(session, dataset),
         state="running",
-        reason="base model",
+        reason=BASE_MODEL,
         base_version_id=version.id,
         version_id=version.id,
         started_at=func.now(),

@@ -27,6 +27,10 @@ button.main { background: #4f46e5; border-color: #4f46e5; color: #fff; }
 """
 
 _SCRIPT = """
+try {  // in Airflow's frame: in Airflow's colours
+  const airflow = parent.document.documentElement.classList;
+  if (parent !== window) document.documentElement.style.colorScheme = airflow.contains("dark") ? "dark" : "light";
+} catch { /* somebody else's frame, or none: the browser's colours */ }
 const said = document.getElementById("said");
 async function send(body) {
   said.textContent = "sending ...";

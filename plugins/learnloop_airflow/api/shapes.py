@@ -142,6 +142,7 @@ class LockItem(BaseModel):
     token: int
     owner: str
     purpose: str
+    created_at: datetime
     expires_at: datetime
 
 

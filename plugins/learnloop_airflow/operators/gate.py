@@ -73,7 +73,8 @@ class GateOperator(BaseOperator):
         name = model_name_of(self.pin["dataset"])
         with session() as db:
             dataset = get_dataset(db, self.pin["dataset"])
-            rules, curve = loop_config(dataset.loop).gate, learning_curve(db, dataset)
+            rules = loop_config(dataset.loop).gate
+            curve = [(point.number, point.labels, point.accuracy) for point in learning_curve(db, dataset)]
         decision = decide(comparison, **rules.thresholds())
         accepted = None if rules.approval == "person" else decision.accepted
         folder = Path(self.trained["models_dir"]) / "model"

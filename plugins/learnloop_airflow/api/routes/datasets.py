@@ -14,6 +14,8 @@ from learnloop.datasets.versions import dataset_id, get_dataset, no_dataset
 from learnloop.loop.balance import balance
 from learnloop.loop.progress import Progress, progress
 from learnloop.loop.rounds import request_round
+from learnloop.loop.standing import standing
+from learnloop.loop.steps import Standing
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import Body, Message
 from learnloop_airflow.api.idempotency import Key, once
@@ -157,6 +159,13 @@ def show_progress(name: str, caller: Caller) -> Progress:
     """Labels against the training policy's threshold, with its reason, and the caller's own count."""
     with reading() as db:
         return progress(db, get_dataset(db, name), annotator=caller.name)
+
+
+@routes.add("GET", "/datasets/{name}/loop", "round:read", response_model=Standing)
+def show_loop(name: str, caller: Caller) -> Standing:
+    """Where the dataset is in the seven steps of the loop, the DAG runs of each, and what waits for a person."""
+    with reading() as db:
+        return standing(db, get_dataset(db, name), annotator=caller.name)
 
 
 @routes.add("GET", "/datasets/{name}/balance", "round:read", response_model=Balance)

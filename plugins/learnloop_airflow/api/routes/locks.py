@@ -136,6 +136,7 @@ def _lock(row: Lock) -> dict[str, Any]:
         "token": row.token,
         "owner": row.owner,
         "purpose": row.purpose,
+        "created_at": row.created_at,
         "expires_at": row.expires_at,
     }
 

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -86,7 +87,7 @@ ALL_WELL = {"open_merge": "success", "decide": "success", "merge": "success"}
 ANSWER = {"chosen_options": ["theirs"], "params_input": {}}
 
 
-def test_a_person_decides_in_airflow(people, conflict) -> None:
+def test_a_person_decides_in_airflow(live_stack, people, conflict) -> None:
     url, theirs, store = conflict
     sue = people["scientist"]
     conf = asking(theirs)
@@ -104,6 +105,9 @@ def test_a_person_decides_in_airflow(people, conflict) -> None:
     asked = sue.get(form).json()
     assert asked["subject"] == f"1 conflicts: merge of {theirs}"
     assert "/learnloop/api/v1/merges/" in asked["body"]
+    loop = sue.get(f"{live_stack.url}/learnloop/views/loop", params={"dataset": conf["dataset"]})
+    assert f"{asked['subject']} <a href=" in loop.text  # the view says that a person is waited for
+    assert quote(started.json()["dag_run_id"], safe="") in loop.text
     refused = people["annotator"].patch(form, json=ANSWER)
     assert refused.status_code == 403
     assert "annotator may not dataset:merge" in refused.json()["detail"]

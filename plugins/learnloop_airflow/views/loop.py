@@ -1,0 +1,71 @@
+"""The view Loop: where each dataset is in the seven steps, how good its models became, what waits for a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
+from learnloop.database import reading
+from learnloop.datasets.versions import get_dataset
+from learnloop.errors import NotFound
+from learnloop.loop.decisions import learning_curve
+from learnloop.permissions import Principal, authorize
+from learnloop_airflow.api.auth import Caller
+from learnloop_airflow.api.paging import Cursor
+from learnloop_airflow.api.routes.datasets import list_datasets, list_rounds, show_dataset, show_loop
+from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.views.curve import curve
+from learnloop_airflow.views.fields import Id, Name
+from learnloop_airflow.views.pages import page
+from learnloop_airflow.views.runs import Question, Questions, dataset_of
+
+routes = Routes()
+
+AT_ONCE = 10
+ROUNDS = 12
+
+
+@routes.add("GET", "/loop", "round:read", response_class=HTMLResponse)
+def loop(
+    request: Request, caller: Caller, asked: Questions, dataset: Name = None, cursor: Cursor = None
+) -> HTMLResponse:
+    """All datasets, or one in full."""
+    authorize(caller, "dataset:read")
+    if dataset is not None:
+        return page(request, "dataset_loop.html", **_in_full(dataset, caller, asked), run=None)
+    found = list_datasets(limit=AT_ONCE, cursor=cursor)
+    cards = [_card(item, caller, asked) for item in found["items"]]
+    return page(request, "loop.html", cards=cards, next=found["next"], first=cursor is None, may=caller.permissions)
+
+
+@routes.add("GET", "/run", "round:read", response_class=HTMLResponse)
+def run(request: Request, caller: Caller, asked: Questions, dag_id: Id, run_id: Id) -> HTMLResponse:
+    """The loop of the dataset that a DAG run is about."""
+    authorize(caller, "dataset:read")
+    name = dataset_of(dag_id, run_id)
+    try:
+        found = None if name is None else _in_full(name, caller, asked)
+    except NotFound:  # a run may fail before it has made its dataset
+        found = None
+    if found is None:
+        return page(request, "run_of_nothing.html", dag_id=dag_id, run_id=run_id, dataset=name)
+    return page(request, "dataset_loop.html", **found, run=(dag_id, run_id))
+
+
+def _in_full(name: str, caller: Principal, asked: list[Question]) -> dict[str, Any]:
+    card = _card(show_dataset(name), caller, asked)
+    return {**card, "may": caller.permissions, "rounds": list_rounds(name, limit=ROUNDS)["items"]}
+
+
+def _card(dataset: dict[str, Any], caller: Principal, asked: list[Question]) -> dict[str, Any]:
+    with reading() as db:
+        points = learning_curve(db, get_dataset(db, dataset["name"]))
+    return {
+        "dataset": dataset,
+        "standing": show_loop(dataset["name"], caller),
+        "curve": curve(points),
+        "best": max((point.accuracy for point in points if point.state == "accepted"), default=None),
+        "questions": [question for question in asked if question.dataset == dataset["name"]],
+    }
