@@ -6,7 +6,6 @@ import pytest
 from job_sources import spec
 from job_tasks import Task
 from mount_contract import Run, write_table
-from waits import eventually
 
 from learnloop.errors import InvalidInput, JobFailed
 from learnloop.settings import settings

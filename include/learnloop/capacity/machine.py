@@ -9,7 +9,7 @@ from learnloop.capacity.amounts import Amounts, Node
 from learnloop.capacity.deciding import Machines
 from learnloop.capacity.reservations import Holder, Wanted
 from learnloop.errors import InvalidInput
-from learnloop.jobs.memory import bytes_of
+from learnloop.jobs.quantities import bytes_of
 from learnloop.jobs.spec import JobSpec
 
 RUNNER = "local"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from learnloop.errors import InvalidInput
-from learnloop.jobs.memory import bytes_of
+from learnloop.jobs.quantities import bytes_of
 from learnloop.jobs.spec import JobSpec, Resources
 from learnloop.pipelines.graph import JOB_FIELDS, LABEL, MOST_STAGES, Graph, Stage, StageInput, find_cycle
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from learnloop.jobs.spec import JobSpec, Name
+from learnloop.jobs.mount import Name
+from learnloop.jobs.spec import JobSpec
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """A DNS label (RFC 1123): it names tasks, folders and pods alike."""
