@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
@@ -12,7 +15,7 @@ from sqlalchemy.orm import Session
 from learnloop.database import DatasetVersion, Pipeline, PipelineRun, PipelineVersion, StageRun
 from learnloop.datasets.reading import read_lease
 from learnloop.errors import NotFound, PermissionDenied
-from learnloop.jobs.contract import Places
+from learnloop.jobs.contract import CHECKPOINT, RESULT, Places
 from learnloop.jobs.spec import JobSpec
 from learnloop.pipelines.graph import Graph
 from learnloop.pipelines.inputs import pin
@@ -97,6 +100,14 @@ def find_run(session: Session, dag_id: str, run_id: str) -> PipelineRun:
     if found is None:
         raise NotFound(f"run {run_id!r} has not begun, or there is none")
     return found
+
+
+def forget_results(session: Session, run: PipelineRun, stages: Sequence[str]) -> None:
+    """Have stages do their work anew when they run again: without this a job that has its result gives that back."""
+    rows = stages_of(session, run)
+    for results in (Path(rows[stage].results_dir) for stage in stages if stage in rows):
+        (results / RESULT).unlink(missing_ok=True)
+        shutil.rmtree(results / CHECKPOINT, ignore_errors=True)
 
 
 def stages_of(session: Session, run: PipelineRun) -> dict[str, StageRun]:
