@@ -68,18 +68,18 @@ def purpose_of(name: str, run_id: str) -> str:
     return f"pipeline {name}, run {run_id}"[:200]
 
 
-def stage_begins(session: Session, run: int, stage: str, spec: JobSpec, places: Places) -> None:
-    """Keep what a stage is about to run. Tried again, it is the same row."""
+def stage_begins(session: Session, run: int, stage: str, spec: JobSpec, places: Places, *, tries: int) -> None:
+    """Keep what a stage is about to run, at which try. Tried again, it is the same row."""
     values = {
+        "tries": tries,
         "spec": spec.model_dump(mode="json", exclude={"secrets"}),
         "results_dir": str(places.results),
         "models_dir": str(places.models),
         "result": None,
         "ended_at": None,
     }
-    row = insert(StageRun).values(run_id=run, stage=stage, owner=spec.user, tries=1, **values)
-    again = {**values, "tries": StageRun.tries + 1}
-    session.execute(row.on_conflict_do_update(index_elements=["run_id", "stage"], set_=again))
+    row = insert(StageRun).values(run_id=run, stage=stage, owner=spec.user, **values)
+    session.execute(row.on_conflict_do_update(index_elements=["run_id", "stage"], set_=values))
 
 
 def stage_ended(session: Session, run: int, stage: str, result: dict[str, Any]) -> None:
