@@ -226,6 +226,7 @@ def killed(run: Run) -> None:
             run.prepare()
 
 
+@pytest.mark.long
 def test_what_a_killed_worker_left_is_taken_up_or_removed_with_its_run(cluster: Cluster, classes: Any) -> None:
     """A pod that checks, and a claim."""
     run = Run(1, "python")
