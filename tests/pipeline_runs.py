@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -65,6 +66,7 @@ class Run:
     def __init__(self, dag: Any, *, user: str = "ana", run_id: str = "manual__1") -> None:
         self.dag, self.user, self.run_id = dag, user, run_id
         self.returned: dict[str, Any] = {}
+        self.tries: Counter[str] = Counter()
 
     def context(self, task_id: str) -> Any:
         ti = SimpleNamespace(
@@ -72,7 +74,7 @@ class Run:
             run_id=self.run_id,
             task_id=task_id,
             map_index=-1,
-            try_number=1,
+            try_number=self.tries[task_id],
             xcom_pull=lambda task_ids: self.returned.get(task_ids),
         )
         run = SimpleNamespace(
@@ -81,6 +83,7 @@ class Run:
         return {"ti": ti, "dag_run": run, "run_id": self.run_id, "dag": self.dag}
 
     def do(self, task_id: str) -> Any:
+        self.tries[task_id] += 1
         self.returned[task_id] = self.dag.get_task(task_id).execute(self.context(task_id))
         return self.returned[task_id]
 

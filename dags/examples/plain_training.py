@@ -29,7 +29,10 @@ Copy this file to begin one of your own.
         "dataset": Param("", type="string", minLength=1, title="Dataset"),
         "version": Param(None, type=["null", "string"], title="Version", description="Empty: the head"),
         "trainer": Param(
-            {"name": "mlp", "hidden": [32]}, type="object", title="Trainer", description="Its name and its parameters"
+            None,
+            type=["null", "object"],
+            title="Trainer",
+            description='Parameters in place of the dataset\'s, such as {"hidden": [64]}; empty: as they are',
         ),
     },
 ):

@@ -8,7 +8,7 @@ from pydantic import Field
 
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
-Quantity = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Ki|Mi|Gi|Ti)?$")]
+Quantity = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}(Ki|Mi|Gi|Ti)?$")]
 
 
 def bytes_of(quantity: str) -> int:

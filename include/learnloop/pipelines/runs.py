@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
@@ -12,7 +15,7 @@ from sqlalchemy.orm import Session
 from learnloop.database import DatasetVersion, Pipeline, PipelineRun, PipelineVersion, StageRun
 from learnloop.datasets.reading import read_lease
 from learnloop.errors import NotFound, PermissionDenied
-from learnloop.jobs.contract import Places
+from learnloop.jobs.contract import CHECKPOINT, RESULT, Places
 from learnloop.jobs.spec import JobSpec
 from learnloop.pipelines.graph import Graph
 from learnloop.pipelines.inputs import pin
@@ -65,18 +68,18 @@ def purpose_of(name: str, run_id: str) -> str:
     return f"pipeline {name}, run {run_id}"[:200]
 
 
-def stage_begins(session: Session, run: int, stage: str, spec: JobSpec, places: Places) -> None:
-    """Keep what a stage is about to run. Tried again, it is the same row."""
+def stage_begins(session: Session, run: int, stage: str, spec: JobSpec, places: Places, *, tries: int) -> None:
+    """Keep what a stage is about to run, at which try. Tried again, it is the same row."""
     values = {
+        "tries": tries,
         "spec": spec.model_dump(mode="json", exclude={"secrets"}),
         "results_dir": str(places.results),
         "models_dir": str(places.models),
         "result": None,
         "ended_at": None,
     }
-    row = insert(StageRun).values(run_id=run, stage=stage, owner=spec.user, tries=1, **values)
-    again = {**values, "tries": StageRun.tries + 1}
-    session.execute(row.on_conflict_do_update(index_elements=["run_id", "stage"], set_=again))
+    row = insert(StageRun).values(run_id=run, stage=stage, owner=spec.user, **values)
+    session.execute(row.on_conflict_do_update(index_elements=["run_id", "stage"], set_=values))
 
 
 def stage_ended(session: Session, run: int, stage: str, result: dict[str, Any]) -> None:
@@ -97,6 +100,14 @@ def find_run(session: Session, dag_id: str, run_id: str) -> PipelineRun:
     if found is None:
         raise NotFound(f"run {run_id!r} has not begun, or there is none")
     return found
+
+
+def forget_results(session: Session, run: PipelineRun, stages: Sequence[str]) -> None:
+    """Have stages do their work anew when they run again: without this a job that has its result gives that back."""
+    rows = stages_of(session, run)
+    for results in (Path(rows[stage].results_dir) for stage in stages if stage in rows):
+        (results / RESULT).unlink(missing_ok=True)
+        shutil.rmtree(results / CHECKPOINT, ignore_errors=True)
 
 
 def stages_of(session: Session, run: PipelineRun) -> dict[str, StageRun]:

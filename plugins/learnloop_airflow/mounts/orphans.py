@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from learnloop.errors import LearnloopError
 from learnloop_airflow.mounts.home import Home
 
 
@@ -15,6 +16,7 @@ class Sweep:
     removed: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
 
 def sweep(there: Home, run_goes: Callable[[str, str], bool]) -> Sweep:
@@ -30,8 +32,12 @@ def sweep(there: Home, run_goes: Callable[[str, str], bool]) -> Sweep:
         if record is None:
             done.unknown.append(held.name)
         elif record.of_run(record.dag_id, record.run_id) and not run_goes(record.dag_id, record.run_id):
-            held.remove()
-            done.removed.append(held.name)
+            try:
+                held.remove()
+            except LearnloopError as error:  # what cannot be uploaded now must not keep the others
+                done.failed.append(f"{held.name}: {error}")
+            else:
+                done.removed.append(held.name)
     if there.claims is not None:
         from learnloop_airflow.mounts.check_pod import remove_left
 

@@ -59,8 +59,7 @@ class JobOperator(BaseOperator):
         return self._run_pod(spec, context) if settings().job_runner == "kubernetes" else self._run_here(spec, context)
 
     def _run_pod(self, spec: JobSpec, context: Context) -> dict[str, Any]:
-        from learnloop_airflow.mounts.home import home
-        from learnloop_airflow.mounts.use import with_mounts
+        from learnloop_airflow.mounts.use import check_mounts, with_mounts
         from learnloop_airflow.pods.runner import PodRunner
 
         spec, mounts = with_mounts(spec, self.mounts)
@@ -68,7 +67,7 @@ class JobOperator(BaseOperator):
         found = self._pod.begin()
         if found is None:
             if mounts:
-                home().check(mounts, spec.user)
+                check_mounts(mounts, spec.user, self.log.info)
             self._wait(self._pod)
         return _returned(found)
 
@@ -96,13 +95,12 @@ class JobOperator(BaseOperator):
         from learnloop.jobs.local import LocalRunner
         from learnloop.limits import running_job
         from learnloop.settings import settings
-        from learnloop_airflow.mounts.home import home
-        from learnloop_airflow.mounts.use import with_mounts
+        from learnloop_airflow.mounts.use import check_mounts, with_mounts
         from learnloop_airflow.staging import stage
 
         spec, mounts = with_mounts(spec, self.mounts)
         if mounts:
-            home().check(mounts, spec.user)
+            check_mounts(mounts, spec.user, self.log.info)
         turn = self._turn_of(spec, context)
         self._runner = LocalRunner(settings().namespaces, fork_server=settings().fork_server)
         write: Callable[[str], None] = self.log.info

@@ -172,8 +172,8 @@ class RemoveOrphanedMountsOperator(BaseOperator):
     """Remove the mounts of runs that have ended: a worker was killed, or the teardown did not run. Others are told of.
 
     :param aws_conn_id: the Airflow connection for storage classes on S3.
-    :return: ``{removed, unknown, foreign}``: what was removed; what is labelled ours and does not say whose it is; claims of
-        the namespace that are not ours. The last two are left as they are.
+    :return: ``{removed, unknown, foreign, failed}``: what was removed; of what is left, what is labelled ours and does not
+        say whose it is, and claims of the namespace that are not ours.
     """
 
     def __init__(self, *, aws_conn_id: str = "aws_default", **kwargs: Any) -> None:
@@ -190,6 +190,8 @@ class RemoveOrphanedMountsOperator(BaseOperator):
             self.log.warning("mounts that do not say whose they are; left: %s", ", ".join(done.unknown))
         if done.foreign:
             self.log.info("claims that are not ours; left: %s", ", ".join(done.foreign))
+        if done.failed:
+            raise RuntimeError(f"mounts could not be removed, and are tried again: {'; '.join(done.failed)}")
         return asdict(done)
 
 

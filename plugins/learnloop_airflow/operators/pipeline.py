@@ -104,8 +104,9 @@ class StageOperator(JobOperator):
         from learnloop.settings import settings
 
         spec = self.build_spec(context)
+        places, tries = Places.of(settings().namespaces, spec), context["ti"].try_number
         with session() as db:
-            stage_begins(db, self._begun(context)["run"], self.task_id, spec, Places.of(settings().namespaces, spec))
+            stage_begins(db, self._begun(context)["run"], self.task_id, spec, places, tries=tries)
         return self._ended(self.run_job(spec, context), context)
 
     def resume_job(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:

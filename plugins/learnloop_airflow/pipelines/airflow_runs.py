@@ -125,10 +125,10 @@ def rerun(name: str, run_id: str, stage: str | None = None) -> list[str]:
         if dag is None:
             raise NotFound(f"Airflow has no DAG for run {run_id} of {name}")
         if stage is not None:
-            if not dag.has_task(stage):
+            if not dag.has_task(stage) or stage in (PIN, RELEASE):
                 raise NotFound(f"run {run_id} of {name} has no stage {stage!r}")
             after = dag.get_task(stage).get_flat_relative_ids(upstream=False)
-            tasks = {stage, *after}
+            tasks = {stage, *after} - {PIN, RELEASE}
         else:
             states = {task.task_id: str(task.state) for task in run.get_task_instances(session=airflow)}
             tasks = {task for task, state in states.items() if state in ("failed", "upstream_failed")}

@@ -33,10 +33,8 @@ class Resizer:
 
         from learnloop.jobs.memory import more, remember
 
-        if self._possible is None:
-            self._possible = await self._is_served(api)
         wanted = more(limit, self._cap)
-        if not self._possible or wanted is None:
+        if wanted is None or not await self._is_served(api):
             return None
         amounts = {"memory": wanted}
         job = {"name": JOB, "resources": {"requests": amounts, "limits": amounts}}
@@ -55,8 +53,16 @@ class Resizer:
         return f"it is being given {wanted} in place"
 
     async def _is_served(self, api: CoreV1Api) -> bool:
-        found = await api.get_api_resources()
-        return any(one.name == SUBRESOURCE and "patch" in one.verbs for one in found.resources)
+        """Whether the cluster has it and we may; asked for once, unless no answer comes."""
+        from kubernetes_asyncio.client import ApiException
+
+        if self._possible is None:
+            try:
+                found = await api.get_api_resources()
+            except ApiException:  # a warning, then, as without it
+                return False
+            self._possible = any(one.name == SUBRESOURCE and "patch" in one.verbs for one in found.resources)
+        return self._possible
 
 
 def resize_state(pod: Any) -> str | None:

@@ -93,10 +93,13 @@ def test_what_is_kept_on_s3_is_there_in_the_next_run_with_its_changes(
     third.remove()
     fourth = Run(4, sys.executable)
     assert (Path(fourth.prepare(**needs)[0]["place"]) / "stays").read_text() == "first"
+    Run(5, sys.executable).prepare(performance="cold", lifetime="pipeline", name="other", path="/mnt/other")
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps({**connection, "password": "wrong"}))
     (Path(fourth.made[0]["place"]) / "more").write_text("x")
     with pytest.raises(Unavailable, match="a mount could not be uploaded to s3://"):
         fourth.remove()
+    swept = sweep(home(), lambda *_: False)
+    assert (len(swept.failed), len(swept.removed)) == (2, 0)
     assert (Path(fourth.made[0]["place"]) / "more").exists()  # nothing is lost by that
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
     assert len(fourth.remove()) == 1

@@ -16,6 +16,7 @@ from learnloop.datasets.snapshot import snapshot
 from learnloop.datasets.store import Store
 from learnloop.errors import JobFailed, PermissionDenied
 from learnloop.pipelines.holdings import release
+from learnloop.pipelines.runs import find_run, forget_results
 from learnloop.pipelines.stored import visible
 from learnloop.settings import settings
 
@@ -96,6 +97,19 @@ def test_a_failed_stage_goes_on_where_it_stopped(place: Path) -> None:
 def stages_kept() -> dict[str, tuple[int, bool]]:
     with session() as db:
         return {row.stage: (row.tries, row.ended_at is not None) for row in db.scalars(select(StageRun))}
+
+
+def test_a_stage_that_is_asked_for_again_does_its_work_again(place: Path) -> None:
+    put({"name": "again", "stages": {"a": python(), "b": python(after=["a"])}})
+    run = Run(dag_of("again"))
+    run.all()
+    logs = [Path(run.returned[stage]["results_dir"]) / "job.log" for stage in "ab"]
+    began = [log.stat().st_mtime_ns for log in logs]
+    with session() as db:
+        forget_results(db, find_run(db, "pipeline.again", "manual__1"), ["b"])
+    run.do("a")
+    run.do("b")
+    assert [log.stat().st_mtime_ns > before for log, before in zip(logs, began, strict=True)] == [False, True]
 
 
 def test_what_a_run_left_is_given_back(place: Path, lamps: Any) -> None:

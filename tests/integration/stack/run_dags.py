@@ -134,7 +134,7 @@ def main(url: str, folder: str, user: str, password: str) -> None:
     with a_trial_that_fails(number=2):
         run("structure_optimization", dataset=NAME, trials=4)
     run("workspace_training", dataset=NAME, trainer={"hidden": [16]}, keep=True)
-    run("plain_training", dataset=NAME, trainer={"name": "mlp", "hidden": [8]})
+    run("plain_training", dataset=NAME)
     run("hyperparameter_sweep", dataset=NAME, grid={"name": ["mlp"], "hidden": [[4], [8]]})
     run("batch_inference", dataset=NAME, batch="2026")
     run("dataset_merge", dataset=NAME, version=personal_version(), strategy="newest")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import Field, create_model
 
 from learnloop.database import reading
 from learnloop.jobs.mount import MOST, Mount
-from learnloop.mounts.plan import Plan, choose
+from learnloop.mounts.plan import Plan, choose, parse_mounts
 from learnloop.mounts.plans import of_run
 from learnloop_airflow.api.fields import Body
 from learnloop_airflow.api.routes.runs import Id
@@ -19,8 +19,14 @@ from learnloop_airflow.mounts.home import table
 routes = Routes()
 
 
-class MountNeed(Mount):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+if TYPE_CHECKING:
+    MountNeed = Body
+else:
+    # The fields of a `Mount`, without what only makes sense of several together: the document can say no more of those than
+    # that the application refuses them.
+    MountNeed = create_model(
+        "MountNeed", __base__=Body, **{name: (field.annotation, field) for name, field in Mount.model_fields.items()}
+    )
 
 
 class MountNeeds(Body):
@@ -30,7 +36,7 @@ class MountNeeds(Body):
 @routes.add("POST", "/mounts/estimate", "pipeline:read", response_model=MountEstimate)
 def estimate_mounts(wanted: MountNeeds) -> dict[str, Any]:
     """Which storage classes would be chosen for these mounts, what they would cost, and why. Nothing is made."""
-    return _shown(choose([Mount.model_validate(need.model_dump()) for need in wanted.mounts], table()))
+    return _shown(choose(parse_mounts([need.model_dump() for need in wanted.mounts]), table()))
 
 
 @routes.add("GET", "/runs/{dag_id}/{run_id}/mounts", "pipeline:read", response_model=RunMounts)

@@ -14,7 +14,7 @@ from learnloop.errors import InvalidInput, NotFound, Unavailable
 from learnloop.permissions import Principal, authorize
 from learnloop.pipelines.comparing import compare, tail
 from learnloop.pipelines.names import PIN, RELEASE, dag_id_of
-from learnloop.pipelines.runs import find_run, stages_of
+from learnloop.pipelines.runs import find_run, forget_results, stages_of
 from learnloop.pipelines.stored import find, visible
 from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
@@ -153,11 +153,18 @@ def cancel_run(name: str, run_id: Id, caller: Caller) -> dict[str, Any]:
     errors=(409,),
 )
 def rerun(name: str, run_id: Id, wanted: Rerun, caller: Caller) -> dict[str, Any]:
-    """Run again what failed in one's own run, and what waited for it; what ended well is kept. 409 while it is under way."""
+    """Run again what failed in one's own run, and what waited for it; what ended well is kept. 409 while it is under way.
+
+    With ``stage``, that one and all after it run anew, whatever they had come to.
+    """
     from learnloop_airflow.pipelines import airflow_runs
 
     _own(name, run_id, caller)
-    return {"run_id": run_id, "stages": airflow_runs.rerun(name, run_id, wanted.stage)}
+    stages = airflow_runs.rerun(name, run_id, wanted.stage)
+    if wanted.stage is not None:
+        with reading() as db:
+            forget_results(db, find_run(db, dag_id_of(name), run_id), stages)
+    return {"run_id": run_id, "stages": stages}
 
 
 @routes.add("GET", "/pipelines/{name}/runs/{run_id}/stages/{stage}/log", "pipeline:read", response_model=StageLog)
@@ -185,7 +192,6 @@ def compare_runs(
     stage: Annotated[str | None, Query(max_length=63, pattern=TEXT)] = None,
 ) -> dict[str, Any]:
     """Stage by stage, what is other in the later run: configuration, metrics, and (of one's own runs) logs."""
-
     other = pipeline or name
     with reading() as db:
         for each in (name, other):
