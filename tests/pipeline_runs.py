@@ -84,7 +84,10 @@ class Run:
 
     def do(self, task_id: str) -> Any:
         self.tries[task_id] += 1
-        self.returned[task_id] = self.dag.get_task(task_id).execute(self.context(task_id))
+        task = self.dag.get_task(task_id)
+        if task_id == "remove_mounts":
+            task.mounts = self.returned.get("make_mounts")  # as Airflow resolves an output
+        self.returned[task_id] = task.execute(self.context(task_id))
         return self.returned[task_id]
 
     def all(self) -> dict[str, Any]:

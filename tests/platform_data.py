@@ -35,8 +35,9 @@ from learnloop.datasets.branches import open_branch
 from learnloop.datasets.merge.requests import open_merge
 from learnloop.datasets.snapshot import snapshot
 from learnloop.datasets.store import Store
-from learnloop.pipelines.checking import Limits
+from learnloop.pipelines.checking import limits_of
 from learnloop.pipelines.stored import apply, check_text
+from learnloop.settings import settings
 
 USER = "ada"
 """Whose the personal things are."""
@@ -72,7 +73,7 @@ def populate(db: Session, home: Path, store: Path) -> Dataset:
 def apply_pipeline(db: Session, name: str, **declared: Any) -> PipelineVersion:
     """A pipeline of one stage."""
     declaration = {"name": name, "stages": {"train": {"module": "learnloop.training.train"}}, **declared}
-    limits = Limits(images=(), cpu=1, memory="1Gi", gpu=0)
+    limits = limits_of(settings())
     checked = check_text(db, json.dumps(declaration), user=USER, limits=limits, missing=lambda wanted: None)
     return apply(db, checked, user=USER)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -13,6 +13,9 @@ from learnloop.jobs.mount import Access
 from learnloop.jobs.quantities import Quantity
 from learnloop.jobs.spec import problems_of
 from learnloop.mounts.providers import How, Provider, provider
+
+if TYPE_CHECKING:
+    from learnloop.settings import Settings
 
 PRODUCTS = Path(__file__).with_name("products.yaml")
 HERE: dict[str, Any] = {
@@ -127,6 +130,11 @@ class Table(_Part):
 
     currency: str = Field(pattern=r"^[A-Z]{3}$")
     classes: dict[str, StorageClass] = Field(min_length=1)
+
+
+def table_of(settings: Settings) -> Table:
+    """The storage classes of a deployment; errors as of `load_table`."""
+    return load_table(settings.storage_classes, "kubernetes" if settings.job_runner == "kubernetes" else "local")
 
 
 def load_table(path: str, runner: Literal["local", "kubernetes"]) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -12,9 +13,13 @@ from pydantic import ValidationError
 from learnloop.errors import InvalidInput
 from learnloop.jobs.quantities import bytes_of
 from learnloop.jobs.spec import JobSpec, Resources
+from learnloop.mounts.plan import choose, parse_mounts
+from learnloop.mounts.table import table_of
 from learnloop.pipelines.graph import JOB_FIELDS, LABEL, MOST_STAGES, Graph, Stage, StageInput, find_cycle
 
 if TYPE_CHECKING:
+    from learnloop.jobs.mount import Mount
+    from learnloop.mounts.table import Table
     from learnloop.settings import Settings
 
 _FIELDS = ("name", "description", "extends", "stages")
@@ -26,12 +31,15 @@ _LABEL_SAID = "must be a DNS label: at most 63 of a-z, 0-9 and -, which is neith
 
 @dataclass(frozen=True)
 class Limits:
-    """What one stage may ask for. ``images`` are names of images, with ``*`` for any text."""
+    """What one stage may ask for. ``images`` are names of images, with ``*`` for any text; ``classes`` what mounts
+    may be put into, looked up only where there are mounts.
+    """
 
     images: tuple[str, ...]
     cpu: float
     memory: str
     gpu: int
+    classes: Callable[[], Table]
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -41,6 +49,7 @@ def limits_of(settings: Settings) -> Limits:
         cpu=settings.job_cpu_cap,
         memory=settings.job_memory_cap,
         gpu=settings.job_gpu_cap,
+        classes=partial(table_of, settings),
     )
 
 
@@ -66,6 +75,7 @@ def check(
     known = set(found) if isinstance(found, dict) else set()
     for name, stage in stages.items():
         problems += _link_problems(f"stages.{_shown(name)}", name, stage, stages, known, missing)
+    problems += _mount_problems(stages, limits)
     cycle = find_cycle(stages)
     if cycle:
         problems.append(f"stages: {' -> '.join(map(_shown, cycle))} is a cycle; a stage cannot wait for itself")
@@ -166,6 +176,29 @@ def _link_problems(
                     f"{where}: {wanted.stage} does not promise {_shown(output) or 'its whole work'};"
                     f" its outputs are {', '.join(map(_shown, promised)) or 'none: declare them there'}"
                 )
+
+
+def _mount_problems(stages: dict[str, Stage], limits: Limits) -> Iterator[str]:
+    """Needs that stages do not share under one name, and those that no storage class meets."""
+    first: dict[str, tuple[str, Mount]] = {}
+    for name, stage in stages.items():
+        try:
+            mounts = parse_mounts(stage.job.get("mounts", ()))
+        except InvalidInput:
+            continue  # told of with the stage
+        for number, mount in enumerate(mounts):
+            where, needs = first.setdefault(mount.name, (name, mount))
+            if needs != mount:
+                yield (
+                    f"stages.{_shown(name)}.mounts.{number}: {_shown(where)} has a mount of this name with other needs:"
+                    " give both the same needs, to share it, or another name"
+                )
+    if not first:
+        return
+    try:
+        choose([mount for _, mount in first.values() if not mount.claim], limits.classes())
+    except InvalidInput as error:
+        yield from (f"stages: {_printable(problem)}" for problem in error.problems or [str(error)])
 
 
 def _within(output: str, promised: str) -> bool:

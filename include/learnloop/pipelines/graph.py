@@ -49,6 +49,10 @@ class Stage(BaseModel):
     after: tuple[str, ...] = ()
 
     @property
+    def mounts(self) -> tuple[str, ...]:
+        return tuple(str(mount["name"]) for mount in self.job.get("mounts", ()))
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """The stages that must have ended well before."""
         made = (wanted.stage for wanted in self.inputs.values())
@@ -65,6 +69,11 @@ class Graph(BaseModel):
     extends: str | None = None
     """``{name}@{version}`` of the pipeline that it was laid over."""
     stages: dict[str, Stage]
+
+    @property
+    def mounts(self) -> dict[str, dict[str, Any]]:
+        """The needs of all stages, by the mounts' names: stages that name one mount share it."""
+        return {str(mount["name"]): mount for stage in self.stages.values() for mount in stage.job.get("mounts", ())}
 
     def declaration(self) -> dict[str, Any]:
         """It as somebody would have declared it, whole."""

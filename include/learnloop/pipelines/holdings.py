@@ -25,7 +25,7 @@ def _read_leases(session: Session, pipeline: Pipeline) -> int:
 
 
 KINDS: dict[str, Release] = {"read_leases": _read_leases}
-"""A new kind (claims, services) is registered here."""
+"""What our database holds for it. Its mounts, which are no rows, are given back beside these (`mounts.home`)."""
 
 
 def release(session: Session, pipeline: Pipeline) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 PREFIX = "pipeline."
 """No other DAG's id begins so: a dot is in none of ours."""
 PIN, RELEASE = "pin_inputs", "release_inputs"
+MAKE, REMOVE = "make_mounts", "remove_mounts"
 """A stage's name is a DNS label, which has no underscore."""
 
 

@@ -151,11 +151,10 @@ def home(aws_conn_id: str | None = "aws_default") -> Home:
 
 def table() -> Table:
     """This deployment's storage classes."""
-    from learnloop.mounts.table import load_table
+    from learnloop.mounts.table import table_of
     from learnloop.settings import settings
 
-    runner = settings().job_runner
-    return load_table(settings().storage_classes, "kubernetes" if runner == "kubernetes" else "local")
+    return table_of(settings())
 
 
 def remove_pipeline_mounts(

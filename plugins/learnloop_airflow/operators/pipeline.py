@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator, Context
 
+from learnloop.pipelines.names import MAKE
 from learnloop_airflow.common import run_owner
 from learnloop_airflow.operators.job import JobOperator
+from learnloop_airflow.operators.mounts import MountsOperator
 
 if TYPE_CHECKING:
     from learnloop.jobs.spec import JobSpec
@@ -74,6 +76,18 @@ class ReleaseInputsOperator(BaseOperator):
             return sum(release_read(db, lease) for lease in begun["leases"])
 
 
+class StageMountsOperator(MountsOperator):
+    """Make the mounts of all stages, before the first; a setup.
+
+    :param graph: what the version says.
+    """
+
+    template_fields: ClassVar[Sequence[str]] = ()
+
+    def __init__(self, *, graph: Graph, **kwargs: Any) -> None:
+        super().__init__(mounts=list(graph.mounts.values()), pipeline=graph.name, **kwargs)
+
+
 class StageOperator(JobOperator):
     """Run one stage as its job, and keep what was run and what came of it, for runs to be compared.
 
@@ -104,12 +118,14 @@ class StageOperator(JobOperator):
         from learnloop.settings import settings
 
         spec = self.build_spec(context)
+        self._take_mounts(context)
         places, tries = Places.of(settings().namespaces, spec), context["ti"].try_number
         with session() as db:
             stage_begins(db, self._begun(context)["run"], self.task_id, spec, places, tries=tries)
         return self._ended(self.run_job(spec, context), context)
 
     def resume_job(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        self._take_mounts(context)
         return self._ended(super().resume_job(context, event), context)
 
     def _ended(self, done: dict[str, Any], context: Context) -> dict[str, Any]:
@@ -119,6 +135,11 @@ class StageOperator(JobOperator):
         with session() as db:
             stage_ended(db, self._begun(context)["run"], self.task_id, done["result"])
         return done
+
+    def _take_mounts(self, context: Context) -> None:
+        """Of what was made for the run, what this stage has declared."""
+        made = (context["ti"].xcom_pull(task_ids=MAKE) or ()) if self._stage.mounts else ()
+        self.mounts = [one for one in made if one["mount"]["name"] in self._stage.mounts]
 
     def _begun(self, context: Context) -> dict[str, Any]:
         return dict(context["ti"].xcom_pull(task_ids=self._pins))

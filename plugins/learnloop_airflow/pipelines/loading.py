@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import DAG
 
-from learnloop.pipelines.names import PIN, RELEASE, dag_id_of
+from learnloop.pipelines.names import MAKE, PIN, RELEASE, REMOVE, dag_id_of
 from learnloop_airflow.notifiers.events import TOLD
-from learnloop_airflow.operators.pipeline import PinInputsOperator, ReleaseInputsOperator, StageOperator
+from learnloop_airflow.operators.mounts import RemoveMountsOperator
+from learnloop_airflow.operators.pipeline import (
+    PinInputsOperator,
+    ReleaseInputsOperator,
+    StageMountsOperator,
+    StageOperator,
+)
 
 if TYPE_CHECKING:
     from learnloop.pipelines.stored import Shown
@@ -44,13 +50,19 @@ def make_dag(shown: Shown) -> DAG:
     ) as dag:
         pin = PinInputsOperator(task_id=PIN, version=shown.version, graph=graph)
         release = ReleaseInputsOperator(task_id=RELEASE, pins=PIN).as_teardown(setups=pin)
+        begin, end = [pin], [release]
+        if graph.mounts:
+            make = StageMountsOperator(task_id=MAKE, graph=graph)
+            end.append(RemoveMountsOperator(task_id=REMOVE, mounts=make.output).as_teardown(setups=make))
+            pin >> make
+            begin = [make]
         stages = {name: StageOperator(task_id=name, stage=stage, pins=PIN) for name, stage in graph.stages.items()}
         needed = {before for stage in graph.stages.values() for before in stage.needs}
         for name, stage in graph.stages.items():
             for before in stage.needs:
                 stages[before] >> stages[name]
             if not stage.needs:
-                pin >> stages[name]
+                begin >> stages[name]
             if name not in needed:
-                stages[name] >> release
+                stages[name] >> end
     return dag

@@ -19,6 +19,7 @@ from learnloop.pipelines.holdings import release
 from learnloop.pipelines.runs import find_run, forget_results
 from learnloop.pipelines.stored import visible
 from learnloop.settings import settings
+from learnloop_airflow.mounts.home import remove_pipeline_mounts
 
 
 def dag_of(name: str) -> Any:
@@ -121,6 +122,39 @@ def test_what_a_run_left_is_given_back(place: Path, lamps: Any) -> None:
         assert release(db, visible(db, "lamp", user="ana")) == {"read_leases": 1}
     with session() as db:
         assert [lock.purpose for lock in db.scalars(select(Lock))] == ["pipeline lamp-training, run manual__1"]
+
+
+SHARES = """
+import os
+from pathlib import Path
+from learnloop.jobs.contract import Job
+job = Job.current()
+places = {name: Path(place) for name, place in os.environ.items() if name.startswith("MOUNT_")}
+found = {name: sorted(path.name for path in place.iterdir()) for name, place in places.items()}
+for place in places.values():
+    (place / job.params["leaves"]).touch()
+job.finish(found)
+"""
+
+
+def test_stages_share_mounts_that_go_with_the_run_or_stay_with_the_pipeline(place: Path) -> None:
+    scratch = {"name": "scratch", "path": "/mnt/scratch", "size": "1Mi"}
+    kept = {"name": "kept", "path": "/mnt/kept", "size": "1Mi", "lifetime": "pipeline"}
+    first = python(code=SHARES, params={"leaves": "a"}, mounts=[scratch, kept])
+    then = python(code=SHARES, params={"leaves": "b"}, mounts=[scratch], after=["a"])
+    put({"name": "shares", "stages": {"a": first, "b": then}})
+    run = Run(dag_of("shares"))
+    run.all()
+    assert run.returned["a"]["result"] == {"MOUNT_SCRATCH": [], "MOUNT_KEPT": []}
+    assert run.returned["b"]["result"] == {"MOUNT_SCRATCH": ["a"]}  # and nothing that it did not ask for
+    places = {made["mount"]["name"]: Path(made["place"]) for made in run.returned["make_mounts"]}
+    assert (places["scratch"].exists(), places["kept"].exists()) == (False, True)
+    again = Run(dag_of("shares"), run_id="manual__2")
+    again.all()
+    assert again.returned["a"]["result"] == {"MOUNT_SCRATCH": [], "MOUNT_KEPT": ["a"]}
+    assert remove_pipeline_mounts("another", aws_conn_id=None) == []
+    assert len(remove_pipeline_mounts("shares", aws_conn_id=None)) == 1
+    assert not places["kept"].exists()
 
 
 def test_a_personal_pipeline_runs_for_its_person_alone(place: Path) -> None:

@@ -6,11 +6,18 @@ import copy
 import json
 from typing import Any
 
+from learnloop.mounts.table import load_table
 from learnloop.pipelines.checking import Limits, check
 from learnloop.pipelines.graph import Graph
 from learnloop.pipelines.reading import read_declaration
 
-LIMITS = Limits(images=("learnloop/training:0.1.0", "registry.example/team/*"), cpu=8, memory="4Gi", gpu=1)
+LIMITS = Limits(
+    images=("learnloop/training:0.1.0", "registry.example/team/*"),
+    cpu=8,
+    memory="4Gi",
+    gpu=1,
+    classes=lambda: load_table("", "local"),
+)
 
 WHOLE: dict[str, Any] = {
     "name": "animals",

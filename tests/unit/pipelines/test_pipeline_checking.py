@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learnloop.errors import InvalidInput
+from learnloop.mounts.table import parse_table
 from learnloop.pipelines.checking import MOST_PROBLEMS, check
 from learnloop.pipelines.extending import lay_over
 from learnloop.pipelines.graph import Stage, StageInput, find_cycle
@@ -40,6 +42,42 @@ def test_a_whole_pipeline_is_taken() -> None:
     assert graph.stages["train"].needs == ("prepare",)
     assert graph.stages["look"].needs == ("train",)
     assert graph.declaration()["stages"]["train"]["params"] == {"hidden": [32], "note": "x"}
+
+
+def mount(**fields: Any) -> dict[str, Any]:
+    return {"name": "scratch", "path": "/mnt/scratch", "size": "1Gi", **fields}
+
+
+def test_stages_share_a_mount_or_call_it_otherwise() -> None:
+    declared = changed("stages/prepare/mounts", [mount()])
+    declared["stages"]["train"]["mounts"] = [mount()]
+    assert list(checked(declared).mounts) == ["scratch"]
+    declared["stages"]["look"]["mounts"] = [mount(size="2Gi")]
+    (problem,) = problems_of(declared)
+    assert problem.startswith("stages.look.mounts.0: prepare has a mount of this name with other needs: give both")
+
+
+@pytest.mark.parametrize("wrong", [[{}], [1], 1, "x", [mount(path="/tmp/x")]], ids=str)
+def test_mounts_that_are_none(wrong: Any) -> None:
+    assert all(
+        problem.startswith("stages.train.mounts") for problem in problems_of(changed("stages/train/mounts", wrong))
+    )
+
+
+def test_a_mount_that_nothing_here_can_be() -> None:
+    tape = {
+        "provider": "local_disk",
+        "price": {"gib_month": 0},
+        "access": ["read_only"],
+        "durable": True,
+        "source": "ours",
+    }
+    classes = {"tape": {**tape, "latency_ms": 60_000, "iops": 1, "mib_per_s": 100}}
+    limits = replace(LIMITS, classes=lambda: parse_table({"currency": "EUR", "classes": classes}, "a test", "local"))
+    with pytest.raises(InvalidInput) as error:
+        checked(changed("stages/train/mounts", [mount(performance="fast")]), limits)
+    (problem,) = error.value.problems
+    assert problem.startswith("stages: scratch (1Gi, read_write, fast, run): not tape: ")
 
 
 @pytest.mark.parametrize(

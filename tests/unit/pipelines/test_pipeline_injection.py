@@ -108,7 +108,7 @@ def _stays_to_the_job(graph: Graph) -> None:
         spec = spec_of(alone, pins, made, user="ana", work=name)
         assert list(spec.command) == stage.job.get("command", [])
         assert spec.params == stage.job.get("params", {})
-        environment = environment_of(spec, Places(*(Path("/"),) * 4))
+        environment = environment_of(spec, Places(*(Path("/"),) * 4), {})
         assert {key: environment[key] for key in spec.env} == stage.job.get("env", {})
 
 

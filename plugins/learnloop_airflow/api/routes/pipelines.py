@@ -152,12 +152,13 @@ def remove_pipeline(name: str, caller: Caller) -> dict[str, Any]:
 @routes.add("DELETE", "/pipelines/{name}/resources", "pipeline:run", response_model=PipelineReleased, errors=(409,))
 def release_resources(name: str, caller: Caller) -> dict[str, Any]:
     """Give back what it holds beyond its runs; results and models stay. 409 while a run of it is under way."""
+    from learnloop_airflow.mounts.home import remove_pipeline_mounts
     from learnloop_airflow.pipelines.airflow_runs import refuse_under_way
 
     with session() as db:
         pipeline = visible(db, name, user=caller.name)
         refuse_under_way(name)
-        return {"released": release(db, pipeline)}
+        return {"released": {**release(db, pipeline), "mounts": len(remove_pipeline_mounts(name))}}
 
 
 def _item(row: Item) -> Item:
