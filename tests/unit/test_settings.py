@@ -24,3 +24,17 @@ def test_settings_survive_the_way_to_another_process(tmp_path: Path) -> None:
 def test_an_unknown_runner_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="LEARNLOOP_JOB_RUNNER is 'docker'"):
         load({"LEARNLOOP_HOME": str(tmp_path), "LEARNLOOP_JOB_RUNNER": "docker"})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"ADMISSION": "slurm"}, "LEARNLOOP_ADMISSION is 'slurm'; it must be one of none, reservation, kueue"),
+        ({"ADMISSION": "kueue"}, "which needs LEARNLOOP_JOB_RUNNER=kubernetes"),
+        ({"ADMISSION": "kueue", "JOB_RUNNER": "kubernetes"}, "LEARNLOOP_KUEUE_QUEUE names no LocalQueue"),
+        ({"ADMISSION_AGEING": "-1"}, "LEARNLOOP_ADMISSION_AGEING is '-1'; it must be a whole number"),
+    ],
+)
+def test_a_wrong_way_of_admission_is_named(tmp_path: Path, given: dict[str, str], said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        load({"LEARNLOOP_HOME": str(tmp_path), **{f"LEARNLOOP_{name}": value for name, value in given.items()}})
