@@ -104,6 +104,7 @@ bench: setup-test $(LEARNLOOP_HOME)/label-studio-venv/stamp $(LEARNLOOP_HOME)/ml
 	$(PYTHON) tests/benchmarks/datasets/bench_merge.py --polars $(LEARNLOOP_HOME)/bench-venv/bin/python
 	$(PYTHON) tests/benchmarks/serving/bench_serving.py --mlserver $(LEARNLOOP_HOME)/mlserver-venv/bin/python
 	OMP_NUM_THREADS=1 $(PYTHON) tests/benchmarks/structure/bench_structure.py
+	PYTHONPATH=include:tests $(PYTHON) tests/benchmarks/capacity/bench_admission.py 10000 1000 12
 	$(PYTHON) tests/benchmarks/annotation/bench_label_studio.py --label-studio $(LEARNLOOP_HOME)/label-studio-venv/bin/python
 	$(PYTHON) tests/benchmarks/annotation/bench_claim_growth.py
 	$(PYTHON) tests/benchmarks/annotation/bench_choosing.py

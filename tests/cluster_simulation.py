@@ -65,7 +65,7 @@ SECONDS = (
 PRIORITIES = ((60, 0.1), (0, 0.7), (-60, 0.2))
 HEAVY_USERS, LIGHT_USERS, HEAVY_SHARE = 5, 95, 0.77
 
-Decide = Callable[[float, list[Node], list[Held], list[Waiting], dict[str, Amounts]], list[Verdict]]
+Decide = Callable[[float, list[Node], list[Held], list[Waiting], dict[str, list[float]]], list[Verdict]]
 
 
 @dataclass(frozen=True)
@@ -184,12 +184,12 @@ class _Past:
         self._sums: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
         self._at = 0.0
 
-    def at(self, now: float) -> dict[str, Amounts]:
+    def at(self, now: float) -> dict[str, list[float]]:
         fades = 2 ** (-(now - self._at) / HALF_LIFE.total_seconds())
         self._at = now
         for sums in self._sums.values():
             sums[:] = [value * fades for value in sums]
-        return {user: Amounts(*map(round, sums)) for user, sums in self._sums.items()}
+        return {user: list(sums) for user, sums in self._sums.items()}
 
     def add(self, job: Held, begun: float, end: float) -> None:
         half = HALF_LIFE.total_seconds()
@@ -209,14 +209,14 @@ BACKFILL = ours(Rules(ageing_seconds=0, share_seconds=0))
 
 
 def fifo(
-    now: float, nodes: list[Node], held: list[Held], waiting: list[Waiting], past: dict[str, Amounts]
+    now: float, nodes: list[Node], held: list[Held], waiting: list[Waiting], past: dict[str, list[float]]
 ) -> list[Verdict]:
     """First come, first served: who is next and does not fit keeps all others waiting."""
     return _in_turn(nodes, held, waiting, pass_over=False)
 
 
 def first_fit(
-    now: float, nodes: list[Node], held: list[Held], waiting: list[Waiting], past: dict[str, Amounts]
+    now: float, nodes: list[Node], held: list[Held], waiting: list[Waiting], past: dict[str, list[float]]
 ) -> list[Verdict]:
     """Whatever fits, oldest first: about what a cluster does with pods of one priority and no admission."""
     return _in_turn(nodes, held, waiting, pass_over=True)

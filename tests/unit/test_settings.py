@@ -40,3 +40,17 @@ def test_an_mlflow_server_may_be_named_by_mlflows_own_variables(
     tmp_path: Path, environment: dict[str, str], found: str
 ) -> None:
     assert load({"LEARNLOOP_HOME": str(tmp_path), **environment}).mlflow_url == found
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"ADMISSION": "slurm"}, "LEARNLOOP_ADMISSION is 'slurm'; it must be one of none, reservation, kueue"),
+        ({"ADMISSION": "kueue"}, "which needs LEARNLOOP_JOB_RUNNER=kubernetes"),
+        ({"ADMISSION": "kueue", "JOB_RUNNER": "kubernetes"}, "LEARNLOOP_KUEUE_QUEUE names no LocalQueue"),
+        ({"ADMISSION_AGEING": "-1"}, "LEARNLOOP_ADMISSION_AGEING is '-1'; it must be a whole number"),
+    ],
+)
+def test_a_wrong_way_of_admission_is_named(tmp_path: Path, given: dict[str, str], said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        load({"LEARNLOOP_HOME": str(tmp_path), **{f"LEARNLOOP_{name}": value for name, value in given.items()}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -20,10 +21,6 @@ class Amounts(NamedTuple):
 
     def fits(self, room: Amounts) -> bool:
         return self[0] <= room[0] and self[1] <= room[1] and self[2] <= room[2]
-
-    def share_of(self, total: Amounts) -> float:
-        """The dominant share: the largest of this amount's shares of ``total`` (Ghodsi et al., DRF, NSDI 2011)."""
-        return max((mine / all_ for mine, all_ in zip(self, total, strict=True) if all_ > 0), default=0.0)
 
     def __str__(self) -> str:
         gpus = f", {self.gpu} GPU{'s' if self.gpu > 1 else ''}" if self.gpu else ""
@@ -53,6 +50,11 @@ class Node(NamedTuple):
         if self.gpu_only and not amounts.gpu:
             return False
         return pool == self.pool or (pool is None and not self.dedicated)
+
+
+def dominant_share(amounts: Sequence[float], total: Amounts) -> float:
+    """The largest of the shares of ``total`` (Ghodsi et al., DRF, NSDI 2011)."""
+    return max((mine / all_ for mine, all_ in zip(amounts, total, strict=True) if all_ > 0), default=0.0)
 
 
 def total_of(amounts: list[Amounts]) -> Amounts:

@@ -86,7 +86,9 @@ def decide_all(db: Session, runner: str, machines: Machines, numbers: Rules) -> 
     where = {one.name: one.node for one in machines.occupants if one.name in pods}
     held = [_held(row, where.get(name, row.node)) for name, row in pods.items()]
     waiting = [_waiting(row) for row in live if row.state == "waiting" and row.seen_at > now - PATIENCE]
-    past = {row.owner: Amounts(*map(round, row[1:])) for row in db.execute(_PAST, {"runner": runner, "now": now})}
+    past = {
+        row[0]: [float(average) for average in row[1:]] for row in db.execute(_PAST, {"runner": runner, "now": now})
+    }
     verdicts = decide(now.timestamp(), nodes, held, waiting, numbers, past)
     _write(db, verdicts, {str(row.id): row for row in live}, now)
     report = {"pools": _pools(nodes)}

@@ -24,7 +24,7 @@ from math import inf
 from typing import NamedTuple
 
 from learnloop.capacity import reasons
-from learnloop.capacity.amounts import Amounts, Node, total_of
+from learnloop.capacity.amounts import Amounts, Node, dominant_share, total_of
 from learnloop.capacity.timeline import Timeline
 
 OVERDUE_SECONDS = 60.0
@@ -93,13 +93,13 @@ def decide(
     held: Sequence[Held],
     waiting: Sequence[Waiting],
     rules: Rules | None = None,
-    past: Mapping[str, Amounts] | None = None,
+    past: Mapping[str, Sequence[float]] | None = None,
 ) -> list[Verdict]:
     """A verdict for each of ``waiting``, in their order. The same input, the same answer.
 
     Args:
         now: seconds, on the clock of all times here.
-        past: what users have had on average lately, beside what they hold.
+        past: what users have had on average lately, beside what they hold: CPU, memory and GPUs as in `Amounts`.
     """
     rules = rules or Rules()
     plan, line = _Plan(now, nodes, held), _Line(nodes, held, waiting, rules, past or {})
@@ -139,13 +139,13 @@ class _Line:
         held: Sequence[Held],
         waiting: Sequence[Waiting],
         rules: Rules,
-        past: Mapping[str, Amounts],
+        past: Mapping[str, Sequence[float]],
     ) -> None:
         self._rules = rules
         self._total = total_of([node.total for node in nodes])
-        self._has: defaultdict[str, Amounts] = defaultdict(Amounts, past)
+        self._has = defaultdict(lambda: [0.0, 0.0, 0.0], {user: list(average) for user, average in past.items()})
         for job in held:
-            self._has[job.user] = self._has[job.user].plus(job.amounts)
+            self._give(job.user, job.amounts)
         self._of: defaultdict[str, list[Waiting]] = defaultdict(list)
         # Of one user's jobs the share moves all alike: they keep their order, and only heads are compared.
         for one in sorted(waiting, key=lambda job: (self._virtual(job), job.since, job.key), reverse=True):
@@ -161,11 +161,14 @@ class _Line:
                 heappush(heads, self._head(user))
 
     def charge(self, job: Waiting) -> None:
-        self._has[job.user] = self._has[job.user].plus(job.amounts)
+        self._give(job.user, job.amounts)
+
+    def _give(self, user: str, amounts: Amounts) -> None:
+        self._has[user] = [had + more for had, more in zip(self._has[user], amounts, strict=True)]
 
     def _head(self, user: str) -> tuple[float, float, str, str]:
         job = self._of[user][-1]
-        share = min(1.0, self._has[user].share_of(self._total))
+        share = min(1.0, dominant_share(self._has[user], self._total))
         return (self._virtual(job) + share * self._rules.share_seconds, job.since, job.key, user)
 
     def _virtual(self, job: Waiting) -> float:

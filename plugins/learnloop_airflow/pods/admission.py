@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from learnloop_airflow.pods import capacity
-from learnloop_airflow.pods.gate import Gate
+from learnloop_airflow.pods.gate import REFUSALS, Gate, Refused
+from learnloop_airflow.pods.state import refusal
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from kubernetes_asyncio.client import CoreV1Api
 
+    from learnloop.capacity.deciding import Machines
     from learnloop.capacity.reservations import Wanted
     from learnloop.jobs.spec import JobSpec
     from learnloop_airflow.pods.names import Owner
@@ -46,6 +48,7 @@ class ReservationGate(Gate):
         self._seconds = seconds
         self._manifest = manifest
         self._log = log
+        self._refusals = 0
 
     async def holds_back(self, api: CoreV1Api) -> str | None:
         from sqlalchemy.exc import SQLAlchemyError
@@ -53,7 +56,7 @@ class ReservationGate(Gate):
         try:
             standing = await asyncio.to_thread(self._turn.ask)
             if standing.state == "waiting" and await asyncio.to_thread(self._turn.is_to_decide):
-                await asyncio.to_thread(self._turn.decide, await capacity.read(api, self._manifest))
+                await asyncio.to_thread(self._turn.decide, await self._read(api))
                 standing = await asyncio.to_thread(self._turn.ask)
             if not await asyncio.to_thread(self._turn.begin, standing):
                 return str(standing)
@@ -62,6 +65,24 @@ class ReservationGate(Gate):
             return "waiting for Learnloop's database, which does not answer"
         self._counts_from(standing.admitted_at)
         return None
+
+    async def _read(self, api: CoreV1Api) -> Machines:
+        from kubernetes_asyncio.client import ApiException
+
+        try:
+            found = await capacity.read(api, self._manifest)
+        except ApiException as error:
+            if error.status not in (401, 403):
+                raise
+            self._refusals += 1
+            if self._refusals < REFUSALS:
+                raise
+            raise Refused(
+                f"the API server says {error.status}: {refusal(error.body)}; reservations need the rights of"
+                " deploy/kubernetes/rbac-admission.yaml"
+            ) from error
+        self._refusals = 0
+        return found
 
     async def found(self, pod: Any) -> None:
         """One made without a reservation counts from when it was made."""

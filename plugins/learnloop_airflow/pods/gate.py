@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from learnloop.jobs.spec import JobSpec
     from learnloop_airflow.pods.names import Owner
 
+REFUSALS = 3
+"""So often in a row the API server may say that we are not allowed: a token may have run out just then."""
+
 
 class Refused(Exception):
     """The pod will never be let through as things are; says why."""

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from learnloop_airflow.pods.gate import Refused, gate_of
+from learnloop_airflow.pods.gate import REFUSALS, Refused, gate_of
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import CoreV1Api
 
     from learnloop_airflow.pods.follow import Follower
 
-REFUSALS = 3
-"""So often in a row the API server may say that we are not allowed: a token may have run out just then."""
 DISRUPTIONS = 5
 """So often a try's pod is made anew after evictions, deletions and lost nodes."""
 FOREIGN_SECONDS = 60.0

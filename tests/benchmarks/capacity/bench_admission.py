@@ -38,7 +38,7 @@ def row(name: str, outcome: Outcome) -> list[str]:
 
 def main() -> None:
     jobs, nodes = (int(word) for word in (sys.argv[1:3] or ("10000", "1000")))
-    load, seed = float((sys.argv[3:4] or ["1.1"])[0]), int((sys.argv[4:5] or ["0"])[0])
+    load, seed = float((sys.argv[3:4] or ["12"])[0]), int((sys.argv[4:5] or ["0"])[0])
     machines = cluster(nodes)
     work = workload(jobs, machines, load, seed)
     gpus = sum(node.total.gpu for node in machines)

@@ -182,6 +182,8 @@ def test_who_has_had_less_lately_comes_first() -> None:
     waiting = [job("a", 4, user="ann", since=-1000), job("b", 4, user="ben", since=-10)]
     assert admitted(decide(0, [node()], [], waiting)) == ["a"]
     assert admitted(decide(0, [node()], [], waiting, past={"ann": amounts(1, 1)})) == ["b"]
+    gpus = [job("a", gpu=1, user="ann", since=-9), job("b", gpu=1, user="ben", since=-1)]
+    assert admitted(decide(0, [node(gpu=1)], [], gpus, past={"ann": (0, 0, 0.001)})) == ["b"]  # 22 s: no rounding
 
 
 def test_backfill_takes_what_ends_in_time_and_nothing_that_would_delay() -> None:
