@@ -137,7 +137,8 @@ def test_versions_aliases_and_reports_are_kept_there(url: str, registry: Path) -
     theirs = MlflowClient(url)
     for model in (".theirs", "theirs"):
         theirs.create_registered_model(model)
-        theirs.create_model_version(model, models.registry_server.keep(url, model, registry / "digits/1", {})[0])
+        at, run = models.registry_server.keep(url, model, registry / "digits/1", {})
+        theirs.create_model_version(model, at, run_id=run)
     with pytest.raises(InvalidInput, match=r"model '\.theirs' cannot be used here"):
         models.source_of(".theirs", 1)
     assert load(models.source_of("theirs", 1)).input_size == 64
