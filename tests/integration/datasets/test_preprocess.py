@@ -5,8 +5,10 @@ import pytest
 from dataset_folders import write_dataset, write_images
 from PIL import Image
 
-from learnloop.datasets.contents import annotations_of, features_of, files_of
+from learnloop.datasets.contents import annotations_of, config_of, features_of, files_of
 from learnloop.datasets.preprocess import preprocess
+from learnloop.datasets.recipes import recipe_of
+from learnloop.datasets.recipes.images import PixelRecipe
 from learnloop.datasets.snapshot import snapshot
 from learnloop.datasets.versions import list_versions
 from learnloop.errors import Conflict, InvalidDataset
@@ -40,6 +42,18 @@ def test_it_is_done_once(db, store, folder):
     assert preprocess(db, store, version, owner="ben") is version
     assert preprocess(db, store, raw, owner="ben") is version
     assert len(list_versions(db, raw.dataset)) == 2
+
+
+def test_the_version_bears_its_recipes_hash_and_another_recipe_makes_another(db, store, folder, monkeypatch):
+    version = preprocess(db, store, snapshot(db, store, folder, owner="ana"), owner="ana")
+    recipe = recipe_of(config_of(store, version))
+    first, before = recipe.hash, recipe.parameters()
+    assert version.provenance["recipe"] == first
+    monkeypatch.setattr(PixelRecipe, "parameters", lambda self: {**before, "version": 2})  # as after an upgrade
+    anew = preprocess(db, store, version, owner="ana")
+    assert anew.id != version.id
+    assert anew.provenance["recipe"] == recipe.hash != first
+    assert preprocess(db, store, anew, owner="ana") is anew
 
 
 def test_a_split_once_given_stays_and_the_unlabelled_have_none(db, store, folder):

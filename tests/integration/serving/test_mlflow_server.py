@@ -133,13 +133,14 @@ def test_versions_aliases_and_reports_are_kept_there(url: str, registry: Path) -
         with pytest.raises(NotFound):
             missing()
 
-    # Others register there, too: a name that would lead out of our folder, a version of no key of ours.
+    # Others register there, too: under a name that ours cannot be, and without a key of ours.
     theirs = MlflowClient(url)
-    for model in ("..", "theirs"):
+    for model in (".theirs", "theirs"):
         theirs.create_registered_model(model)
-        theirs.create_model_version(model, models.registry_server.keep(url, model, registry / "digits/1", {})[0])
-    with pytest.raises(InvalidInput, match=r"model '\.\.' cannot be used here"):
-        models.source_of("..", 1)
+        at, run = models.registry_server.keep(url, model, registry / "digits/1", {})
+        theirs.create_model_version(model, at, run_id=run)
+    with pytest.raises(InvalidInput, match=r"model '\.theirs' cannot be used here"):
+        models.source_of(".theirs", 1)
     assert load(models.source_of("theirs", 1)).input_size == 64
 
     # What the server itself says of it: the version's run has the report and the figures.
