@@ -11,6 +11,11 @@ from learnloop.database.base import Base, Json, Owned
 from learnloop.database.datasets import Dataset, DatasetVersion
 
 
+def round_run_id(dataset: str, number: int) -> str:
+    """The id of the DAG run that does a round which the training policy, or the API, opened."""
+    return f"round-{dataset}-{number}"
+
+
 class Round(Owned, Base):
     """One pass of the loop. Its number is unique in its dataset: this is what makes training run once.
 
@@ -55,7 +60,7 @@ class Round(Owned, Base):
     @property
     def run_id(self) -> str:
         """The id of the DAG run that does this round."""
-        return f"round-{self.dataset.name}-{self.number}"
+        return round_run_id(self.dataset.name, self.number)
 
 
 class RoundAnnotation(Base):

@@ -84,9 +84,10 @@ def learning_curve(session: Session, dataset: Dataset) -> list[CurvePoint]:
     return [CurvePoint(*row) for row in session.execute(_CURVE, {"dataset": dataset.id})]
 
 
-_accuracy = cast(Round.metrics["comparison"]["candidate"]["accuracy"].as_string(), Float)
+ACCURACY = cast(Round.metrics["comparison"]["candidate"]["accuracy"].as_string(), Float)
+"""Of a round's model on the test split; null before it was measured."""
 _CURVE = (
-    select(Round.number, Round.labels, _accuracy, Round.state)
-    .where(Round.dataset_id == bindparam("dataset"), Round.labels.is_not(None), _accuracy.is_not(None))
+    select(Round.number, Round.labels, ACCURACY, Round.state)
+    .where(Round.dataset_id == bindparam("dataset"), Round.labels.is_not(None), ACCURACY.is_not(None))
     .order_by(Round.number)
 )

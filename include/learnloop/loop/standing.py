@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Float, bindparam, cast, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from learnloop.database import Batch, Dataset, MergeRequest, Round, ScoringRun, StructureSearch
+from learnloop.database.rounds import round_run_id
+from learnloop.loop.decisions import ACCURACY
 from learnloop.loop.progress import progress
 from learnloop.loop.rounds import BASE_MODEL, OPEN
 from learnloop.loop.steps import LoopFacts, RoundFacts, ScoringFacts, SearchFacts, Standing, judge
@@ -24,7 +26,7 @@ _ROUND = (
         Round.reason,
         Round.labels,
         Round.metrics["run_id"].as_string().label("run_id"),
-        cast(Round.metrics["comparison"]["candidate"]["accuracy"].as_string(), Float).label("accuracy"),
+        ACCURACY.label("accuracy"),
     )
     .where(Round.dataset_id == _of)
     .order_by(Round.number.desc())
@@ -82,7 +84,7 @@ def _round(dataset: Dataset, row: Any) -> RoundFacts | None:
     return RoundFacts(
         number=row.number,
         state=row.state,
-        run_id=row.run_id or f"round-{dataset.name}-{row.number}",
+        run_id=row.run_id or round_run_id(dataset.name, row.number),
         is_base=row.reason == BASE_MODEL,
         labels=row.labels,
         accuracy=row.accuracy,

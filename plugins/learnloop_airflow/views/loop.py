@@ -8,6 +8,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from learnloop.database import reading
+from learnloop.database.rounds import round_run_id
 from learnloop.datasets.versions import get_dataset
 from learnloop.errors import NotFound
 from learnloop.loop.decisions import learning_curve
@@ -56,7 +57,11 @@ def run(request: Request, caller: Caller, asked: Questions, dag_id: Id, run_id: 
 
 def _in_full(name: str, caller: Principal, asked: list[Question]) -> dict[str, Any]:
     card = _card(show_dataset(name), caller, asked)
-    return {**card, "may": caller.permissions, "rounds": list_rounds(name, limit=ROUNDS)["items"]}
+    rounds = [
+        {**row, "run_id": row["metrics"].get("run_id") or round_run_id(name, row["number"])}
+        for row in list_rounds(name, limit=ROUNDS)["items"]
+    ]
+    return {**card, "may": caller.permissions, "rounds": rounds}
 
 
 def _card(dataset: dict[str, Any], caller: Principal, asked: list[Question]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
-from learnloop.errors import LearnloopError
+from learnloop.errors import LearnloopError, NotAuthenticated
 from learnloop_airflow.api.problems import answer_of
 from learnloop_airflow.views.pages import page
 
@@ -33,6 +33,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(LearnloopError)
     async def ours(request: Request, error: LearnloopError) -> HTMLResponse:
         said, *problems = str(error).split("\n  - ")
+        if isinstance(error, NotAuthenticated):
+            said = "You are not logged in, or your session has ended."  # the error speaks of tokens
         headers = answer_of(error).headers
         made = refusal(request, error.status, said, problems)
         made.headers.update({name: headers[name] for name in ("retry-after", "connection") if name in headers})

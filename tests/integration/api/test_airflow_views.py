@@ -116,7 +116,7 @@ def test_a_page_says_who_may_see_it_and_shows_the_others_nothing(see, path: str)
     assert DATASET not in said(refused)
     nobody = see(None).get(path)
     assert (nobody.status_code, DATASET in said(nobody)) == (401, False)
-    assert "Log in to see this" in said(nobody)
+    assert "Log in to see this You are not logged in" in said(nobody)
     assert 'href="/api/v2/auth/login?next=' in nobody.text
 
 
