@@ -1,4 +1,4 @@
-"""Where one stack keeps its things, and which ports it uses."""
+"""Where one stack keeps its things."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ import hashlib
 import json
 import os
 import secrets
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from learnloop.errors import InvalidInput
-
 ROOT = Path(__file__).resolve().parents[3]
 """The checkout: DAG files, configuration, the page."""
-
-DEFAULT_PORTS = {"gateway": 8080, "serving": 8090, "api": 8081, "page": 8501}
 
 
 @dataclass(frozen=True)
@@ -97,50 +92,3 @@ def read_json(path: Path) -> dict[str, object]:
         return dict(json.loads(path.read_text()))
     except FileNotFoundError:
         return {}
-
-
-def choose_ports(remembered: dict[str, int]) -> dict[str, int]:
-    """A free port of 127.0.0.1 for each part: the one used last, else its default, else any.
-
-    ``LEARNLOOP_PORT`` fixes the gateway's, the one that people type.
-
-    Raises:
-        InvalidInput: the port that was asked for is taken.
-    """
-    chosen: dict[str, int] = {}
-    fixed = os.environ.get("LEARNLOOP_PORT")
-    if fixed is not None:
-        if not fixed.isdigit() or not 0 < int(fixed) < 65536:
-            raise InvalidInput(f"LEARNLOOP_PORT is {fixed!r}; it must be a port number from 1 to 65535")
-        if not _free(int(fixed)):
-            raise InvalidInput(
-                f"port {fixed} of 127.0.0.1 is in use (LEARNLOOP_PORT);"
-                " stop what uses it, name another, or leave the variable unset to have a free one chosen"
-            )
-        chosen["gateway"] = int(fixed)
-    for name, default in DEFAULT_PORTS.items():
-        if name in chosen:
-            continue
-        taken = set(chosen.values())
-        candidates = [port for port in (remembered.get(name), default) if port is not None]
-        chosen[name] = next((port for port in candidates if port not in taken and _free(port)), 0) or _any_free(taken)
-    return chosen
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def _any_free(taken: set[int]) -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in taken:
-            return port

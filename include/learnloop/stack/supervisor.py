@@ -21,7 +21,8 @@ from learnloop.settings import Settings, load
 from learnloop.stack import postgres
 from learnloop.stack.components import Component, components, environment
 from learnloop.stack.initialise import initialise
-from learnloop.stack.places import Places, choose_ports, read_json, write_json
+from learnloop.stack.places import Places, read_json, write_json
+from learnloop.stack.ports import Ports
 
 STOP_SECONDS = 15
 MARK = "LEARNLOOP_STACK"
@@ -45,6 +46,7 @@ class Supervisor:
         self.places = Places(home)
         self.stopping = threading.Event()
         self.children: dict[str, Child] = {}
+        self.ports: Ports | None = None
 
     def run(self) -> None:
         """Start everything, then watch.
@@ -67,6 +69,8 @@ class Supervisor:
             self._report("stopping")
         finally:
             self._stop_all()
+            if self.ports is not None:
+                self.ports.close()
             if not self._failed():
                 self._report("stopped")
             lock.close()
@@ -93,7 +97,8 @@ class Supervisor:
     def _settle(self, handle: object) -> tuple[Settings, dict[str, int]]:
         """Choose ports, and write down where everything is for whoever looks for this stack."""
         remembered = read_json(self.places.home / "ports.json")
-        ports = choose_ports({name: int(str(port)) for name, port in remembered.items()})
+        self.ports = Ports({name: int(str(port)) for name, port in remembered.items()})
+        ports = self.ports.chosen
         write_json(self.places.home / "ports.json", ports)
         # What the stack was started with holds for it, and for whoever finds it; what an earlier start had does not.
         self.places.stack_file.unlink(missing_ok=True)
