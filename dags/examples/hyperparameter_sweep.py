@@ -61,13 +61,18 @@ trial that fails is left out.
         return [spec.model_dump(mode="json", exclude={"user"}) for spec in specs]
 
     @task(trigger_rule="all_done_min_one_success")
-    def best(pin: dict[str, Any], specs: list[dict[str, Any]], tried: list[dict[str, Any]]) -> dict[str, Any]:
-        """The pin with the trainer of the most accurate trial, as its job was given it; some trials may be missing."""
+    def best(specs: list[dict[str, Any]], tried: list[dict[str, Any]]) -> dict[str, Any]:
+        """The parameters of the most accurate trial, as its job was given them; some trials may be missing."""
         found = max(tried, key=lambda trial: trial["result"]["accuracy"])
         given = json.loads((Path(found["results_dir"]) / "params.json").read_text())
         params = {name: value for name, value in given.items() if name != "seed"}
         print(f"{len(tried)} of {len(specs)} trials ended well; the best is {params}")  # noqa: T201 - the task's log
-        return {**pin, "trainer": params, "parent_model_version": None}
+        return params
+
+    @task
+    def with_trainer(pin: dict[str, Any], trainer: dict[str, Any]) -> dict[str, Any]:
+        """The pin with that trainer alone: nothing of the dataset's, and no model to start from."""
+        return {**pin, "trainer": trainer, "parent_model_version": None}
 
     lease = ReadLeaseOperator(
         task_id="read_lease", dataset="{{ params.dataset }}", version="{{ params.version or '' }}"
@@ -76,7 +81,7 @@ trial that fails is left out.
     trials = JobOperator.partial(task_id="trial", max_active_tis_per_dagrun=AT_ONCE, on_failure_callback=None).expand(
         spec=specs
     )
-    train = TrainOperator(task_id="train", pin=best(lease.output, specs, trials.output))
+    train = TrainOperator(task_id="train", pin=with_trainer(lease.output, best(specs, trials.output)))
     evaluate = EvaluateOperator(task_id="evaluate", pin=lease.output, trained=train.output)
     release = ReleaseReadOperator(task_id="release_lease", lease=lease.output).as_teardown(setups=lease)
 

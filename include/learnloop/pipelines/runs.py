@@ -42,9 +42,7 @@ def begin(
         raise PermissionDenied(
             f"pipeline {graph.name} is personal to {row.pipeline.personal_to}: {user} may not run it"
         )
-    found = session.scalars(
-        select(PipelineRun).where(PipelineRun.dag_id == dag_id, PipelineRun.run_id == run_id)
-    ).one_or_none()
+    found = begun(session, dag_id, run_id)
     if found is None:
         pins = {
             name: {key: pin(session, wanted, user) for key, wanted in stage.inputs.items() if wanted.stage is None}
@@ -88,15 +86,19 @@ def stage_ended(session: Session, run: int, stage: str, result: dict[str, Any]) 
     row.result, row.ended_at = result, func.now()
 
 
+def begun(session: Session, dag_id: str, run_id: str) -> PipelineRun | None:
+    """A run by Airflow's names, once it has fixed what it reads."""
+    wanted = select(PipelineRun).where(PipelineRun.dag_id == dag_id, PipelineRun.run_id == run_id)
+    return session.scalars(wanted).one_or_none()
+
+
 def find_run(session: Session, dag_id: str, run_id: str) -> PipelineRun:
-    """A run by Airflow's names.
+    """The same.
 
     Raises:
         NotFound: there is none, or it has not begun.
     """
-    found = session.scalars(
-        select(PipelineRun).where(PipelineRun.dag_id == dag_id, PipelineRun.run_id == run_id)
-    ).one_or_none()
+    found = begun(session, dag_id, run_id)
     if found is None:
         raise NotFound(f"run {run_id!r} has not begun, or there is none")
     return found

@@ -49,8 +49,8 @@ def start_dag(dag_id: str, *, user: str, tag: str | None = None, conf: dict[str,
     """
     from airflow.models.dag import DagModel
     from airflow.models.dagbag import DBDagBag
+    from airflow.sdk import timezone
     from airflow.sdk.exceptions import ParamValidationError
-    from airflow.utils import timezone
     from airflow.utils.session import create_session
     from airflow.utils.state import DagRunState
     from airflow.utils.types import DagRunTriggeredByType, DagRunType

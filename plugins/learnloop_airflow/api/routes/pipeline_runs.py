@@ -14,7 +14,7 @@ from learnloop.errors import InvalidInput, NotFound, Unavailable
 from learnloop.permissions import Principal, authorize
 from learnloop.pipelines.comparing import compare, tail
 from learnloop.pipelines.names import PIN, RELEASE, dag_id_of
-from learnloop.pipelines.runs import find_run, forget_results, stages_of
+from learnloop.pipelines.runs import begun, find_run, forget_results, stages_of
 from learnloop.pipelines.stored import find, visible
 from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
@@ -98,11 +98,9 @@ def show_run(name: str, run_id: Id, caller: Caller) -> dict[str, Any]:
     with reading() as db:
         visible(db, name, user=caller.name)
         seen = progress_of(dag_id, run_id)
-        begun = db.scalars(
-            select(PipelineRun).where(PipelineRun.dag_id == dag_id, PipelineRun.run_id == run_id)
-        ).one_or_none()
-        rows = {} if begun is None else stages_of(db, begun)
-        version = None if begun is None else begun.version.number
+        run = begun(db, dag_id, run_id)
+        rows = {} if run is None else stages_of(db, run)
+        version = None if run is None else run.version.number
     stages = [
         {
             "stage": task["task_id"],
@@ -122,7 +120,7 @@ def show_run(name: str, run_id: Id, caller: Caller) -> dict[str, Any]:
         "version": version,
         "state": seen["state"],
         "owner": owner_of(name, run_id),
-        "pins": {} if begun is None else begun.pins,
+        "pins": {} if run is None else run.pins,
         "stages": stages,
     }
 
@@ -163,7 +161,8 @@ def rerun(name: str, run_id: Id, wanted: Rerun, caller: Caller) -> dict[str, Any
     stages = airflow_runs.rerun(name, run_id, wanted.stage)
     if wanted.stage is not None:
         with reading() as db:
-            forget_results(db, find_run(db, dag_id_of(name), run_id), stages)
+            if (run := begun(db, dag_id_of(name), run_id)) is not None:
+                forget_results(db, run, stages)
     return {"run_id": run_id, "stages": stages}
 
 
