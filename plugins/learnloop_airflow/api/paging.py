@@ -50,7 +50,7 @@ def page(
     shown: Callable[[Item], Item] | None = None,
     **values: Any,
 ) -> dict[str, Any]:
-    """One page of a `newest_first` statement; see `shapes.Page`. ``values`` are those of its other parameters.
+    """One page of a `newest_first` statement; see `shapes.paging.Page`. ``values`` are those of its other parameters.
 
     Each row is a dictionary by column, or what ``shown`` makes of it.
     """

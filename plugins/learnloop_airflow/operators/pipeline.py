@@ -85,7 +85,7 @@ class StageMountsOperator(MountsOperator):
     template_fields: ClassVar[Sequence[str]] = ()
 
     def __init__(self, *, graph: Graph, **kwargs: Any) -> None:
-        super().__init__(mounts=list(graph.mounts.values()), pipeline=graph.name, **kwargs)
+        super().__init__(mounts=list(graph.mounts.values()), **kwargs)
 
 
 class StageOperator(JobOperator):

@@ -152,8 +152,8 @@ def test_stages_share_mounts_that_go_with_the_run_or_stay_with_the_pipeline(plac
     again = Run(dag_of("shares"), run_id="manual__2")
     again.all()
     assert again.returned["a"]["result"] == {"MOUNT_SCRATCH": [], "MOUNT_KEPT": ["a"]}
-    assert remove_pipeline_mounts("another", aws_conn_id=None) == []
-    assert len(remove_pipeline_mounts("shares", aws_conn_id=None)) == 1
+    assert remove_pipeline_mounts("shares", aws_conn_id=None) == []
+    assert len(remove_pipeline_mounts("pipeline.shares", aws_conn_id=None)) == 1
     assert not places["kept"].exists()
 
 

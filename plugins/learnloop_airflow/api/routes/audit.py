@@ -12,7 +12,8 @@ from learnloop.database import AuditEvent, reading
 from learnloop_airflow.api.fields import Moment
 from learnloop_airflow.api.paging import Cursor, Limit, newest_first, page
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import EventItem, Page
+from learnloop_airflow.api.shapes.events import EventItem
+from learnloop_airflow.api.shapes.paging import Page
 
 routes = Routes()
 

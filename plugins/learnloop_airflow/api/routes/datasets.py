@@ -21,7 +21,9 @@ from learnloop_airflow.api.fields import Body, Message
 from learnloop_airflow.api.idempotency import Key, once
 from learnloop_airflow.api.paging import Cursor, Item, Limit, newest_first, page
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import Balance, BatchItem, DatasetItem, Page, RoundItem, RoundOpened, VersionItem
+from learnloop_airflow.api.shapes.datasets import BatchItem, DatasetItem, VersionItem
+from learnloop_airflow.api.shapes.paging import Page
+from learnloop_airflow.api.shapes.rounds import Balance, RoundItem, RoundOpened
 
 routes = Routes()
 

@@ -21,7 +21,8 @@ from learnloop_airflow.api.fields import Body
 from learnloop_airflow.api.live import For, told
 from learnloop_airflow.api.paging import Cursor, Item, Limit, newest_first, page
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import NotificationsItem, Page, ToldItem
+from learnloop_airflow.api.shapes.events import NotificationsItem, ToldItem
+from learnloop_airflow.api.shapes.paging import Page
 
 routes = Routes()
 

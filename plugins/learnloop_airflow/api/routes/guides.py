@@ -17,7 +17,7 @@ from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.etags import IfMatch, etag_of, require
 from learnloop_airflow.api.fields import TEXT, Body, line
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import GuideItem
+from learnloop_airflow.api.shapes.datasets import GuideItem
 
 routes = Routes()
 

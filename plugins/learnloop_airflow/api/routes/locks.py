@@ -20,7 +20,7 @@ from learnloop.permissions import Principal
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import WHOLE, Body, line
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import Leases, LockItem, Released, Withdrawn
+from learnloop_airflow.api.shapes.locks import Leases, LockItem, Released, Withdrawn
 
 routes = Routes()
 

@@ -33,7 +33,8 @@ from learnloop_airflow.api.etags import IfMatch, etag_of, require
 from learnloop_airflow.api.fields import Body, Message, line
 from learnloop_airflow.api.paging import Cursor, Limit, newest_first, page
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import MergeAnswer, MergeDetails, MergeItem, Page
+from learnloop_airflow.api.shapes.merges import MergeAnswer, MergeDetails, MergeItem
+from learnloop_airflow.api.shapes.paging import Page
 
 routes = Routes()
 

@@ -22,17 +22,16 @@ from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import TEXT, WHOLE, Body
 from learnloop_airflow.api.paging import Cursor, Limit, name_after, newest_first, number_after, page, paged
 from learnloop_airflow.api.routing import Lines, Routes
-from learnloop_airflow.api.shapes import (
-    DecisionItem,
+from learnloop_airflow.api.shapes.models import (
     DeploymentItem,
-    EvaluationItem,
     ModelName,
     ModelVersionDetails,
     ModelVersionItem,
     MovedAliases,
-    Page,
     SideBySide,
 )
+from learnloop_airflow.api.shapes.paging import Page
+from learnloop_airflow.api.shapes.rounds import DecisionItem, EvaluationItem
 from learnloop_airflow.api.streaming import Progress, stream
 
 routes = Routes()

@@ -13,7 +13,7 @@ from learnloop.mounts.plans import of_run
 from learnloop_airflow.api.fields import Body
 from learnloop_airflow.api.routes.runs import Id
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import MountEstimate, RunMounts
+from learnloop_airflow.api.shapes.mounts import MountEstimate, RunMounts
 from learnloop_airflow.mounts.home import table
 
 routes = Routes()

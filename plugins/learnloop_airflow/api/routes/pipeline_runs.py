@@ -20,7 +20,10 @@ from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import TEXT, Body, line
 from learnloop_airflow.api.paging import Cursor, Limit, newest_first, page
-from learnloop_airflow.api.pipeline_shapes import (
+from learnloop_airflow.api.routes.runs import progress_of
+from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.shapes.paging import Page
+from learnloop_airflow.api.shapes.pipelines import (
     PipelineAsked,
     PipelineRunChanged,
     PipelineRunDetails,
@@ -29,9 +32,6 @@ from learnloop_airflow.api.pipeline_shapes import (
     RunComparison,
     StageLog,
 )
-from learnloop_airflow.api.routes.runs import progress_of
-from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import Page
 
 routes = Routes()
 

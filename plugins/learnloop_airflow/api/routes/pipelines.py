@@ -21,7 +21,9 @@ from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import Body, Message
 from learnloop_airflow.api.idempotency import Key, once
 from learnloop_airflow.api.paging import Cursor, Item, Limit, newest_first, page
-from learnloop_airflow.api.pipeline_shapes import (
+from learnloop_airflow.api.routing import Routes
+from learnloop_airflow.api.shapes.paging import Page
+from learnloop_airflow.api.shapes.pipelines import (
     PipelineApplied,
     PipelineDetails,
     PipelineItem,
@@ -29,8 +31,6 @@ from learnloop_airflow.api.pipeline_shapes import (
     PipelineRemoved,
     PipelineVersionItem,
 )
-from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import Page
 
 routes = Routes()
 
@@ -158,7 +158,7 @@ def release_resources(name: str, caller: Caller) -> dict[str, Any]:
     with session() as db:
         pipeline = visible(db, name, user=caller.name)
         refuse_under_way(name)
-        return {"released": {**release(db, pipeline), "mounts": len(remove_pipeline_mounts(name))}}
+        return {"released": {**release(db, pipeline), "mounts": len(remove_pipeline_mounts(dag_id_of(name)))}}
 
 
 def _item(row: Item) -> Item:

@@ -10,7 +10,8 @@ from learnloop.database import Capacity, Reservation, reading
 from learnloop.settings import settings
 from learnloop_airflow.api.paging import Cursor, Limit, page_in_order
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import CapacityInfo, Page, QueueItem
+from learnloop_airflow.api.shapes.capacity import CapacityInfo, QueueItem
+from learnloop_airflow.api.shapes.paging import Page
 
 routes = Routes()
 

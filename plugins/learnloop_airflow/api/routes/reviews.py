@@ -24,15 +24,9 @@ from learnloop_airflow.api.fields import TEXT, Body, line
 from learnloop_airflow.api.idempotency import Key, once
 from learnloop_airflow.api.paging import Cursor, Limit, newest_first, page
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import (
-    CheckItem,
-    Page,
-    PersonFigures,
-    QualityDetails,
-    ReviewDetails,
-    ReviewItem,
-    Throughput,
-)
+from learnloop_airflow.api.shapes.paging import Page
+from learnloop_airflow.api.shapes.quality import CheckItem, PersonFigures, QualityDetails, Throughput
+from learnloop_airflow.api.shapes.reviews import ReviewDetails, ReviewItem
 
 routes = Routes()
 

@@ -17,7 +17,7 @@ from learnloop.pipelines.stored import visible
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.live import For, told
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import RunProgress
+from learnloop_airflow.api.shapes.progress import RunProgress
 
 routes = Routes()
 
@@ -79,7 +79,7 @@ def _refuse_personal(dag_id: str, user: str) -> None:
 
 
 def progress_of(dag_id: str, run_id: str) -> dict[str, Any]:
-    """See `shapes.RunProgress`; raises NotFound."""
+    """See `shapes.progress.RunProgress`; raises NotFound."""
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session

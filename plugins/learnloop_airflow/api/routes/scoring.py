@@ -11,7 +11,8 @@ from learnloop.database import Batch, ScoringRun, reading
 from learnloop.datasets.versions import dataset_id, get_dataset
 from learnloop_airflow.api.paging import Cursor, Limit, newest_first, page
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import Accuracies, Page, ScoringRunItem
+from learnloop_airflow.api.shapes.paging import Page
+from learnloop_airflow.api.shapes.rounds import Accuracies, ScoringRunItem
 
 routes = Routes()
 

@@ -16,7 +16,7 @@ from learnloop.errors import NotAuthenticated
 from learnloop_airflow.api import tokens
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import Health, LoggedOut, Refreshed, SessionItem
+from learnloop_airflow.api.shapes.sessions import Health, LoggedOut, Refreshed, SessionItem
 
 routes = Routes()
 

@@ -13,7 +13,8 @@ from learnloop.errors import NotFound
 from learnloop.loop.structure import trials_of
 from learnloop_airflow.api.paging import Cursor, Limit, newest_first, page
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import Page, StructureSearchDetails, StructureSearchItem
+from learnloop_airflow.api.shapes.paging import Page
+from learnloop_airflow.api.shapes.structure import StructureSearchDetails, StructureSearchItem
 
 routes = Routes()
 

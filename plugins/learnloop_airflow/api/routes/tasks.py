@@ -25,7 +25,9 @@ from learnloop_airflow.api.fields import TEXT, Body, Moment, line
 from learnloop_airflow.api.idempotency import Key, once
 from learnloop_airflow.api.paging import Cursor, Item, Limit, newest_first, page
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes import Page, QueuedItem, Received, Released, Renewed, Skipped, TaskItem, Undone
+from learnloop_airflow.api.shapes.locks import Released
+from learnloop_airflow.api.shapes.paging import Page
+from learnloop_airflow.api.shapes.tasks import QueuedItem, Received, Renewed, Skipped, TaskItem, Undone
 
 routes = Routes()
 

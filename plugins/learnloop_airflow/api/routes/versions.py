@@ -27,7 +27,7 @@ from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import Body, Message, line
 from learnloop_airflow.api.idempotency import Key, once
 from learnloop_airflow.api.routing import Lines, Routes
-from learnloop_airflow.api.shapes import Restored, VersionMade
+from learnloop_airflow.api.shapes.datasets import Restored, VersionMade
 from learnloop_airflow.api.streaming import Progress, stream
 
 routes = Routes()

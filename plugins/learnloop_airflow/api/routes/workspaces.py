@@ -18,7 +18,8 @@ from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import WHOLE, Body, Message, line
 from learnloop_airflow.api.routing import Lines, Routes
-from learnloop_airflow.api.shapes import Committed, Discarded, Page, WorkspaceItem
+from learnloop_airflow.api.shapes.paging import Page
+from learnloop_airflow.api.shapes.workspaces import Committed, Discarded, WorkspaceItem
 from learnloop_airflow.api.streaming import Progress, stream
 
 routes = Routes()

@@ -1,4 +1,4 @@
-"""What routes of pipelines answer with. Times are UTC."""
+"""Pipelines, their versions and runs."""
 
 from __future__ import annotations
 
