@@ -69,6 +69,28 @@ class EventNotifier(BaseNotifier):
         }
 
 
+class RunFinishedNotifier(EventNotifier):
+    """As ``EventNotifier("finished")``, for a task that runs when others have ended: it tells when they ended well.
+
+    For DAGs of a bundle that has versions. A callback of such a DAG runs in the dag-processor, and in Airflow 3.3 that then
+    reads the DAG's file anew without a pause for as long as it lives; a task's callback runs in a worker.
+
+    :param task_ids: the others.
+    """
+
+    def __init__(self, task_ids: Sequence[str]) -> None:
+        super().__init__("finished")
+        self.task_ids = list(task_ids)
+
+    def notify(self, context: Context) -> None:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        task = context["ti"]
+        states = RuntimeTaskInstance.get_task_states(task.dag_id, task_ids=self.task_ids, run_ids=[task.run_id])
+        if all(state == "success" for state in states[task.run_id].values()):
+            super().notify(context)
+
+
 TOLD: dict[str, Any] = {
     "on_success_callback": EventNotifier("finished"),
     "on_failure_callback": EventNotifier("failed"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import DAG
 
 from learnloop.pipelines.names import MAKE, PIN, RELEASE, REMOVE, dag_id_of
-from learnloop_airflow.notifiers.events import TOLD
+from learnloop_airflow.notifiers.events import EventNotifier, RunFinishedNotifier
 from learnloop_airflow.operators.mounts import RemoveMountsOperator
 from learnloop_airflow.operators.pipeline import (
     PinInputsOperator,
@@ -46,10 +46,11 @@ def make_dag(shown: Shown) -> DAG:
         catchup=False,
         max_active_runs=16,
         tags=["learnloop", "pipeline", tag_of(shown.version)],
-        **TOLD,
+        default_args={"on_failure_callback": EventNotifier("failed")},
     ) as dag:
         pin = PinInputsOperator(task_id=PIN, version=shown.version, graph=graph)
-        release = ReleaseInputsOperator(task_id=RELEASE, pins=PIN).as_teardown(setups=pin)
+        told = RunFinishedNotifier(list(graph.stages))
+        release = ReleaseInputsOperator(task_id=RELEASE, pins=PIN, on_success_callback=told).as_teardown(setups=pin)
         begin, end = [pin], [release]
         if graph.mounts:
             make = StageMountsOperator(task_id=MAKE, graph=graph)

@@ -52,6 +52,13 @@ def ended(client: LearnloopClient, run: dict[str, Any]) -> dict[str, Any]:
     return client.pipeline_run(run["dag_id"].removeprefix("pipeline."), run["run_id"])
 
 
+def wait_until_told(client: LearnloopClient, run: dict[str, Any], kind: str) -> None:
+    deadline = time.monotonic() + 60
+    while kind not in [event["kind"] for event in client.events() if event["run_id"] == run["run_id"]]:
+        assert time.monotonic() < deadline, client.events()
+        time.sleep(0.2)
+
+
 def states(run: dict[str, Any]) -> dict[str, tuple[str, int]]:
     return {each["stage"]: (each["state"], each["tries"]) for each in run["stages"]}
 
@@ -77,6 +84,7 @@ def test_it_appears_runs_and_a_run_keeps_its_version(admin: LearnloopClient, liv
     kept, new = ended(admin, run), ended(admin, other)
     assert (kept["version"], kept["state"], states(kept)) == (1, "success", {"a": ("success", 1), "b": ("success", 1)})
     assert (new["version"], new["state"], states(new)) == (2, "success", {"a": ("success", 1), "c": ("success", 1)})
+    wait_until_told(admin, run, "finished")
     assert kept["stages"][1]["result"] == {"accuracy": 0.7}
     by_stage = {
         each["stage"]: each for each in admin.compare_pipeline_runs("live-versions", run["run_id"], other["run_id"])
@@ -94,6 +102,8 @@ def test_it_goes_on_where_it_failed_and_is_cancelled(admin: LearnloopClient, tmp
     run = admin.run_pipeline("live-failing")
     failed = ended(admin, run)
     assert failed["state"] == "failed"
+    wait_until_told(admin, run, "failed")
+    assert "finished" not in [event["kind"] for event in admin.events() if event["run_id"] == run["run_id"]]
     assert states(failed) == {"a": ("success", 1), "b": ("failed", 1), "c": ("upstream_failed", 0)}
     with pytest.raises(Conflict, match="has ended already"):
         admin.cancel_pipeline_run("live-failing", run["run_id"])
@@ -108,7 +118,7 @@ def test_it_goes_on_where_it_failed_and_is_cancelled(admin: LearnloopClient, tmp
     cancelled = ended(admin, run)
     assert cancelled["state"] == "failed"
     assert states(cancelled) == {"a": ("success", 1), "b": ("success", 2), "c": ("failed", 1)}
-    assert admin.release_pipeline("live-failing") == {"read_leases": 0}
+    assert admin.release_pipeline("live-failing") == {"read_leases": 0, "mounts": 0}
     admin.remove_pipeline("live-failing")
     with pytest.raises(NotFound, match="was removed"):
         admin.run_pipeline("live-failing")
