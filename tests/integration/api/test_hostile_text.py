@@ -145,6 +145,7 @@ def operations(place, platform) -> list[Made]:
         "deployments.name": DATASET,
         "alias": "realtime",
         "pipelines.name": PIPELINE,
+        "mounts.size": "1Gi",
         "declaration": f"name: {PIPELINE}\nstages: {{train: {{module: x.y}}}}",
     }
     made = [

@@ -12,6 +12,7 @@ from learnloop.capacity.amounts import Amounts, Node
 from learnloop.capacity.deciding import Machines, Occupant, claim, decide_all
 from learnloop.capacity.policy import Rules
 from learnloop.capacity.reservations import Holder, Wanted, ask, begin
+from learnloop.commands import common
 
 GIB = 2**30
 
@@ -69,7 +70,7 @@ def test_who_may_not_see_runs_may_not_see_their_queue(line: list[int], as_user: 
 
 
 def test_the_command_line_shows_both(line: list[int], run: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setattr(common.shown, "width", 250)
     shown = run("sam", "queue").stdout
     assert "runs" in shown
     assert "there is no node of pool 'fast'" in shown

@@ -50,7 +50,7 @@ def test_s3_is_listed_swept_and_asked_for_what_it_lacks(db, store, head, s3, rem
     assert sweep_archive(db, remote) == [gone]
     assert remote.files("archive") == [kept]
     remote.remove(gone)  # again
-    with pytest.raises(NotFound, match=f"{gone} is not in the remote {s3.address}"):
+    with pytest.raises(NotFound, match=f"{gone} is not at the remote {s3.address}"):
         remote.download(gone, tmp_path / "gone")
 
 

@@ -89,5 +89,5 @@ def page(double: Double, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("LEARNLOOP_API_URL", double.url)
     monkeypatch.setattr("streamlit.runtime.context._get_client_context", lambda: SimpleNamespace(cookies=cookies))
     settings.cache_clear()
-    yield AppTest.from_file(str(ROOT / "annotation_app" / "app.py"), default_timeout=10)
+    yield AppTest.from_file(str(ROOT / "annotation_app" / "app.py"), default_timeout=60)
     settings.cache_clear()
