@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from long_proofs import mark_long
 from s3_server import s3, s3_server  # noqa: F401 - fixtures
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
-from workers import ByGroup, move_groups_to_the_front
+from workers import ByGroup, group_of, move_groups_to_the_front
 from xdist.remote import Producer
 
 from learnloop.database import Base
@@ -38,6 +38,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByGroup:
     return ByGroup(config, log)
+
+
+STARTED: list[Callable[[], None]] = []
+"""What stops the running stack, while there is one."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """The stack takes a part of a processor also when nobody asks it anything: it ends with the last test that does."""
+    if group_of(item.nodeid) == "stack" and (nextitem is None or group_of(nextitem.nodeid) != "stack"):
+        _stop_live_stack()
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +107,7 @@ class LiveStack:
 
 @pytest.fixture(scope="session")
 def live_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
-    """Started once for the whole run, in a state directory of its own, on free ports; stopped at the end."""
+    """Started once for the whole run, in a state directory of its own, on free ports; stopped after its last test."""
     import json
     import os
     import subprocess
@@ -120,6 +131,13 @@ def live_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
         logs = "\n".join(path.read_text()[-2000:] for path in sorted((home / "logs").glob("*.log")))
         stack("down")
         pytest.fail(f"the stack did not start:\n{started.stdout}\n{started.stderr}\n{logs}")
+
+    def stop() -> None:
+        stopped = stack("down")
+        shutil.rmtree(home, ignore_errors=True)
+        assert stopped.returncode == 0, stopped.stderr
+
+    STARTED.append(stop)
     words = dict(line.split() for line in started.stdout.splitlines() if line.startswith("    "))
     roles = ("admin", "scientist", "annotator")
     found = json.loads((home / "stack.json").read_text())
@@ -130,9 +148,13 @@ def live_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
         users={role: (role, words[role]) for role in roles},
         environment=environment,
     )
-    stopped = stack("down")
-    shutil.rmtree(home, ignore_errors=True)
-    assert stopped.returncode == 0, stopped.stderr
+    _stop_live_stack()
+
+
+def _stop_live_stack() -> None:
+    while STARTED:
+        stop = STARTED.pop()
+        stop()
 
 
 @pytest.fixture(scope="session")

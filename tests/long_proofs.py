@@ -16,6 +16,10 @@ KEPT = {
     "test_writers_and_a_collector_at_full_speed": 0,
     # races of many processes
     "test_sixteen_writers_in_line_write_one_after_the_other": 0,
+    "test_two_reviewers": 1,
+    "test_an_undo_meets_the_gold_task_that_closes_the_lot": 1,
+    "test_an_undo_meets_the_second_opinion": 1,
+    "test_a_reviewer_decides_while_an_annotator_answers": 1,
     "test_a_writer_stopped_past_its_expiry_is_refused_when_it_continues": 1,
     "test_the_collector_waits_for_who_holds": 1,
     "test_the_collector_gives_up_when_the_holder_does_not_end": 0,
@@ -47,10 +51,10 @@ KEPT = {
     # the whole demo, minutes each
     "test_ctrl_c_anywhere_stops_everything_and_the_next_demo_works": 0,
     # every string of every operation, for each kind of text
-    "test_no_text_breaks_runs_or_gets_out": 1,
+    "test_no_text_breaks_runs_or_gets_out": 0,
     # for each auth manager; FAB's cases come first
     "test_a_deployment_is_initialised_and_again_does_no_harm": 1,
-    "test_what_needs_airflow_keeps_to_the_document": 5,
+    "test_what_needs_airflow_keeps_to_the_document": 6,
     "test_a_path_that_airflow_would_not_hand_on_is_answered_in_our_words": 1,
     "test_guessing_is_slowed_down_for_who_guesses_and_for_nobody_else": 1,
     "test_an_event_arrives_as_it_happens_and_only_at_its_persons": 1,
@@ -63,6 +67,11 @@ KEPT = {
     "test_every_view_is_readable_in_airflows_colours": 1,
     "test_an_api_server_killed_in_mid_submit_loses_no_answer_and_counts_it_once": 0,
     "test_with_only_what_is_needed_filled_in_a_run_starts": 2,
+    # large data for each trainer, a fit that is killed for each
+    "test_memory_is_bounded_by_a_few_copies_of_the_data": 1,
+    "test_a_killed_fit_resumes_to_the_same_model": 1,
+    # an API server of its own
+    "test_a_server_that_stops_does_not_wait_for_streams": 0,
     # jobs as pods: half a minute or more each, or a stack of their own that is killed in parts
     "test_a_pod_that_is_deleted_or_evicted_is_made_again_from_its_checkpoint": 0,
     "test_a_pod_that_the_kubelet_evicts_is_made_again": 0,
@@ -83,7 +92,7 @@ KEPT = {
 def mark_long(items: list[pytest.Item]) -> None:
     seen: Counter[str] = Counter()
     for item in items:
-        name = getattr(item, "originalname", item.name)
+        name = getattr(item, "originalname", item.name).partition("[")[0]  # schemathesis' have the operation in it
         if name in KEPT:
             seen[name] += 1
             if seen[name] > KEPT[name]:

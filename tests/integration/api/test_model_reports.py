@@ -37,10 +37,11 @@ def test_versions_and_names_come_in_pages(model, as_user) -> None:
     assert viewer.get("/models", params={"limit": 1}).json() == {"items": [{"name": model}], "next": None}
 
 
-@pytest.mark.parametrize("cursor", ["bGFtcHM", "LTE", "OTk5OTk5OTk5OTk5", "w7w", "A"], ids=str)
-def test_a_cursor_that_no_list_of_versions_gave(model, as_user, cursor: str) -> None:
-    answer = as_user("vic", "viewer").get(f"/models/{model}/versions", params={"cursor": cursor})
-    assert (answer.status_code, answer.json()["detail"]) == (422, f"cursor '{cursor}' is not one that a list gave")
+def test_a_cursor_that_no_list_of_versions_gave(model, as_user) -> None:
+    viewer = as_user("vic", "viewer")
+    for cursor in ("bGFtcHM", "LTE", "OTk5OTk5OTk5OTk5", "w7w", "A"):
+        answer = viewer.get(f"/models/{model}/versions", params={"cursor": cursor})
+        assert (answer.status_code, answer.json()["detail"]) == (422, f"cursor '{cursor}' is not one that a list gave")
 
 
 def test_a_report_is_a_page_that_loads_nothing(model, as_user) -> None:
