@@ -32,7 +32,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000  # a busy machine is no fault of the page's
 ENGLISH = catalogue("en").gettext
 
 
