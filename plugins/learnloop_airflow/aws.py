@@ -1,8 +1,11 @@
-"""Airflow's AWS connections, as what fsspec's S3 filesystem takes."""
+"""Airflow's AWS connections, as what fsspec's S3 filesystem takes; remotes by them."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from learnloop.datasets.remotes import Remote
 
 
 def storage_options(url: str, aws_conn_id: str) -> dict[str, Any]:
@@ -24,3 +27,10 @@ def storage_options(url: str, aws_conn_id: str) -> dict[str, Any]:
         "client_kwargs": {"region_name": hook.region_name, "verify": hook.verify},
     }
     return {name: value for name, value in options.items() if value is not None}
+
+
+def open_remote(address: str, aws_conn_id: str) -> Remote:
+    """The remote at ``address``, with the connection's credentials when it is on S3."""
+    from learnloop.datasets import remotes
+
+    return remotes.open_remote(address, storage_options(address, aws_conn_id))

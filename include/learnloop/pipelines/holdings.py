@@ -1,12 +1,11 @@
-"""What a pipeline holds beyond its runs, and how it is given back.
+"""What of our rows a pipeline holds beyond its runs, and how it is given back.
 
-A kind is a function that gives back all that a pipeline holds of it, and says how many. What belongs to people (results and
-models, `user` mounts) is no kind.
+Its mounts are no rows: `learnloop_airflow.mounts.home` gives them back. What belongs to people (results and models, `user`
+mounts) stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import cast
 
 from sqlalchemy import CursorResult, delete
@@ -14,20 +13,12 @@ from sqlalchemy.orm import Session
 
 from learnloop.database import Lock, Pipeline
 
-Release = Callable[[Session, Pipeline], int]
-
-
-def _read_leases(session: Session, pipeline: Pipeline) -> int:
-    """Of runs that ended without their teardown: they would lapse by themselves, in days."""
-    of = Lock.purpose.startswith(f"pipeline {pipeline.name}, run ", autoescape=True)
-    done = session.execute(delete(Lock).where(Lock.mode == "read", of))
-    return cast("CursorResult[object]", done).rowcount
-
-
-KINDS: dict[str, Release] = {"read_leases": _read_leases}
-"""What our database holds for it. Its mounts, which are no rows, are given back beside these (`mounts.home`)."""
-
 
 def release(session: Session, pipeline: Pipeline) -> dict[str, int]:
-    """Give back all that ``pipeline`` holds; how many of each kind. No run of it may be under way."""
-    return {kind: give_back(session, pipeline) for kind, give_back in KINDS.items()}
+    """Give back all that ``pipeline`` holds; how many of each kind. No run of it may be under way.
+
+    Read leases are those of runs that ended without their teardown: they would lapse by themselves, in days.
+    """
+    of = Lock.purpose.startswith(f"pipeline {pipeline.name}, run ", autoescape=True)
+    done = session.execute(delete(Lock).where(Lock.mode == "read", of))
+    return {"read_leases": cast("CursorResult[object]", done).rowcount}

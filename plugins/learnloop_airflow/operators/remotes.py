@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from learnloop_airflow.aws import storage_options
+from learnloop_airflow.aws import open_remote
 from learnloop_airflow.common import store
 
 if TYPE_CHECKING:
@@ -36,11 +36,9 @@ class RemoteOperator(BaseOperator):
 
     def open_remote(self) -> Remote:
         """The remote, with the connection's credentials when it is S3."""
-        from learnloop.datasets.remotes import open_remote
         from learnloop.settings import settings
 
-        address = self.remote or settings().remote
-        return open_remote(address, storage_options(address, self.aws_conn_id))
+        return open_remote(self.remote or settings().remote, self.aws_conn_id)
 
     def trees(self, *tiers: Tier) -> dict[str, str]:
         """The tree of each version that is meant, by its name; without names, of those in ``tiers``."""
@@ -100,14 +98,14 @@ class ReplicateOperator(RemoteOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         from learnloop.database import session
-        from learnloop.datasets.remotes import open_remote, push, replicate
+        from learnloop.datasets.remotes import push, replicate
         from learnloop.datasets.replica import bundles_of, copy_bundles
         from learnloop.settings import settings
 
         address = self.replica or settings().replica
         if not address:
             raise AirflowSkipException("there is no replica: LEARNLOOP_REPLICA names a second remote")
-        replica = open_remote(address, storage_options(address, self.replica_aws_conn_id))
+        replica = open_remote(address, self.replica_aws_conn_id)
         remote, trees = self.open_remote(), list(self.trees("hot", "warm").values())
         push(store(), remote, trees)
         done = replicate(remote, replica, trees, store())

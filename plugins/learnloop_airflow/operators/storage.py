@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
 
-from learnloop_airflow.aws import storage_options
+from learnloop_airflow.aws import open_remote
 from learnloop_airflow.common import store
 
 if TYPE_CHECKING:
@@ -28,11 +28,9 @@ class StorageOperator(BaseOperator):
 
     def open_remote(self) -> Remote:
         """The settings' remote, with the connection's credentials when it is S3."""
-        from learnloop.datasets.remotes import open_remote
         from learnloop.settings import settings
 
-        address = settings().remote
-        return open_remote(address, storage_options(address, self.aws_conn_id))
+        return open_remote(settings().remote, self.aws_conn_id)
 
 
 class RemoveModelsOperator(BaseOperator):
