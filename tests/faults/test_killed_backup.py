@@ -106,7 +106,6 @@ def test_a_killed_restore_shows_nothing_and_is_done_again(
             restore(other.settings, other.place)
 
 
-@pytest.mark.parametrize("point", ["prune.head-removed", "prune.piece-removed@2"])
 def test_who_is_killed_when_all_is_done_but_the_mark_just_takes_it_away(
     platform: Platform, migrated: str, tmp_path: Path
 ) -> None:
@@ -122,6 +121,7 @@ def test_who_is_killed_when_all_is_done_but_the_mark_just_takes_it_away(
         assert set(other.versions()) == {"lamps_v1.0", "lamps_v1.1"}
 
 
+@pytest.mark.parametrize("point", ["prune.head-removed", "prune.piece-removed@2"])
 def test_a_killed_removal_leaves_what_is_kept_whole(platform: Platform, point: str) -> None:
     taking.take(platform.settings, platform.place, owner="ana")
     platform.change(1)

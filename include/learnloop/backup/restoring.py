@@ -151,7 +151,7 @@ def _refuse_taken(
     problems = []
     for name, url in urls.items():
         with dumps.connected(name, url) as connection:
-            if (found := dumps.tables(connection)) and not dumps.being_restored(connection):
+            if (found := dumps.tables(connection)) and not (again or dumps.being_restored(connection)):
                 problems.append(f"{name}'s database has {len(found)} tables")
     if not again and not store_survived:
         if next(Store(settings.store).names(), None) is not None:

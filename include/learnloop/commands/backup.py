@@ -57,13 +57,9 @@ def list_(json: bool = JsonOption) -> None:
         place = _place()
         place.open(writing=False)
         heads = [place.head(name) for name in reversed(place.names())]
-    rows = [
-        (head.name, moment(head.started_at), head.objects, size(head.size), size(head.new_bytes), _content(head))
-        for head in heads
-    ]
-    show(
-        [asdict(head) for head in heads], json, lambda: table(("backup", "at", "things", "size", "new", "holds"), rows)
-    )
+    rows = [(head.name, head.objects, size(head.size), size(head.new_bytes), _content(head)) for head in heads]
+    headings = ("backup", "things", "size", "new", "holds")
+    show([asdict(head) for head in heads], json, lambda: table(headings, rows))
 
 
 @app.command()
@@ -105,7 +101,7 @@ def prune(
         done = prune_place(_place(), daily=daily, weekly=weekly, dry_run=dry_run)
 
     def human() -> None:
-        table(("kept", "why"), list(done.kept.items()))
+        table(("backup", "kept as"), list(done.kept.items()))
         would = "would be removed" if dry_run else "removed"
         say(f"{would}: {', '.join(done.removed) or 'no backup'}; {done.pieces} pieces that none needs")
 
@@ -124,14 +120,13 @@ def status(json: bool = JsonOption) -> None:
         (
             run.name,
             run.state,
-            f"{run.started_at:%Y-%m-%d %H:%M:%S}",
             "" if run.new_bytes is None else size(run.new_bytes),
-            "" if run.verified_at is None else f"{run.verified_at:%Y-%m-%d %H:%M:%S}",
+            "" if run.verified_at is None else "whole",
             run.error,
         )
         for run in runs
     ]
-    headings = ("backup", "state", "at", "new", "verified", "error")
+    headings = ("backup", "state", "new", "read back", "error")
 
     def human() -> None:
         say(f"last success: {success:%Y-%m-%d %H:%M:%S} UTC" if success else "no backup has succeeded yet")

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import multiprocessing
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 from backup_platform import Platform, new_key
-from sqlalchemy import create_engine, func, select, text
+from sqlalchemy import create_engine, func, select, text, update
+from typer.testing import CliRunner
 
+from learnloop import cli
+from learnloop import settings as settings_module
 from learnloop.backup import dumps, taking
 from learnloop.backup.checking import verify
 from learnloop.backup.opening import last_success, place_of
 from learnloop.backup.place import Place
 from learnloop.backup.restoring import restore
 from learnloop.backup.sealing import Plain, Sealed, make_key, sealer_of
+from learnloop.backup.upkeep import due, keep_up
 from learnloop.database import BackupRun, VersionStorage, session
 from learnloop.database.migrate import upgrade
 from learnloop.datasets import gc
@@ -24,6 +29,7 @@ from learnloop.datasets.remotes import FolderRemote
 from learnloop.datasets.tiers import ensure_hot, move_to
 from learnloop.datasets.versions import get_version
 from learnloop.errors import Conflict, Corrupted, InvalidInput, NotFound, Unavailable
+from learnloop.settings import environment_of
 
 
 def take(platform: Platform):
@@ -162,8 +168,7 @@ def test_a_restore_wants_an_empty_place(platform, empty):
     for words in ("learnloop's database has", "mlflow's database has 2 tables", "has objects", "has files"):
         assert words in str(refused.value)
     # The database was lost, the store was not.
-    survived = {"store": platform.settings.store, "models": platform.settings.models}
-    target = type(empty)(**{**vars(empty), **survived})
+    target = replace(empty, store=platform.settings.store, models=platform.settings.models)
     with pytest.raises(Conflict, match="--store-survived"):
         restore(target, platform.place)
     damaged = next(platform.store.names())
@@ -281,7 +286,7 @@ def test_two_at_once_are_refused(platform):
 
 
 def test_the_stores_own_remote_is_no_place_for_backups(platform):
-    same = type(platform.settings)(**{**vars(platform.settings), "backup_remote": platform.settings.remote})
+    same = replace(platform.settings, backup_remote=platform.settings.remote)
     with pytest.raises(InvalidInput, match="a place of their own"):
         place_of(same)
 
@@ -299,3 +304,47 @@ def test_a_database_that_is_being_restored_is_not_migrated(platform):
         db.execute(text("CREATE TABLE learnloop_restoring (since timestamptz)"))
     with pytest.raises(Conflict, match="learnloop restore"):
         upgrade(platform.url)
+
+
+def test_maintenance_takes_one_when_it_is_time_reads_it_back_and_removes_old_ones(platform):
+    daily = replace(platform.settings, backup_keep_daily=1, backup_keep_weekly=0)
+    assert due(daily)
+    first = keep_up(daily, platform.place).head
+    assert not due(daily)
+    with session(platform.url) as db:
+        assert db.scalar(select(BackupRun.verified_at)) is not None
+        db.execute(update(BackupRun).values(finished_at=func.now() - timedelta(hours=25)))
+    assert due(daily)
+    second = keep_up(daily, platform.place)
+    assert second.pruned.removed == [first.name]
+    assert platform.place.names() == [second.head.name]
+
+
+def test_the_commands_say_what_they_did(platform, empty, monkeypatch, tmp_path):
+    def run(settings, *arguments):
+        for name, value in environment_of(settings).items():
+            monkeypatch.setenv(name, value)
+        settings_module.settings.cache_clear()
+        return CliRunner().invoke(cli.app, list(arguments))
+
+    try:
+        key = tmp_path / "made"
+        assert "keep a copy" in run(platform.settings, "backup", "key", str(key)).output
+        none = run(platform.settings, "backup", "list")
+        assert (none.exit_code, "there is no remote at" in none.output) == (1, True), none.output
+        taken = run(platform.settings, "backup")
+        assert taken.exit_code == 0, taken.output
+        assert "1 datasets, 1 versions" in taken.output
+        (name,) = platform.place.names()
+        for arguments in (("list",), ("status",), ("verify", "--deep"), ("prune", "--dry-run")):
+            done = run(platform.settings, "backup", *arguments)
+            assert done.exit_code == 0, done.output
+            assert name in done.output
+        looked = run(empty, "restore", "--dry-run")
+        assert f"would restore {name}" in looked.output
+        restored = run(empty, "restore")
+        assert f"restored {name}" in restored.output
+        again = run(empty, "restore")
+        assert (again.exit_code, "into an empty place only" in again.output) == (1, True)
+    finally:
+        settings_module.settings.cache_clear()
