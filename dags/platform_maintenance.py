@@ -9,7 +9,6 @@ from airflow.sdk import DAG
 
 from learnloop_airflow.operators.maintenance import (
     AlignRegistryOperator,
-    BackUpOperator,
     CheckQualityOperator,
     DeliverEventsOperator,
     DueRoundsOperator,
@@ -31,7 +30,6 @@ and a killed worker releases nothing: both are made good here. A mail server tha
 over are removed, with what they had reserved; so are mounts whose run is.
 Samples of live requests that a model was not sure of become a batch, where the dataset asks for that, and are scored.
 Datasets with new answers are looked at, too: labels that the model's predictions speak against go to a reviewer.
-A backup is taken and read back when the last is a day old (`LEARNLOOP_BACKUP_REMOTE`, `LEARNLOOP_BACKUP_HOURS`).
 """,
     schedule=timedelta(minutes=5),
     start_date=datetime(2025, 1, 1),
@@ -46,7 +44,6 @@ A backup is taken and read back when the last is a day old (`LEARNLOOP_BACKUP_RE
     ReleaseReservationsOperator(task_id="release_reservations")
     RemoveOrphanedMountsOperator(task_id="remove_orphaned_mounts")
     AlignRegistryOperator(task_id="align_registry")
-    BackUpOperator(task_id="back_up", execution_timeout=timedelta(hours=6))
     live = LiveBatchesOperator(task_id="live_batches")
     TriggerDagRunOperator.partial(
         task_id="score", trigger_dag_id="score_incoming_data", skip_when_already_exists=True

@@ -139,7 +139,12 @@ class Supervisor:
     def _watch(self) -> None:
         if not postgres.running(self.places.postgres):
             self._note("PostgreSQL has ended; starting it again")
-            postgres.start(self.places.postgres)
+            try:
+                postgres.start(self.places.postgres)
+            except (
+                subprocess.SubprocessError
+            ) as error:  # what the old one left is not gone yet, or it recovers for long
+                self._note(f"PostgreSQL did not start ({error}); trying again")
         for name, child in list(self.children.items()):
             code = child.process.poll()
             if code is not None:

@@ -22,9 +22,6 @@ import httpx
 
 from learnloop.client import LearnloopClient
 from learnloop.errors import LearnloopError
-from learnloop.stack.__main__ import running_environment
-from learnloop.stack.initialise import set_users
-from learnloop.stack.places import Places
 
 from .kinds import Fault, kinds, small_disk
 from .loop import Loop
@@ -59,7 +56,7 @@ class Campaign:
         self.hurt = ""  # the kind of fault that is in, or whose traces are not gone
 
     def run(self, seconds: float, *, keep: bool) -> dict[str, Any]:
-        self.world = world = World(small_disk)
+        self.world = world = World(small_disk, with_s3=True)
         self.began = time.monotonic()
         try:
             world.up()
@@ -82,11 +79,8 @@ class Campaign:
             world.close(keep=keep)
 
     def _log_in(self) -> None:
-        places = Places(self.world.home)
-        people = [{"name": f"ann{number}", "role": "annotator"} for number in range(PEOPLE)]
-        made = set_users(
-            [*people, {"name": "ada", "role": "admin"}], running_environment(places), places.logs / "roles.log"
-        )
+        annotators = [(f"ann{number}", "annotator") for number in range(PEOPLE)]
+        made = self.world.users(*annotators, ("ada", "admin"))
         self.url = self.world.settings.api_url
         self.tokens = {name: str(LearnloopClient.login(self.url, name, word).token) for name, word in made.items()}
         self.token = self.tokens["ada"]

@@ -54,6 +54,11 @@ class Loop(threading.Thread):
         self.row = [float(value) for value in data.pixels[data.test[0]].ravel()]
         self.dataset, self._pool, self._in_dataset = name, str(data.pool), 0
 
+    def go_on_from(self, other: Loop) -> None:
+        """With the dataset of another, whose stack was backed up."""
+        self.dataset, self.truth, self.row = other.dataset, other.truth, other.row
+        self._pool, self._begun, self._in_dataset = other._pool, other._begun, other._in_dataset
+
     def run(self) -> None:
         try:
             while not self._end.is_set():

@@ -18,6 +18,9 @@ import psutil
 from s3_server import free_ports
 
 from learnloop.settings import Settings, load
+from learnloop.stack.__main__ import running_environment
+from learnloop.stack.initialise import set_users
+from learnloop.stack.places import Places
 
 KEY, SECRET = "writer-key", "writer-secret"
 DISK_MIB = 160
@@ -77,45 +80,56 @@ class S3Server:
 
 
 class World:
-    """One stack with its S3 server, in a folder of its own."""
+    """One stack in a folder of its own, with an S3 server when it is to have one."""
 
-    def __init__(self, mount: Callable[[Path, int], bool]) -> None:
+    s3: S3Server | None = None
+
+    def __init__(
+        self, mount: Callable[[Path, int], bool] | None = None, *, with_s3: bool = False, **settings: str
+    ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="ll-faults-", dir="/tmp"))  # short: socket paths end at 107 bytes
         self.data = Path(
             tempfile.mkdtemp(prefix="ll-faults-data-", dir="/tmp")
         )  # what people bring: not the platform's
         self.store = self.home / "store"
-        self.small_disk = mount(self.store, DISK_MIB)
-        self.s3 = S3Server(Path(tempfile.mkdtemp(prefix="ll-faults-s3-", dir="/tmp")))
+        self.small_disk = mount is not None and mount(self.store, DISK_MIB)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEARNLOOP_", "AIRFLOW"))}
         self.environment = {
             **kept,
             "LEARNLOOP_HOME": str(self.home),
-            "LEARNLOOP_REMOTE": "s3://remote/data",
             **{f"LEARNLOOP_RATE_{kind}": "0" for kind in ("READ", "WRITE", "CLAIM")},
-            "AWS_ACCESS_KEY_ID": KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_ENDPOINT_URL": self.s3.endpoint,
-            "AWS_DEFAULT_REGION": "us-east-1",
+            **settings,
         }
-        self.passwords: dict[str, str] = {}
+        if with_s3:
+            self.s3 = S3Server(Path(tempfile.mkdtemp(prefix="ll-faults-s3-", dir="/tmp")))
+            self.environment |= {
+                "LEARNLOOP_REMOTE": "s3://remote/data",
+                "AWS_ACCESS_KEY_ID": KEY,
+                "AWS_SECRET_ACCESS_KEY": SECRET,
+                "AWS_ENDPOINT_URL": self.s3.endpoint,
+                "AWS_DEFAULT_REGION": "us-east-1",
+            }
 
     @property
     def settings(self) -> Settings:
         return load({"LEARNLOOP_HOME": str(self.home)})
 
     def up(self) -> None:
-        done = self._stack("up")
+        done = self.command("up", module="learnloop.stack")
         if done.returncode != 0:
             raise RuntimeError(f"the stack did not start: {done.stdout[-2000:]} {done.stderr[-2000:]}")
 
+    def down(self) -> None:
+        self.command("down", module="learnloop.stack")
+
     def close(self, *, keep: bool) -> None:
-        self._stack("down")
-        self.s3.kill()
+        self.down()
+        if self.s3 is not None:
+            self.s3.kill()
         if self.small_disk:
             subprocess.run(["umount", "-l", str(self.store)], check=False)
         if not keep:
-            for folder in (self.home, self.data, self.s3.folder):
+            for folder in (self.home, self.data, *([self.s3.folder] if self.s3 else [])):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def pid(self, component: str) -> int:
@@ -126,6 +140,12 @@ class World:
 
     def status(self) -> Any:
         return json.loads((self.home / "status.json").read_text())
+
+    def users(self, *people: tuple[str, str]) -> dict[str, str]:
+        """Make users with roles; their passwords."""
+        places = Places(self.home)
+        wanted: list[dict[str, object]] = [{"name": name, "role": role} for name, role in people]
+        return set_users(wanted, running_environment(places), places.logs / "roles.log")
 
     def unwell(self) -> list[str]:
         """What does not do its work; empty when all is well."""
@@ -156,9 +176,10 @@ class World:
             return None
         return answer if answer.status_code == 200 else None
 
-    def _stack(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, module: str = "learnloop.cli") -> subprocess.CompletedProcess[str]:
+        """Run one of the project's programs where this stack is configured."""
         return subprocess.run(
-            [sys.executable, "-m", "learnloop.stack", *arguments],
+            [sys.executable, "-m", module, *arguments],
             env=self.environment,
             capture_output=True,
             text=True,
