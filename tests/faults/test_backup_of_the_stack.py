@@ -25,7 +25,7 @@ from learnloop.client import LearnloopClient
 from learnloop.datasets.store import Store
 from learnloop.settings import Settings
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(2400)]
 PEOPLE = 4
 
 

@@ -22,7 +22,7 @@ from learnloop.client import LearnloopClient
 from learnloop.database.migrate import downgrade, revisions
 from learnloop.stack import postgres
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(2400)]
 PEOPLE = 4
 
 

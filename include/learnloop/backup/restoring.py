@@ -90,7 +90,7 @@ def restore(
         return done
     remote = remote or (open_remote(settings.remote) if settings.remote else None)
     owned = [] if store_survived else _folders(settings, contents)
-    with _marked(settings, urls, head, owned, again=again):
+    with durable.telling_of_a_full_disk(settings.store), _marked(settings, urls, head, owned, again=again):
         _fill_store(settings, place, contents, progress)
         _fill_remote(settings, place, contents, remote)
         _write_files(settings, place, contents)

@@ -27,6 +27,7 @@ from learnloop.backup.contents import Contents, Dump, File, Head
 from learnloop.backup.place import Place
 from learnloop.database import BackupRun
 from learnloop.datasets import gc
+from learnloop.datasets.durable import telling_of_a_full_disk
 from learnloop.datasets.remotes import Remote, open_remote
 from learnloop.datasets.remotes.base import relative_path
 from learnloop.datasets.remotes.parallel import JOBS, each, shares
@@ -68,6 +69,7 @@ def take(
     Raises:
         Conflict: another is being taken, or garbage collected for longer than ten minutes.
         Unavailable: a database, the remote or the place does not answer, or is full.
+        OutOfSpace: the store's disk has no room for what is on its way.
     """
     urls = databases_of(settings)
     store = Store(settings.store)
@@ -76,7 +78,11 @@ def take(
         place.open(writing=True)
         now = datetime.now(UTC)
         name = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-        with _told(settings, name, place, owner) as tell, gc.nothing_collected(store, _PATIENCE):
+        with (
+            _told(settings, name, place, owner) as tell,
+            gc.nothing_collected(store, _PATIENCE),
+            telling_of_a_full_disk(settings.store),
+        ):
             head, contents = _copy_all(work, urls, name, now)
             reach("backup.copied")
             head = replace(head, contents=place.put_contents(contents), finished_at=datetime.now(UTC).isoformat())

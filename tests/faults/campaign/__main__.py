@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 
 from learnloop.client import LearnloopClient
 from learnloop.errors import LearnloopError
@@ -31,7 +32,7 @@ from .seen import Seen
 from .world import World
 
 PEOPLE = 15
-RECOVERY_SECONDS = 240
+RECOVERY_SECONDS = 600
 REST_SECONDS = 900
 OF_THE_LOOP = ("incremental_training", "score_incoming_data", "structure_optimization")
 
@@ -118,7 +119,7 @@ class Campaign:
         deadline = time.monotonic() + seconds
         found = {name: fault for name, fault in kinds(self.world).items() if not self.only or name in self.only}
         order: list[str] = []
-        while time.monotonic() < deadline and not self.seen.faults:
+        while time.monotonic() < deadline:
             if not order:
                 order = sorted(found)
                 self.chance.shuffle(order)
@@ -157,7 +158,13 @@ class Campaign:
             store=settings.store,
             home=settings.home,
         )
-        return broken(stack, self.seen, calm=calm)
+        for _ in range(5):
+            try:
+                return broken(stack, self.seen, calm=calm)
+            except (httpx.HTTPError, psycopg.OperationalError) as error:
+                failed = repr(error)
+                time.sleep(5)
+        return [f"it could not be looked at: {failed}"]
 
     def _rest(self) -> list[str]:
         """Wait until nothing runs any more, then look."""

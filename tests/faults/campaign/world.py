@@ -174,7 +174,7 @@ class World:
             answer = httpx.get(url, timeout=5)
         except httpx.HTTPError:
             return None
-        return answer if answer.status_code == 200 else None
+        return answer if answer.status_code in (200, 401) else None  # 401: it answers, and wants a token
 
     def command(self, *arguments: str, module: str = "learnloop.cli") -> subprocess.CompletedProcess[str]:
         """Run one of the project's programs where this stack is configured."""

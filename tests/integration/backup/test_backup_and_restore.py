@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from backup_platform import Platform, new_key
+from remote_places import tmpfs
 from sqlalchemy import create_engine, func, select, text, update
 from typer.testing import CliRunner
 
@@ -28,7 +29,7 @@ from learnloop.datasets import gc
 from learnloop.datasets.remotes import FolderRemote
 from learnloop.datasets.tiers import ensure_hot, move_to
 from learnloop.datasets.versions import get_version
-from learnloop.errors import Conflict, Corrupted, InvalidInput, NotFound, Unavailable
+from learnloop.errors import Conflict, Corrupted, InvalidInput, NotFound, OutOfSpace, Unavailable
 from learnloop.settings import environment_of
 
 
@@ -278,6 +279,18 @@ def test_a_place_that_cannot_be_written_to_fails_and_says_so(platform, tmp_path)
     with session(platform.url) as db:
         assert db.scalar(select(func.count()).select_from(BackupRun)) in (0, 1)
         assert last_success(db) is None
+
+
+def test_a_disk_that_is_full_is_said_and_what_was_there_stays(platform, empty, tmp_path):
+    take(platform)
+    with tmpfs(empty.store, "32k"), pytest.raises(OutOfSpace, match="free some space"):
+        restore(empty, place_of(empty))
+    assert not (empty.home / "restoring.json").exists()
+    versions = platform.versions()
+    restore(empty, place_of(empty))
+    Platform(empty, platform.folder).assert_whole(versions)
+    with tmpfs(tmp_path / "second", "64k"), pytest.raises(Unavailable, match="no space is left"):
+        take(platform)
 
 
 def test_two_at_once_are_refused(platform):
