@@ -115,9 +115,11 @@ class World:
         return load({"LEARNLOOP_HOME": str(self.home)})
 
     def up(self) -> None:
-        done = self.command("up", module="learnloop.stack")
-        if done.returncode != 0:
-            raise RuntimeError(f"the stack did not start: {done.stdout[-2000:]} {done.stderr[-2000:]}")
+        for _ in range(3):  # on a busy machine it goes on starting after `up` has lost patience
+            done = self.command("up", module="learnloop.stack")
+            if done.returncode == 0:
+                return
+        raise RuntimeError(f"the stack did not start: {done.stdout[-2000:]} {done.stderr[-2000:]}")
 
     def down(self) -> None:
         self.command("down", module="learnloop.stack")
