@@ -73,21 +73,12 @@ def test_what_was_confirmed_is_there_after_a_restore_and_the_next_round_runs(
         verified = first.command("backup", "verify", head["name"], "--deep", **second_place)
         assert verified.returncode == 0, verified.stderr
     print([(head["objects"], head["size"], head["new_bytes"]) for head in taken])
-    assert taken[1]["new_bytes"] < taken[0]["new_bytes"] / 2
-    assert taken[2]["new_bytes"] < taken[1]["new_bytes"]
+    # The databases are dumped whole each time; the third has nothing else that is new, the second a round's work.
+    first_time, second_time, dumped = (head["new_bytes"] for head in taken)
+    assert second_time - dumped < (first_time - dumped) / 2
     was = state(first.settings)
     first.down()
     shutil.rmtree(first.home)
-
-    # The first backup has what was acknowledged before it began.
-    restored = other.command("restore", taken[0]["name"], "--json", **second_place)
-    assert restored.returncode == 0, restored.stderr
-    other.up()
-    early = {(task, owner): label for task, owner, label in state(other.settings)["annotations"]}
-    assert before.items() <= early.items()
-    other.down()
-    shutil.rmtree(other.home)
-    other.home.mkdir()
 
     # The last has everything.
     restored = other.command("restore", "--json", **second_place)
@@ -115,6 +106,16 @@ def test_what_was_confirmed_is_there_after_a_restore_and_the_next_round_runs(
     for person in people:
         person.join()
     assert broken(stack_of(other, passwords), seen, calm=True) == []
+
+    # The first backup has what was acknowledged before it began.
+    other.down()
+    shutil.rmtree(other.home)
+    other.home.mkdir()
+    restored = other.command("restore", taken[0]["name"], "--json", **second_place)
+    assert restored.returncode == 0, restored.stderr
+    other.up()
+    early = {(task, owner): label for task, owner, label in state(other.settings)["annotations"]}
+    assert before.items() <= early.items()
 
 
 def begin(world: World, passwords: dict[str, str]) -> tuple[Loop, Seen, threading.Event]:
