@@ -179,9 +179,7 @@ def state(settings: Settings) -> dict[str, Any]:
         found: dict[str, Any] = {
             name: [tuple(row) for row in connection.execute(text(query))] for name, query in asked.items()
         }
-        found["versions"] = {
-            name: tree for name, tree in connection.execute(text("SELECT name, tree FROM dataset_versions"))
-        }
+        found["versions"] = dict(connection.execute(text("SELECT name, tree FROM dataset_versions")).all())
     with mlflow.connect() as connection:
         models = connection.execute(text("SELECT name, version, source FROM model_versions ORDER BY 1, 2")).all()
     found["models"] = [
