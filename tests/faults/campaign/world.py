@@ -152,7 +152,7 @@ class World:
         """What does not do its work; empty when all is well."""
         settings, found = self.settings, []
         for name, part in self.status()["components"].items():
-            if not psutil.pid_exists(part["pid"]) or not part["healthy"]:
+            if not _lives(part["pid"]) or not part["healthy"]:
                 found.append(name)
         for name, url in {
             "API": f"{settings.loop_api_url}/health",
@@ -189,3 +189,10 @@ class World:
             timeout=400,
             check=False,
         )
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)  # killed, and nobody has noticed yet
+    except psutil.NoSuchProcess:
+        return False
