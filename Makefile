@@ -7,7 +7,7 @@ WORKERS ?= 2
 PYTHON := $(LEARNLOOP_HOME)/venv/bin/python
 
 .PHONY: help setup setup-test demo up down status password test test-kubernetes test-kubernetes-short faults lint format client lock
-.PHONY: bench clean
+.PHONY: bench clean docs audit
 
 help:
 	@echo "make demo      set up, run the whole loop on real data, print what happened"
@@ -18,9 +18,11 @@ help:
 	@echo "make test      set up, check style, types and layers, run the tests"
 	@echo "make test-kubernetes   the tests of jobs as pods, on the cluster that KUBECONFIG names (-short: those without minutes of waiting)"
 	@echo "make faults    the long proofs: processes killed at every step, races, every remote"
+	@echo "make docs      build the documentation site, with warnings as errors"
+	@echo "make audit     look for known faults in what is installed"
 	@echo "make bench     measure, as ratios side by side"
 	@echo "make client    make the asynchronous client anew from the other"
-	@echo "make lock      lock requirements.txt and tests/requirements.txt anew"
+	@echo "make lock      lock requirements.txt and the others anew"
 	@echo "make clean     stop the stack and delete its state directory"
 
 setup:
@@ -111,12 +113,24 @@ bench: setup-test $(LEARNLOOP_HOME)/label-studio-venv/stamp $(LEARNLOOP_HOME)/ml
 	OMP_NUM_THREADS=1 PYTHONPATH=include $(LEARNLOOP_HOME)/bench-venv/bin/python tests/benchmarks/annotation/bench_labels.py \
 		--out $(LEARNLOOP_HOME)/labels.json
 
+# The reference pages come from the program, so it is set up too; Sphinx itself has a venv of its own.
+$(LEARNLOOP_HOME)/docs-venv/stamp: docs/requirements.txt
+	$(PYTHON3) -m venv $(LEARNLOOP_HOME)/docs-venv
+	$(LEARNLOOP_HOME)/docs-venv/bin/pip install --quiet --require-hashes -r docs/requirements.txt
+	touch $@
+
+docs: setup $(LEARNLOOP_HOME)/docs-venv/stamp
+	PYTHONPATH=docs $(PYTHON) -m generate docs/reference
+	$(LEARNLOOP_HOME)/docs-venv/bin/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --builder html docs $(LEARNLOOP_HOME)/site
+	@echo "the site is in $(LEARNLOOP_HOME)/site"
+
 client: setup-test
 	$(PYTHON) tests/async_client.py
 
 lock:
 	uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o requirements.txt
 	uv pip compile pyproject.toml --group test --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o tests/requirements.txt
+	uv pip compile --group pyproject.toml:docs --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o docs/requirements.txt
 	uv pip compile --group pyproject.toml:training --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o deploy/images/training/requirements.txt
 
 clean: down

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class DueRoundsOperator(BaseOperator):
-    """List the rounds that wait for their run, as arguments for mapped ``TriggerDagRunOperator``s.
+    """List the rounds that wait for their run, as arguments for mapped tasks of ``TriggerDagRunOperator``.
     The run id is the round's own, so that starting a round twice is refused by Airflow.
 
     :param ask_policies: before, ask the training policies that look at more than labels, such as time.
@@ -78,8 +78,8 @@ class CheckQualityOperator(BaseOperator):
 
 
 class LiveBatchesOperator(BaseOperator):
-    """Make batches of the live samples that models were not sure of, and list those that wait to be scored, as arguments for
-    mapped ``TriggerDagRunOperator``s. The run id is the batch's own, so that scoring one twice is refused by Airflow.
+    """Make batches of the live samples that models were not sure of, and list those that wait to be scored, as arguments
+    for mapped tasks of ``TriggerDagRunOperator``. The run id is the batch's own, so that scoring one twice is refused.
     """
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
