@@ -157,6 +157,7 @@ def list_evaluations(name: str, limit: Limit = 50, cursor: Cursor = None) -> dic
 
 @routes.add("GET", "/deployments", "deployment:read", response_model=Page[DeploymentItem])
 def list_deployments(limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
+    """What should be served: alias, version, generation."""
     with reading() as db:
         return page(db, _DEPLOYMENTS, limit, cursor)
 
