@@ -124,6 +124,17 @@ docs: setup $(LEARNLOOP_HOME)/docs-venv/stamp
 	$(LEARNLOOP_HOME)/docs-venv/bin/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --builder html docs $(LEARNLOOP_HOME)/site
 	@echo "the site is in $(LEARNLOOP_HOME)/site"
 
+# Against PyPI's database of advisories. What it does not know, or where it cannot be reached, is a failure too (--strict).
+$(LEARNLOOP_HOME)/audit-venv/stamp:
+	$(PYTHON3) -m venv $(LEARNLOOP_HOME)/audit-venv
+	$(LEARNLOOP_HOME)/audit-venv/bin/pip install --quiet "pip-audit>=2.10,<3"
+	touch $@
+
+audit: $(LEARNLOOP_HOME)/audit-venv/stamp
+	for lock in requirements.txt tests/requirements.txt docs/requirements.txt deploy/images/training/requirements.txt; do \
+		$(LEARNLOOP_HOME)/audit-venv/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$lock || exit 1; \
+	done
+
 client: setup-test
 	$(PYTHON) tests/async_client.py
 

@@ -15,8 +15,8 @@ Schema = Mapping[str, Any]
 _INTRODUCTION = """# HTTP API
 
 Everything is below `/learnloop/api/v1`. [The HTTP API, for who writes a client](../http-api.md) says what all operations
-have in common: tokens, errors, lists, `Idempotency-Key`. Any of them may answer 401, 403, 408, 413, 429, 500 or 503. This page
-is made from the OpenAPI document, which a running server gives too: {download}`openapi.json`.
+have in common: tokens, errors, lists, `Idempotency-Key`. Any of them may answer 401, 403, 408, 413, 429, 500 or 503.
+This page is made from the OpenAPI document, which a running server gives too: {download}`openapi.json`.
 """
 _OFTEN = {"401", "403", "408", "413", "429", "500", "503"}
 

@@ -6,6 +6,7 @@ import ast
 import inspect
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from learnloop import settings
 
@@ -39,10 +40,14 @@ def page() -> str:
 
 def meanings() -> dict[str, str]:
     """What stands below each field of `Settings`."""
-    (made,) = ast.parse(inspect.getsource(settings.Settings)).body
-    assert isinstance(made, ast.ClassDef)
+    made: Any = ast.parse(inspect.getsource(settings.Settings)).body[0]
     found: dict[str, str] = {}
     for field, text in zip(made.body, made.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-            found[str(field.target.id)] = str(text.value.value).replace("``", "`").replace("|", "\\|")
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+        ):
+            found[field.target.id] = str(text.value.value).replace("``", "`").replace("|", "\\|")
     return found

@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,16 @@ ADMISSIONS = ("none", "reservation", "kueue")
 
 @dataclass(frozen=True)
 class Settings:
-    """Where things are and how they run. Paths are absolute, URLs have no trailing slash."""
+    """Where things are and how they run. Paths are absolute, URLs have no trailing slash.
+
+    What may hold a password is left out of the ``repr``, which ends up in logs.
+    """
 
     home: Path
     """The state directory: everything one stack writes lives under it."""
-    database_url: str
+    database_url: str = field(repr=False)
     """SQLAlchemy URL of Learnloop's own database."""
-    mlflow_url: str
+    mlflow_url: str = field(repr=False)
     """SQLAlchemy URL of MLflow's database, or the address of an MLflow server (also by MLflow's own variables)."""
     store: Path
     """The object store that jobs and workspaces read, in DVC's layout (``files/md5/xx/...``)."""
@@ -69,7 +72,7 @@ class Settings:
     """How many days a workspace that a person may have changed is kept after it expired."""
     webhook_hosts: str
     """Hosts that notifications may be sent to by webhook, separated by commas; a port other than the usual is named."""
-    webhook_secret: str
+    webhook_secret: str = field(repr=False)
     """What webhooks are signed with."""
     models: Path
     """Where registered model files are kept."""
