@@ -42,12 +42,8 @@ def meanings() -> dict[str, str]:
     """What stands below each field of `Settings`."""
     made: Any = ast.parse(inspect.getsource(settings.Settings)).body[0]
     found: dict[str, str] = {}
-    for field, text in zip(made.body, made.body[1:], strict=False):
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(field.target, ast.Name)
-            and isinstance(text, ast.Expr)
-            and isinstance(text.value, ast.Constant)
-        ):
-            found[field.target.id] = str(text.value.value).replace("``", "`").replace("|", "\\|")
+    for field, said in zip(made.body, made.body[1:], strict=False):
+        match field, said:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                found[name] = text.replace("``", "`").replace("|", "\\|")
     return found

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def _commands(text: str) -> Iterator[str]:
 
 def _wrong(line: str) -> str | None:
     """What is wrong with a command, None if nothing is. Words in capitals and optional parts stand for values."""
-    command: Any = typer.main.get_command(command_line)
+    command: Any = _parser()
     words = shlex.split(line.replace("[", "").replace("]", "").replace("...", ""))
     while words and hasattr(command, "commands"):
         word = words.pop(0)
@@ -113,6 +114,11 @@ def _wrong(line: str) -> str | None:
     known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
     unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
     return f"{line}: no option {unknown[0]}" if unknown else None
+
+
+@cache
+def _parser() -> Any:
+    return typer.main.get_command(command_line)
 
 
 def _shape(path: str) -> str:
