@@ -184,7 +184,7 @@ def test_airflow_takes_the_dag(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("one", blocks("python"), ids=lambda one: f"{one.page}:{one.name}")
+@pytest.mark.parametrize("one", list(blocks("python")), ids=lambda one: f"{one.page}:{one.name}")
 def test_what_python_imports_of_ours_is_there(one: Block) -> None:
     for node in ast.walk(ast.parse(one.code)):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("learnloop"):

@@ -11,21 +11,22 @@ import pytest
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
+API = "/learnloop/api/v1"
 TYPED = "Typed-by-mistake-4711"
 
 
 def test_no_secret_is_in_a_log(live_stack) -> None:
     name, password = live_stack.users["scientist"]
-    wrong = httpx.post(f"{live_stack.url}/auth/token", json={"username": TYPED, "password": TYPED})
-    assert wrong.status_code == 401
-    token = httpx.post(f"{live_stack.url}/auth/token", json={"username": name, "password": password}).json()
-    headers = {"Authorization": f"Bearer {token['access_token']}"}
-    api = f"{live_stack.url}/learnloop/api/v1"
-    assert httpx.get(f"{api}/session", headers=headers).status_code == 200
-    assert httpx.post(f"{api}/datasets/nothing/rounds", headers=headers, json={"reason": "x"}).status_code == 404
-    assert httpx.get(f"{api}/audit", headers={"Authorization": f"Bearer {TYPED}"}).status_code == 401
+    with httpx.Client(base_url=live_stack.url, timeout=60) as http:
+        wrong = http.post("/auth/token", json={"username": TYPED, "password": TYPED})
+        assert wrong.status_code == 401
+        token = http.post("/auth/token", json={"username": name, "password": password}).json()["access_token"]
+        http.headers = {"Authorization": f"Bearer {token}"}
+        assert http.get(f"{API}/session").status_code == 200
+        assert http.post(f"{API}/datasets/nothing/rounds", json={"reason": "x"}).status_code == 404
+        assert http.get(f"{API}/audit", headers={"Authorization": f"Bearer {TYPED}"}).status_code == 401
 
-    secrets = {TYPED, password, token["access_token"], *_kept(live_stack.home / "secrets")}
+    secrets = {TYPED, password, token, *_kept(live_stack.home / "secrets")}
     logs = list(_logs(live_stack.home))
     assert any("session" in text for _, text in logs), "requests are logged, so what is in them could be"
     assert [str(path) for path, text in logs if any(secret in text for secret in secrets)] == []
