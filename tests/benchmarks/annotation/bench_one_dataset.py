@@ -14,8 +14,8 @@ import argparse
 import os
 import statistics
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench_claim_growth import TASKS
@@ -36,7 +36,7 @@ def main(people: list[int], datasets: int, seconds: float) -> None:
     from learnloop.settings import settings
 
     upgrade(settings().database_url)
-    loop = {"classes": ["cat", "dog"], "quality": {"check": "none"}, "policy": {"labels": 10_000_000}}
+    loop = {"classes": ["cat", "dog"], "quality": {"check": "none"}, "policy": {"labels": 1_000_000}}
     ids = []
     with session() as db:
         for number in range(datasets):
@@ -74,11 +74,8 @@ def main(people: list[int], datasets: int, seconds: float) -> None:
             while time.perf_counter() < end:
                 answer(among[number % len(among)], f"person-{run}-{number}", held[number])
 
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(count) as threads:
+            list(threads.map(work, range(count)))
         everything = [one for part in held for one in part]
         return len(everything) / seconds, statistics.median(everything) * 1e3
 
