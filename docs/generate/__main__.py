@@ -23,6 +23,7 @@ def main(folder: Path) -> None:
 def command_line() -> str:
     """What typer makes of the parser."""
     typer = [sys.executable, "-m", "typer", "learnloop.cli", "utils", "docs", "--name", "learnloop"]
+    typer += ["--title", "Command line"]
     return subprocess.run(typer, check=True, capture_output=True, text=True).stdout
 
 
