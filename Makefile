@@ -5,9 +5,11 @@ export LEARNLOOP_HOME
 # How many processes the tests run in (tests/workers.py says which test goes where).
 WORKERS ?= 2
 PYTHON := $(LEARNLOOP_HOME)/venv/bin/python
+FAULT_MINUTES ?= 60
+FAULT_SEED ?= 1
 
 .PHONY: help setup setup-test demo up down status password test test-kubernetes test-kubernetes-short faults lint format client lock
-.PHONY: bench clean docs audit
+.PHONY: bench clean docs audit fault-campaign
 
 help:
 	@echo "make demo      set up, run the whole loop on real data, print what happened"
@@ -20,6 +22,7 @@ help:
 	@echo "make faults    the long proofs: processes killed at every step, races, every remote"
 	@echo "make docs      build the documentation site, with warnings as errors"
 	@echo "make audit     look for known faults in what is installed"
+	@echo "make fault-campaign  faults in the running stack for FAULT_MINUTES=60, by FAULT_SEED=1; a report as JSON"
 	@echo "make bench     measure, as ratios side by side"
 	@echo "make client    make the asynchronous client anew from the other"
 	@echo "make lock      lock requirements.txt and the others anew"
@@ -76,6 +79,12 @@ $(LEARNLOOP_HOME)/mlflow-venv/stamp:
 
 faults: setup-test $(LEARNLOOP_HOME)/mlflow-venv/stamp
 	MLFLOW_PROGRAM=$(LEARNLOOP_HOME)/mlflow-venv/bin/mlflow $(PYTHON) -m pytest -m "long or not long"
+	$(MAKE) fault-campaign
+
+# Faults in the running stack for so many minutes; the same seed puts in the same faults in the same order.
+fault-campaign: setup-test
+	cd tests/faults && PYTHONPATH=.. OMP_NUM_THREADS=1 $(PYTHON) -m campaign --minutes $(FAULT_MINUTES) --seed $(FAULT_SEED) \
+		--report $(LEARNLOOP_HOME)/faults.json
 
 # polars is what record merges are measured against, and nothing that the project needs: it has a venv of its own.
 $(LEARNLOOP_HOME)/bench-venv/stamp:

@@ -37,6 +37,16 @@ KEPT = {
     "test_a_killed_replication_shows_nothing_half_and_continues": 1,
     "test_a_killed_repair_loses_nothing_and_ends_well_when_run_again": 1,
     "test_servers_killed_in_a_stream_of_requests_answer_rightly_and_come_back_with_the_same_versions": 0,
+    # what the campaign of faults goes by (`make fault-campaign`)
+    "test_each_broken_promise_is_found_and_a_sound_platform_has_none": 0,
+    # every migration, forth and back, from each revision
+    "test_from_every_revision_with_rows_in_it_to_the_newest": 1,
+    "test_a_killed_backup_is_none_and_the_next_copies_only_what_is_left": 2,
+    "test_a_killed_restore_shows_nothing_and_is_done_again": 1,
+    "test_who_is_killed_when_all_is_done_but_the_mark_just_takes_it_away": 0,
+    "test_a_killed_removal_leaves_what_is_kept_whole": 1,
+    "test_a_backup_that_was_tampered_with_is_refused_whole": 2,
+    "test_versions_in_colder_tiers_are_backed_up_from_the_remote": 1,
     # the stock dvc, a process of seconds each time
     "test_what_the_cache_lacks_comes_from_its_remote": 0,
     "test_a_repository_is_imported_from_its_git_url": 0,

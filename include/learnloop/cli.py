@@ -11,6 +11,7 @@ from learnloop import __version__
 from learnloop.client import LearnloopClient
 from learnloop.commands import (
     audit,
+    backup,
     dataset,
     events,
     exchange,
@@ -42,6 +43,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(user.app, name="user")
 app.add_typer(run.app, name="run")
 app.add_typer(pipeline.app, name="pipeline")
+app.add_typer(backup.app, name="backup")
 
 
 @app.command()
@@ -93,6 +95,7 @@ def whoami() -> None:
 
 
 app.command(name="init")(init.init)
+app.command(name="restore")(backup.restore)
 app.command(name="audit")(audit.show_events)
 app.command(name="quality")(review.show_quality)
 app.command(name="queue")(queue.show_queue)

@@ -3,7 +3,7 @@
 A setting comes from the environment (``LEARNLOOP_<NAME>``), else from ``stack.json`` in the state
 directory (written by ``make up``, so that a command typed by hand finds the running stack), else from
 its default. Nothing else in the project reads ``LEARNLOOP_*``, but for `faultpoints`, which only tests use. Where an MLflow
-server is may be said by MLflow's own variables, too.
+server is may be said by MLflow's own variables, too, and where Airflow's database is by Airflow's.
 """
 
 from __future__ import annotations
@@ -36,12 +36,24 @@ class Settings:
     """SQLAlchemy URL of Learnloop's own database."""
     mlflow_url: str = field(repr=False)
     """SQLAlchemy URL of MLflow's database, or the address of an MLflow server (also by MLflow's own variables)."""
+    airflow_database_url: str
+    """SQLAlchemy URL of Airflow's database, for backups alone (also by Airflow's own variable); empty: it is left out."""
     store: Path
     """The object store that jobs and workspaces read, in DVC's layout (``files/md5/xx/...``)."""
     remote: str
     """Where the store is copied to: a folder or an fsspec URL such as ``s3://bucket/prefix``."""
     replica: str
     """A second remote, which is kept as the first; empty: none."""
+    backup_remote: str
+    """Where backups go (docs/backup.md), a folder or an fsspec URL; empty: none are taken."""
+    backup_key_file: str
+    """The file of the key that they are encrypted with; empty: they are not."""
+    backup_hours: int
+    """How old the last one may be before maintenance takes another, in hours,"""
+    backup_keep_daily: int
+    """from how many days one is kept,"""
+    backup_keep_weekly: int
+    """and from how many weeks."""
     namespaces: Path
     """Holds ``data/{user}``, ``tmp/{user}``, ``results/{user}`` and ``models/{user}``."""
     allowed_roots: str
@@ -152,9 +164,15 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
     defaults: dict[str, Any] = {
         "database_url": "",
         "mlflow_url": _mlflow_server(environment),
+        "airflow_database_url": _airflow_database(environment),
         "store": home / "store",
         "remote": str(home / "remote"),
         "replica": "",
+        "backup_remote": "",
+        "backup_key_file": "",
+        "backup_hours": 24,
+        "backup_keep_daily": 7,
+        "backup_keep_weekly": 4,
         "namespaces": home / "namespaces",
         "allowed_roots": f"{Path.home()}:{tempfile.gettempdir()}",
         "workspaces_per_user": 20,
@@ -214,6 +232,12 @@ def _mlflow_server(environment: Mapping[str, str]) -> str:
     """The server that MLflow's own variables name. What they may name besides, such as a folder, is no registry of ours."""
     named = environment.get("MLFLOW_REGISTRY_URI") or environment.get("MLFLOW_TRACKING_URI") or ""
     return named.rstrip("/") if named.startswith(("http://", "https://")) else ""
+
+
+def _airflow_database(environment: Mapping[str, str]) -> str:
+    """Airflow's own variable; in a task Airflow has put there that tasks may not use it, which is no address."""
+    named = environment.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "")
+    return named if named.startswith("postgresql") else ""
 
 
 def _check_admission(values: dict[str, Any]) -> None:

@@ -110,8 +110,8 @@ def table_of(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Table
     """The table that `table` prints."""
     made = Table(box=None, pad_edge=False)
     for heading in headings:
-        # A time that is broken over lines cannot be read; words can.
-        made.add_column(heading, overflow="fold", no_wrap=heading in ("at", "until", "size"))
+        # A time or a name that is broken over lines cannot be read, or copied; words can.
+        made.add_column(heading, overflow="fold", no_wrap=heading in ("at", "until", "size", "backup"))
     for row in rows:
         made.add_row(*("" if cell is None else _plain(str(cell)) for cell in row))
     return made

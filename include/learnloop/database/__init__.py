@@ -11,6 +11,7 @@ from learnloop.database.annotation import (
     ScoringRun,
 )
 from learnloop.database.audit import AuditEvent
+from learnloop.database.backups import BackupRun
 from learnloop.database.base import Base
 from learnloop.database.capacity import Capacity, Reservation
 from learnloop.database.datasets import LIVE, Batch, Dataset, DatasetVersion, DatasetVersionParent, Lock
@@ -50,6 +51,7 @@ __all__ = [
     "AnnotationGuide",
     "AnnotationTask",
     "AuditEvent",
+    "BackupRun",
     "Base",
     "Batch",
     "Capacity",

@@ -24,6 +24,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic, sleep
 
 from sqlalchemy import delete, func
 from sqlalchemy.orm import Session
@@ -101,8 +102,8 @@ def collect(
     """
     if grace < timedelta(0):
         raise InvalidInput(f"the grace period cannot be negative, as {grace} is")
-    with _only_collector(store):
-        marked = Marked(store, _trash_folder(store))
+    with nothing_collected(store):
+        marked = Marked(store, trash_folder(store))
         with transaction() as session:
             marked.mark(session)
         unneeded, kept = _unneeded(store, marked)
@@ -150,16 +151,39 @@ def objects_in(store: Store) -> Iterator[tuple[str, os.stat_result]]:
 
 
 @contextmanager
-def _only_collector(store: Store) -> Iterator[None]:
+def nothing_collected(store: Store, patience: timedelta = timedelta(0)) -> Iterator[None]:
+    """Be the only one who may take objects away, or who keeps others from it, as a backup does.
+
+    Args:
+        patience: how long to wait for who does so already.
+
+    Raises:
+        Conflict: that one has not ended.
+    """
     # The kernel gives the lock back when its holder dies.
     folder = store.root / "gc"
     folder.mkdir(parents=True, exist_ok=True)
+    deadline = monotonic() + patience.total_seconds()
     with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Conflict(f"garbage of {store.root} is being collected already: wait until that has ended") from error
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if monotonic() >= deadline:
+                    raise Conflict(
+                        f"garbage of {store.root} is being collected already, or a backup of it is being taken:"
+                        " wait until that has ended"
+                    ) from error
+            sleep(0.5)
         yield
+
+
+def find(store: Store, name: str) -> Path:
+    """Where an object is for who keeps collectors away: in the store, or aside, where one that died has left it."""
+    path = store.path_of(name)
+    aside = trash_folder(store) / name
+    return aside if aside.exists() and not path.exists() else path
 
 
 def _unneeded(store: Store, marked: Marked) -> tuple[list[_Found], int]:
@@ -174,20 +198,20 @@ def _unneeded(store: Store, marked: Marked) -> tuple[list[_Found], int]:
 
 
 def _trash(store: Store) -> list[_Found]:
-    with _scan(_trash_folder(store)) as files:
+    with _scan(trash_folder(store)) as files:
         return [_Found(file.name, file.stat().st_size, 0.0) for file in files]
 
 
 def _move_aside(store: Store, marked: Marked, session: Session, old: list[_Found], grace: timedelta) -> None:
     marked.mark(session)
-    _trash_folder(store).mkdir(exist_ok=True)
+    trash_folder(store).mkdir(exist_ok=True)
     generation.begin(store.root)
     reach("gc.generation-odd")
     for found in old:
         path = store.path_of(found.name)
         if found.name in marked.names or not _still_old(path, grace):
             continue
-        path.rename(_trash_folder(store) / found.name)
+        path.rename(trash_folder(store) / found.name)
         reach("gc.moved-one")
     generation.end(store.root)
     reach("gc.moved")
@@ -210,7 +234,7 @@ def _empty_trash(
         put_back += 1
         reach("gc.put-back-one")
     for done, found in enumerate((found for found in trash if found.name not in marked.names), 1):
-        (_trash_folder(store) / found.name).unlink()
+        (trash_folder(store) / found.name).unlink()
         gone.append(_Found(found.name, found.bytes, ages.get(found.name, 0.0)))
         reach("gc.deleted-one")
         if progress is not None:
@@ -222,7 +246,7 @@ def _put_back(store: Store, name: str) -> None:
     target = store.path_of(name)
     target.parent.mkdir(parents=True, exist_ok=True)
     # The same bytes, should a writer have added them again meanwhile.
-    (_trash_folder(store) / name).replace(target)
+    (trash_folder(store) / name).replace(target)
 
 
 def _leftovers(store: Store, grace: timedelta) -> list[Path]:
@@ -239,7 +263,8 @@ def _remove_leftovers(store: Store, grace: timedelta) -> list[Path]:
     return leftovers
 
 
-def _trash_folder(store: Store) -> Path:
+def trash_folder(store: Store) -> Path:
+    """Where a collector puts what it takes away, until it is sure."""
     return store.root / "gc" / "trash"
 
 

@@ -9,6 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from learnloop.backup.mark import unfinished
 from learnloop.database.migrate import MIGRATIONS, upgrade
 from learnloop.errors import LearnloopError
 from learnloop.settings import Settings
@@ -28,6 +29,10 @@ class InitialisationFailed(LearnloopError):
 
 def initialise(settings: Settings, places: Places, environment: dict[str, str]) -> None:
     """Migrate the three databases and create roles and users, unless nothing has changed since the last time."""
+    if name := unfinished(places.home):
+        raise InitialisationFailed(
+            f"restoring the backup {name} has not ended: run `learnloop restore {name}` again, which ends it"
+        )
     stamp = places.home / "initialised"
     wanted = _fingerprint()
     if stamp.exists() and stamp.read_text() == wanted:

@@ -51,7 +51,10 @@ def start(folder: Path) -> Any:
     pgserver = library()
     # A registration left by a killed process would keep the library from noticing that nobody uses the server.
     (folder / ".handle_pids.json").unlink(missing_ok=True)
-    return pgserver.get_server(folder, cleanup_mode=None)
+    handle = pgserver.get_server(folder, cleanup_mode=None)
+    if not running(folder):
+        handle.start()  # it remembers what this process has started, and does not look whether that has ended since
+    return handle
 
 
 def stop(folder: Path) -> None:

@@ -108,11 +108,12 @@ class Supervisor:
             database_url=postgres.url(handle, "learnloop"),
             # Somebody's MLflow server, where one is named; else a database of our own.
             mlflow_url=loaded.mlflow_url if loaded.mlflow_url.startswith("http") else postgres.url(handle, "mlflow"),
+            airflow_database_url=postgres.url(handle, "airflow"),
             api_url=f"http://127.0.0.1:{ports['gateway']}",
             serving_url=f"http://127.0.0.1:{ports['serving']}",
             fork_server=f"learnloop-jobs-{hashlib.sha256(str(self.places.home).encode()).hexdigest()[:16]}",
         )
-        found = {"database_url", "mlflow_url", "api_url", "serving_url", "fork_server"}
+        found = {"database_url", "mlflow_url", "airflow_database_url", "api_url", "serving_url", "fork_server"}
         asked = {field.name for field in fields(settings) if f"LEARNLOOP_{field.name.upper()}" in os.environ}
         names = found | asked - {"home", "webhook_secret"}
         write_json(self.places.stack_file, {name: str(getattr(settings, name)) for name in sorted(names)})
@@ -138,7 +139,12 @@ class Supervisor:
     def _watch(self) -> None:
         if not postgres.running(self.places.postgres):
             self._note("PostgreSQL has ended; starting it again")
-            postgres.start(self.places.postgres)
+            try:
+                postgres.start(self.places.postgres)
+            except (
+                subprocess.SubprocessError
+            ) as error:  # what the old one left is not gone yet, or it recovers for long
+                self._note(f"PostgreSQL did not start ({error}); trying again")
         for name, child in list(self.children.items()):
             code = child.process.poll()
             if code is not None:

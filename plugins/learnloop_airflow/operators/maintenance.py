@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowSkipException
 
 if TYPE_CHECKING:
     from learnloop_airflow.pods.names import Owner
@@ -193,6 +194,42 @@ class RemoveOrphanedMountsOperator(BaseOperator):
         if done.failed:
             raise RuntimeError(f"mounts could not be removed, and are tried again: {'; '.join(done.failed)}")
         return asdict(done)
+
+
+class BackUpOperator(BaseOperator):
+    """Take a backup when the last one is older than ``LEARNLOOP_BACKUP_HOURS``, read it back, and remove old ones.
+
+    Skips when it is not yet time, or ``LEARNLOOP_BACKUP_REMOTE`` names no place.
+
+    :param aws_conn_id: the Airflow connection for a place, or a remote, on S3.
+    :return: ``{backup, bytes, new_bytes, removed}``
+    """
+
+    def __init__(self, *, aws_conn_id: str = "aws_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.aws_conn_id = aws_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from learnloop.settings import settings
+
+        if not settings().backup_remote:
+            raise AirflowSkipException("there is no place for backups: LEARNLOOP_BACKUP_REMOTE names one")
+        from learnloop.backup.opening import place_of
+        from learnloop.backup.upkeep import due, keep_up
+        from learnloop_airflow.aws import open_remote
+
+        if not due(settings()):
+            raise AirflowSkipException(f"the last backup is less than {settings().backup_hours} hours old")
+        place = place_of(settings(), open_remote(settings().backup_remote, self.aws_conn_id))
+        remote = open_remote(settings().remote, self.aws_conn_id) if settings().remote else None
+        done = keep_up(settings(), place, remote=remote)
+        for note in done.head.notes:
+            self.log.warning("%s", note)
+        head = done.head
+        self.log.info(
+            "%s: %d things, %d bytes, %d new; read back whole", head.name, head.objects, head.size, head.new_bytes
+        )
+        return {"backup": head.name, "bytes": head.size, "new_bytes": head.new_bytes, "removed": done.pruned.removed}
 
 
 def _run_goes(dag_id: str, run_id: str) -> bool:

@@ -141,6 +141,7 @@ def main(url: str, folder: str, user: str, password: str) -> None:
     run("dispatch_rounds")
     run("platform_maintenance")
     run("storage_maintenance")
+    run("backup_maintenance")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def test_every_dag_runs_to_its_end(live_stack, live_dataset, tmp_path: Path) -> 
     user, password = live_stack.users["admin"]
     environment = {**running_environment(Places(live_stack.home)), "AIRFLOW_HOME": str(tmp_path / "airflow")}
     environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = empty_database(environment)
+    environment["LEARNLOOP_BACKUP_REMOTE"] = str(tmp_path / "backups")
     subprocess.run(["airflow", "db", "migrate"], env=environment, check=True, capture_output=True, timeout=200)
     ran = subprocess.run(
         [sys.executable, str(SCRIPT), live_stack.url, str(tmp_path / "digits"), user, password],
@@ -48,6 +49,7 @@ def test_every_dag_runs_to_its_end(live_stack, live_dataset, tmp_path: Path) -> 
     # One of the DAGs starts another, which `dag.test()` cannot: test_pipelines_live.py has it.
     every = {path.stem for path in Path("dags").rglob("*.py")} - {"pipeline_incremental_training"}
     assert {line[1] for line in lines} == every
+    assert len(list((tmp_path / "backups" / "backups").glob("*.head"))) == 1
     with session(load({"LEARNLOOP_HOME": str(live_stack.home)}).database_url) as db:
         (by_hand,) = (done for done in db.query(Round) if done.dataset.name == "digits-by-hand" and done.number == 1)
         assert by_hand.state in ("accepted", "rejected")

@@ -1,0 +1,111 @@
+"""Rounds of the loop, one after the other, as a scientist and an operator do them: ask again, clear what failed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from learnloop.stack.demo import digits
+
+from .seen import Seen
+
+BUDGET = 60
+ROUND_LABELS = 40
+ROUND_SECONDS = 900
+POOL_ROUNDS = 20
+MOST_CLEARED = 8
+
+
+class Loop(threading.Thread):
+    """Goes round until ``end``; ``dataset`` is the one that is annotated now."""
+
+    def __init__(self, url: str, token: str, folder: Path, seen: Seen, end: threading.Event) -> None:
+        super().__init__(name="loop", daemon=True)
+        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        self._folder, self._seen, self._end = folder, seen, end
+        self.rounds = 0
+        self.cleared: list[str] = []
+        self.dataset = ""
+        self.truth: dict[str, str] = {}
+        self.row: list[float] = []
+        self._begun = 0
+        self._in_dataset = 0
+
+    def begin(self) -> None:
+        """A base model that is served, so that annotators have something to do."""
+        self._begun += 1
+        name = f"digits-{self._begun}"
+        data = digits.write(self._folder / name, name, BUDGET, seed=self._begun)
+        config = yaml.safe_load((data.dataset / "dataset.yaml").read_text())
+        config["loop"] = {
+            "query": {"budget": BUDGET},
+            "policy": {"labels": ROUND_LABELS},
+            "quality": {"check": "none", "lease_seconds": 20},
+            "structure": {"trials": 2},
+        }
+        (data.dataset / "dataset.yaml").write_text(yaml.safe_dump(config))
+        self._run("base_model_training", f"base-{name}", {"path": str(data.dataset)})
+        self.truth.update(data.truth)
+        self.row = [float(value) for value in data.pixels[data.test[0]].ravel()]
+        self.dataset, self._pool, self._in_dataset = name, str(data.pool), 0
+
+    def go_on_from(self, other: Loop) -> None:
+        """With the dataset of another, whose stack was backed up."""
+        self.dataset, self.truth, self.row = other.dataset, other.truth, other.row
+        self._pool, self._begun, self._in_dataset = other._pool, other._begun, other._in_dataset
+
+    def run(self) -> None:
+        try:
+            while not self._end.is_set():
+                self._round()
+                if self._in_dataset == POOL_ROUNDS and not self._end.is_set():
+                    self.begin()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the report has to have it
+            self._seen.faults.append(f"the loop could not go on: {error!r}")
+
+    def _round(self) -> None:
+        number = self._in_dataset + 1
+        conf = {"dataset": self.dataset, "path": self._pool if number == 1 else "", "batch": "pool"}
+        self._run("score_incoming_data", f"score-{self.dataset}-{number}", conf)
+        self._wait("incremental_training", f"round-{self.dataset}-{number}")
+        self._in_dataset, self.rounds = number, self.rounds + 1
+
+    def _run(self, dag: str, run: str, conf: dict[str, Any]) -> None:
+        given = {"dag_run_id": run, "logical_date": None, "conf": conf}
+        answer = self._ask("POST", f"/dags/{dag}/dagRuns", json=given)
+        if answer.status_code not in (200, 201, 409):  # 409: an earlier try did it, whose answer got lost
+            raise RuntimeError(f"{dag} was not started: {answer.status_code} {answer.text[:300]}")
+        self._wait(dag, run)
+
+    def _wait(self, dag: str, run: str) -> None:
+        deadline = time.monotonic() + ROUND_SECONDS
+        while True:
+            answer = self._ask("GET", f"/dags/{dag}/dagRuns/{run}")
+            state = answer.json()["state"] if answer.status_code == 200 else f"not there ({answer.status_code})"
+            if state == "success":
+                return
+            if state == "failed":
+                failed = self._ask("GET", f"/dags/{dag}/dagRuns/{run}/taskInstances?state=failed").json()
+                tasks = [task["task_id"] for task in failed.get("task_instances", ())]
+                self.cleared.append(f"{run}: {', '.join(tasks)}")
+                if sum(one.startswith(f"{run}:") for one in self.cleared) > MOST_CLEARED:
+                    raise RuntimeError(f"{run} fails again and again at {', '.join(tasks)}")
+                self._ask("POST", f"/dags/{dag}/dagRuns/{run}/clear", json={"dry_run": False, "only_failed": True})
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{run} is {state} after {ROUND_SECONDS} s")
+            time.sleep(0.5)
+
+    def _ask(self, method: str, path: str, **given: Any) -> httpx.Response:
+        while True:
+            try:
+                answer = self._http.request(method, f"/api/v2{path}", **given)
+                if answer.status_code < 500:
+                    return answer
+            except httpx.HTTPError:
+                self._seen.did["Airflow did not answer"] += 1
+            time.sleep(0.5)

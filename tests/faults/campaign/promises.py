@@ -1,0 +1,231 @@
+"""The one checker of what is promised (the design, section 6): it knows nothing of Learnloop's code.
+
+It reads the HTTP API, the tables, the objects of the store, the models' files and the process table, and says in words what
+is not as promised. With ``calm`` nothing is under way, and what must be so in the end is looked at, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+import pyarrow.parquet as pq
+
+from .seen import Seen
+
+CLOSED = ("accepted", "rejected", "failed")
+
+
+@dataclass
+class Stack:
+    """Where things are."""
+
+    url: str
+    token: str
+    learnloop: str
+    """libpq addresses of the databases"""
+    mlflow: str
+    store: Path
+    home: Path
+
+
+def broken(stack: Stack, seen: Seen, *, calm: bool) -> list[str]:
+    """What is not as promised, in words; empty when all is."""
+    with (
+        psycopg.connect(stack.learnloop, autocommit=True) as db,
+        psycopg.connect(stack.mlflow, autocommit=True) as mlflow,
+    ):
+        return [
+            *seen.faults,
+            *_answers(db, seen, calm),
+            *_rounds(db, mlflow, stack, calm),
+            *_store(db, stack),
+            *_models(db, mlflow, stack),
+            *_strangers(stack),
+            *(_merged(db, stack) if calm else ()),
+            *(_left_over(db, stack) if calm else ()),
+        ]
+
+
+def _answers(db: psycopg.Connection[Any], seen: Seen, calm: bool) -> list[str]:
+    """2: one holder a task; an answer is neither lost nor counted twice."""
+    problems = [f"task {one.task} was held by {one.person} and {two.person} at once" for one, two in seen.overlapping()]
+    accepted = dict(seen.accepted)  # before the rows: what was acknowledged by now is there by then
+    rows = db.execute("SELECT task_id, owner, label FROM annotations WHERE withdrawn_at IS NULL").fetchall()
+    stored = {(task, owner): label for task, owner, label in rows}
+    if len(stored) != len(rows):
+        problems.append("a person's answer to a task is stored twice")
+    lost = [f"{key}={label}" for key, label in accepted.items() if stored.get(key) != label]
+    if lost:
+        problems.append(f"{len(lost)} answers were acknowledged and are not stored: {lost[:3]}")
+    if calm and (unknown := stored.keys() - seen.accepted.keys()):
+        problems.append(f"{len(unknown)} answers are stored that nobody was told of: {sorted(unknown)[:3]}")
+    numbers = db.execute(
+        "SELECT dataset_id, array_agg(number ORDER BY number) FROM confirmed_annotations GROUP BY 1"
+    ).fetchall()
+    problems += [
+        f"confirmed labels of dataset {dataset} are not numbered from 1 on, each once"
+        for dataset, found in numbers
+        if found != list(range(1, len(found) + 1))
+    ]
+    twice = db.execute(
+        "SELECT sample_id FROM confirmed_annotations WHERE supersedes_id IS NULL GROUP BY dataset_id, batch_id, sample_id"
+        " HAVING count(*) > 1"
+    ).fetchall()
+    if twice:
+        problems.append(f"{len(twice)} samples are confirmed twice: {twice[:3]}")
+    return problems
+
+
+def _rounds(db: psycopg.Connection[Any], mlflow: psycopg.Connection[Any], stack: Stack, calm: bool) -> list[str]:
+    """5: one training run a round, one model version a training run."""
+    problems = []
+    rounds = db.execute(
+        "SELECT d.name, r.number, r.state, r.model_version FROM rounds r JOIN datasets d ON d.id = r.dataset_id"
+        " ORDER BY 1, 2"
+    ).fetchall()
+    models = Counter((name, version) for name, _, _, version in rounds if version is not None)
+    problems += [f"version {key} is the model of {count} rounds" for key, count in models.items() if count > 1]
+    by_name: dict[str, list[int]] = {}
+    for name, number, _, _ in rounds:
+        by_name.setdefault(name, []).append(number)
+    problems += [
+        f"the rounds of {name} are {numbers}, not one after the other"
+        for name, numbers in by_name.items()
+        if numbers != list(range(len(numbers)))
+    ]
+    keys = mlflow.execute(
+        "SELECT name, value, count(*) FROM model_version_tags WHERE key = 'idempotency_key' GROUP BY 1, 2"
+        " HAVING count(*) > 1"
+    ).fetchall()
+    problems += [f"one training made {count} versions of {name} ({key})" for name, key, count in keys]
+    registered = {tuple(row) for row in mlflow.execute("SELECT name, version FROM model_versions").fetchall()}
+    problems += [f"round {n} of {d} names version {v}, which is not registered" for d, n, _, v in rounds
+                 if v is not None and (d, v) not in registered]  # fmt: skip
+    runs = _get(stack, "/api/v2/dags/incremental_training/dagRuns?limit=200")["dag_runs"]
+    ids = Counter(run["dag_run_id"] for run in runs)
+    problems += [f"there are {count} runs {name}" for name, count in ids.items() if count > 1]
+    if calm:
+        done = {run["dag_run_id"] for run in runs}
+        problems += [f"round {n} of {d} is {state} and has no run" for d, n, state, _ in rounds
+                     if n and f"round-{d}-{n}" not in done]  # fmt: skip
+        problems += [f"round {n} of {d} is still {state}" for d, n, state, _ in rounds if state not in CLOSED]
+    return problems
+
+
+def _store(db: psycopg.Connection[Any], stack: Stack) -> list[str]:
+    """1 and 7: what is there is whole, and what a version names is there."""
+    problems = []
+    trees = {
+        tree for (tree,) in db.execute("SELECT tree FROM dataset_versions UNION SELECT tree FROM batches").fetchall()
+    }
+    names = set()
+    for path in (stack.store / "files" / "md5").glob("??/*"):
+        name = path.parent.name + path.name
+        names.add(name)
+        if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != name[:32]:
+            problems.append(f"object {name} of the store is not whole")
+    for tree in trees:
+        if tree not in names:
+            problems.append(f"the tree {tree} of a version is not in the store")
+            continue
+        missing = {entry["md5"] for entry in json.loads(_object(stack, tree))} - names
+        if missing:
+            problems.append(f"{len(missing)} objects of the tree {tree} are not in the store, such as {min(missing)}")
+    return problems
+
+
+def _models(db: psycopg.Connection[Any], mlflow: psycopg.Connection[Any], stack: Stack) -> list[str]:
+    """1 and 6: a registered model's files are whole; what the gate rejected is not served."""
+    problems = []
+    for name, version, source in mlflow.execute("SELECT name, version, source FROM model_versions").fetchall():
+        folder = Path(source.removeprefix("file://"))
+        if not (folder / "manifest.json").is_file():
+            problems.append(f"version {version} of {name} is registered and has no files at {folder}")
+            continue
+        listed = json.loads((folder / "manifest.json").read_text())
+        for file, sha256 in _checksums(listed):
+            if not (folder / file).is_file() or hashlib.sha256((folder / file).read_bytes()).hexdigest() != sha256:
+                problems.append(f"{file} of {name} version {version} is not whole")
+    rejected = {
+        (name, version)
+        for name, version in db.execute(
+            "SELECT d.name, r.model_version FROM rounds r JOIN datasets d ON d.id = r.dataset_id WHERE r.state = 'rejected'"
+        ).fetchall()
+    }
+    served = db.execute("SELECT model_name, alias, model_version FROM deployments").fetchall()
+    problems += [f"{name}:{alias} is version {version}, which the gate rejected" for name, alias, version in served
+                 if (name, version) in rejected]  # fmt: skip
+    return problems
+
+
+def _merged(db: psycopg.Connection[Any], stack: Stack) -> list[str]:
+    """1 and 3: every label that a closed round took is in the head's table, as it was confirmed, once."""
+    problems = []
+    heads = db.execute(
+        "SELECT d.id, d.name, v.tree FROM datasets d JOIN dataset_versions v ON v.id = d.head_id"
+    ).fetchall()
+    for dataset, name, tree in heads:
+        taken = db.execute(
+            "SELECT c.sample_id, c.label FROM round_annotations ra JOIN confirmed_annotations c ON c.id = ra.confirmed_id"
+            " JOIN rounds r ON r.id = ra.round_id WHERE c.dataset_id = %s AND r.version_id IS NOT NULL",
+            (dataset,),
+        ).fetchall()
+        (md5,) = (one["md5"] for one in json.loads(_object(stack, tree)) if one["relpath"] == "annotations.parquet")
+        table = pq.read_table(io.BytesIO(_object(stack, md5)), columns=["sample_id", "label"]).to_pylist()
+        labels = {row["sample_id"]: row["label"] for row in table}
+        if len(labels) != len(table):
+            problems.append(f"the head of {name} has a sample twice")
+        if wrong := [sample for sample, label in taken if labels.get(sample) != label]:
+            problems.append(f"{len(wrong)} labels that rounds of {name} took are not in its head, such as {wrong[0]}")
+    return problems
+
+
+def _strangers(stack: Stack) -> list[str]:
+    """8: nobody gets in without a token."""
+    problems = []
+    for path in ("/datasets", "/deployments", "/audit"):
+        status = httpx.get(f"{stack.url}/learnloop/api/v1{path}", timeout=30).status_code
+        if status not in (401, 404, 502, 503):
+            problems.append(f"{path} without a token is answered with {status}")
+    return problems
+
+
+def _left_over(db: psycopg.Connection[Any], stack: Stack) -> list[str]:
+    """5: when no run goes there is no job's process and nothing claimed for ever."""
+    problems = []
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        try:
+            environment = process.environ()
+        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+        if str(stack.home) in environment.get("RESULTS_DIR", "") and process.pid != os.getpid():
+            problems.append(f"process {process.pid} of a job is left: {process.info['cmdline']}")
+    locks = db.execute("SELECT count(*) FROM locks WHERE expires_at > now()").fetchone()
+    if locks and locks[0]:
+        problems.append(f"{locks[0]} locks are held though no run goes")
+    return problems
+
+
+def _checksums(listed: Any) -> list[tuple[str, str]]:
+    files = listed.get("files", listed)
+    return [(name, found["sha256"] if isinstance(found, dict) else found) for name, found in files.items()]
+
+
+def _object(stack: Stack, name: str) -> bytes:
+    return (stack.store / "files" / "md5" / name[:2] / name[2:]).read_bytes()
+
+
+def _get(stack: Stack, path: str) -> Any:
+    answer = httpx.get(stack.url + path, headers={"Authorization": f"Bearer {stack.token}"}, timeout=60)
+    answer.raise_for_status()
+    return answer.json()
