@@ -71,6 +71,8 @@ class Settings:
     """Hosts that notifications may be sent to by webhook, separated by commas; a port other than the usual is named."""
     webhook_secret: str
     """What webhooks are signed with."""
+    metrics_token: str
+    """What Prometheus shows to read metrics of our API with (a Bearer token); empty: only people who may, may."""
     models: Path
     """Where registered model files are kept."""
     job_runner: str
@@ -168,6 +170,7 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "workspace_grace_days": 7,
         "webhook_hosts": "",
         "webhook_secret": "",
+        "metrics_token": "",
         "models": home / "models",
         "job_runner": "local",
         "fork_server": "",
