@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from prometheus_client.core import Metric
-from sqlalchemy import Row, column, func, select, values
+from sqlalchemy import Row, column, extract, func, select, values
 from sqlalchemy.orm import Session
 
 from learnloop.database import (
@@ -93,7 +93,7 @@ def _rounds(db: Session) -> Iterable[Metric]:
     under_way = db.execute(of_dataset.add_columns(age(Round.created_at)).where(Round.state.in_(OPEN))).all()
     what = "How long ago the round that is under way was opened."
     yield gauge("round_open_seconds", what, ("dataset", "state"), under_way)
-    ended = func.extract("epoch", func.max(Round.finished_at))
+    ended = extract("epoch", func.max(Round.finished_at))
     last = db.execute(
         select(Dataset.name, ended).join(Dataset, Dataset.id == Round.dataset_id).where(_TOLD).group_by(Dataset.name)
     ).all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from prometheus_client.core import Metric
-from sqlalchemy import func, select
+from sqlalchemy import extract, func, select
 from sqlalchemy.orm import Session
 
 from learnloop.annotation.honest import accuracy_by_model
@@ -52,6 +52,12 @@ def serving(db: Session) -> Iterable[Metric]:
     counted = db.execute(decided.group_by(Dataset.name, Decision.kind, Decision.accepted)).all()
     told = [(name, kind, "accepted" if accepted else "rejected", count) for name, kind, accepted, count in counted]
     yield gauge("model_decisions", "Decisions about models, ever.", ("dataset", "kind", "outcome"), told)
+    taken_back = select(Dataset.name, extract("epoch", func.max(Decision.created_at))).join(
+        Dataset, Dataset.id == Decision.dataset_id
+    )
+    last = db.execute(taken_back.where(Decision.kind == "rollback").group_by(Dataset.name)).all()
+    what = "When a model version that erred was last taken back."
+    yield gauge("model_last_rollback_timestamp_seconds", what, ("dataset",), last)
 
 
 def quality(db: Session) -> Iterable[Metric]:
