@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +26,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sqlalchemy import Engine, create_engine, func, make_url, update
 from sqlalchemy.orm import Session
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from learnloop import settings
 from learnloop.database import AnnotationTask, Batch, Dataset, engine, session
@@ -38,6 +40,7 @@ from learnloop.serving.config import ServingConfig
 from learnloop.serving.server import ModelServer
 from learnloop.training.models import load
 
+API = "/learnloop/api/v1"
 TOKEN = "what-prometheus-shows"
 CLASSES = ["cat", "dog"]
 SLOW_SECONDS = 0.6
@@ -138,7 +141,7 @@ class Watched:
             deploy(db, dataset_id=dataset.id, model_name=name, alias=alias, version=version, owner="ada")
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"http://{self.api}{path}", timeout=30)
+        return httpx.get(f"http://{self.api}{API}{path}", timeout=30)
 
     def infer(self, name: str, rows: int) -> int:
         """The status of a request for so many rows."""
@@ -146,20 +149,27 @@ class Watched:
         body = {"inputs": [{"name": "features", "datatype": "FP32", "shape": [rows, 2], "data": data}]}
         return httpx.post(f"{self.models['first'].url}/v2/models/{name}/infer", json=body, timeout=30).status_code
 
-    def fires(self, expression: str, also: Callable[[], object] = lambda: None, **labels: str) -> dict[str, Any]:
-        """Wait until ``expression`` has a result with these ``labels``; ``also`` is done before each look."""
+    def fires(self, expression: str, but: Sequence[Any] = (), **labels: str) -> None:
+        """Wait until ``expression`` has a result with these ``labels``, other than those in ``but``."""
         deadline = time.monotonic() + 40
         while time.monotonic() < deadline:
-            also()
-            results = self.prometheus.query(expression)
-            for found in results:
-                if labels.items() <= found["metric"].items():
-                    return found
+            found = self.results(expression)
+            if any(labels.items() <= one.items() for one in found if one not in but):
+                return
             time.sleep(0.1)
-        raise AssertionError(f"no result with {labels} of {expression}: {results}")
+        raise AssertionError(f"no result with {labels} of {expression}: {found}; {self.targets()}")
 
-    def silent(self, expression: str, **labels: str) -> bool:
-        return not any(labels.items() <= one["metric"].items() for one in self.prometheus.query(expression))
+    def results(self, expression: str) -> list[dict[str, str]]:
+        """The labels of each."""
+        return [one["metric"] for one in self.prometheus.query(expression)]
+
+    def targets(self) -> list[str]:
+        """How each target's last scrape went."""
+        found = httpx.get(f"{self.prometheus.url}/api/v1/targets", timeout=10).json()["data"]["activeTargets"]
+        return [
+            f"{one['scrapeUrl']} {one['health']} {one['lastError']} ({one['lastScrapeDuration']:.2f} s)"
+            for one in found
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +243,7 @@ def watched_app(airflow: Engine) -> Any:
         return SCRAPER if shown else Principal("ada", frozenset({"admin"}))
 
     app.dependency_overrides[auth.principal] = who
-    return app
+    return Starlette(routes=[Mount(API, app)])
 
 
 def model_server(folder: Path, url: str) -> tuple[ModelServer, threading.Thread]:

@@ -36,6 +36,7 @@ from learnloop.database import (
     Reservation,
     Round,
     ScoringRun,
+    engine,
     session,
 )
 from learnloop.datasets.locks import acquire_write
@@ -127,12 +128,13 @@ def merge_unanswered(watched: Any) -> dict[str, str]:
 
     store = Store(settings().store)
     folder = write_dataset(watched.folder / "lamps", samples=6)
-    with session() as db:
+    with Session(engine()) as db:
         first = snapshot(db, store, folder, owner="ada", message="the first")
         changed(db, store, first, records={"s001": {"label": "dark"}})
         theirs = changed(db, store, first, records={"s001": {"label": None}}, user="ada")
         open_merge(db, store, theirs, owner="ada")
         name = first.dataset.name
+        db.commit()
     watched.ago(MergeRequest, days=2)
     return {"dataset": name}
 
@@ -426,15 +428,15 @@ def loop_figures_missing(watched: Any) -> dict[str, str]:
 @pytest.mark.parametrize("alert", FAULTS)
 def test_an_alert_finds_its_fault(alert: str, watched: Any) -> None:
     expression = RULES[alert]["expr"]
+    watched.fires('learnloop_database_up{database="learnloop"} == 1')
+    before = watched.results(expression)
     doing = FAULTS[alert](watched)
-    if isinstance(doing, dict):
-        watched.fires(expression, **doing)
-        return
-    labels = next(doing)
+    labels = doing if isinstance(doing, dict) else next(doing)
     try:
-        watched.fires(expression, **labels)
+        watched.fires(expression, but=before, **labels)
     finally:
-        next(doing, None)
+        if not isinstance(doing, dict):
+            next(doing, None)
 
 
 def test_every_alert_has_its_fault() -> None:
