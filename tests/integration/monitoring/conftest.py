@@ -17,6 +17,7 @@ import pytest
 import skops.io
 import uvicorn
 import yaml
+from airflow_tables import airflow_tables
 from databases import new_database
 from fastapi import Request
 from prometheus_server import PROMETHEUS, WHY_NOT, Prometheus, prometheus, rendered
@@ -24,7 +25,7 @@ from s3_server import free_ports
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sqlalchemy import Engine, create_engine, func, make_url, update
+from sqlalchemy import Engine, func, update
 from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -44,12 +45,6 @@ API = "/learnloop/api/v1"
 TOKEN = "what-prometheus-shows"
 CLASSES = ["cat", "dog"]
 SLOW_SECONDS = 0.6
-
-
-@pytest.fixture(autouse=True)
-def _needs_prometheus() -> None:
-    if PROMETHEUS is None:
-        pytest.skip(WHY_NOT)
 
 
 class _Odd:
@@ -209,17 +204,6 @@ def watched(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         engine().dispose()
         engine.cache_clear()
     settings.settings.cache_clear()
-
-
-def airflow_tables(url: str) -> Engine:
-    """Airflow's own tables in a database of their own."""
-    from airflow.models.base import Base
-    from airflow.utils.db import import_all_models
-
-    import_all_models()
-    made = create_engine(make_url(url))
-    Base.metadata.create_all(made)
-    return made
 
 
 def watched_app(airflow: Engine) -> Any:
