@@ -54,6 +54,7 @@ KEPT = {
     "test_no_text_breaks_runs_or_gets_out": 0,
     # a real Prometheus, and each alert's fault made in what it watches
     "test_an_alert_finds_its_fault": 2,
+    "test_a_triggerer_that_hangs_is_noticed": 0,
     # for each auth manager; FAB's cases come first
     "test_a_deployment_is_initialised_and_again_does_no_harm": 1,
     "test_what_needs_airflow_keeps_to_the_document": 6,

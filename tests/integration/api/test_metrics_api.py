@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import structlog
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import make_url
 from starlette.testclient import TestClient
 
 from learnloop import settings
 from learnloop.database import Dataset, engine
+from learnloop_airflow.api.audited import Audited
 
 TOKEN = "a-token-for-prometheus"
 
@@ -92,3 +94,16 @@ def test_a_database_that_is_away_is_told_and_the_server_still_tells_of_itself(
     assert figure(answer.text, "learnloop_database_up", database="learnloop") == 0
     assert figure(answer.text, "learnloop_datasets") is None
     assert scraper.get("/metrics").status_code == 200
+
+
+def test_each_line_that_is_logged_for_a_request_says_its_id(app: Any, db: Any) -> None:
+    seen: list[Any] = []
+
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(structlog.contextvars.get_contextvars().get("request_id"))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    TestClient(Audited(inner)).get("/x", headers={"X-Request-ID": "round-7"})
+    assert seen == ["round-7"]
+    assert "request_id" not in structlog.contextvars.get_contextvars()
