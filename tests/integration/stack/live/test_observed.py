@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from learnloop.client import LearnloopClient
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 PARTS = ("dag_processor", "scheduler", "triggerer")
 
