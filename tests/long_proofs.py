@@ -62,6 +62,9 @@ KEPT = {
     "test_ctrl_c_anywhere_stops_everything_and_the_next_demo_works": 0,
     # every string of every operation, for each kind of text
     "test_no_text_breaks_runs_or_gets_out": 0,
+    # a real Prometheus, and each alert's fault made in what it watches
+    "test_an_alert_finds_its_fault": 2,
+    "test_a_triggerer_that_hangs_is_noticed": 0,
     # for each auth manager; FAB's cases come first
     "test_a_deployment_is_initialised_and_again_does_no_harm": 1,
     "test_what_needs_airflow_keeps_to_the_document": 6,

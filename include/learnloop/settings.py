@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from learnloop.errors import InvalidInput
+from learnloop.logs import FORMATS
 
 JOB_RUNNERS = ("local", "kubernetes")
 ADMISSIONS = ("none", "reservation", "kueue")
@@ -86,6 +87,10 @@ class Settings:
     """Hosts that notifications may be sent to by webhook, separated by commas; a port other than the usual is named."""
     webhook_secret: str = field(repr=False)
     """What webhooks are signed with."""
+    log_format: str
+    """How processes write their logs (docs/observability.md): ``text``, or ``json``, an object a line."""
+    metrics_token: str
+    """What Prometheus shows to read metrics of our API with (a Bearer token); empty: only people who may, may."""
     models: Path
     """Where registered model files are kept."""
     job_runner: str
@@ -189,6 +194,8 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "workspace_grace_days": 7,
         "webhook_hosts": "",
         "webhook_secret": "",
+        "log_format": "text",
+        "metrics_token": "",
         "models": home / "models",
         "job_runner": "local",
         "fork_server": "",
@@ -224,6 +231,8 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         raise InvalidInput(
             f"LEARNLOOP_JOB_RUNNER is {values['job_runner']!r}; it must be one of {', '.join(JOB_RUNNERS)}"
         )
+    if values["log_format"] not in FORMATS:
+        raise InvalidInput(f"LEARNLOOP_LOG_FORMAT is {values['log_format']!r}; it must be one of {', '.join(FORMATS)}")
     _check_admission(values)
     return Settings(home=home, **values)
 
