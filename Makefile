@@ -7,7 +7,7 @@ WORKERS ?= 2
 PYTHON := $(LEARNLOOP_HOME)/venv/bin/python
 
 .PHONY: help setup setup-test demo up down status password test test-kubernetes test-kubernetes-short faults lint format client lock
-.PHONY: bench clean
+.PHONY: bench clean compose-secrets compose-check compose-up compose-down compose-user compose-native
 
 help:
 	@echo "make demo      set up, run the whole loop on real data, print what happened"
@@ -18,6 +18,11 @@ help:
 	@echo "make test      set up, check style, types and layers, run the tests"
 	@echo "make test-kubernetes   the tests of jobs as pods, on the cluster that KUBECONFIG names (-short: those without minutes of waiting)"
 	@echo "make faults    the long proofs: processes killed at every step, races, every remote"
+	@echo "make compose-secrets [HOST=name]  once, for docker-compose.yaml: secrets, folders, a trial certificate"
+	@echo "make compose-up      start docker-compose.yaml and wait until all is healthy; compose-down stops it"
+	@echo "make compose-user USER=name ROLE=role   a user there, whose password is shown once"
+	@echo "make compose-check   check docker-compose.yaml and what it mounts, without an engine"
+	@echo "make compose-native  run what docker-compose.yaml says without an engine, and a round of the loop in it (root)"
 	@echo "make bench     measure, as ratios side by side"
 	@echo "make client    make the asynchronous client anew from the other"
 	@echo "make lock      lock requirements.txt and tests/requirements.txt anew"
@@ -110,6 +115,26 @@ bench: setup-test $(LEARNLOOP_HOME)/label-studio-venv/stamp $(LEARNLOOP_HOME)/ml
 	$(PYTHON) tests/benchmarks/annotation/bench_choosing.py
 	OMP_NUM_THREADS=1 PYTHONPATH=include $(LEARNLOOP_HOME)/bench-venv/bin/python tests/benchmarks/annotation/bench_labels.py \
 		--out $(LEARNLOOP_HOME)/labels.json
+
+COMPOSE := docker compose --project-directory $(CURDIR) --env-file $(CURDIR)/deploy/compose/.env
+
+compose-secrets:
+	@$(PYTHON3) include/learnloop/stack/compose_prepare.py --host $(or $(HOST),localhost)
+
+compose-up: compose-secrets
+	$(COMPOSE) up --build --detach --wait
+
+compose-down:
+	$(COMPOSE) down
+
+compose-user:
+	@echo '[{"name": "$(USER)", "role": "$(ROLE)"}]' | $(COMPOSE) run --rm -T --no-deps airflow-init python -m learnloop_airflow.roles
+
+compose-check: setup-test
+	@$(PYTHON) -m learnloop.stack.compose_check
+
+compose-native: setup-test
+	$(PYTHON) -m pytest tests/integration/stack/test_production_pieces.py -m "long or not long" -s
 
 client: setup-test
 	$(PYTHON) tests/async_client.py
