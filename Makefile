@@ -142,6 +142,7 @@ client: setup-test
 lock:
 	uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o requirements.txt
 	uv pip compile pyproject.toml --group test --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o tests/requirements.txt
+	uv pip compile pyproject.toml --extra celery --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o deploy/images/airflow/requirements.txt
 	uv pip compile --group pyproject.toml:training --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o deploy/images/training/requirements.txt
 
 clean: down

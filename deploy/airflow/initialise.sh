@@ -2,7 +2,7 @@
 # Before anything of Airflow starts, and again after an upgrade: schemas, roles, the bucket. Again does no harm.
 set -euo pipefail
 airflow db migrate
-learnloop init
+python -m learnloop.cli init
 python - <<'PYTHON'
 import os
 from urllib.parse import urlsplit

@@ -1,4 +1,6 @@
-"""What docker-compose.yaml needs before its first start: `python3 compose_prepare.py [--host NAME] ...`. Standard library only.
+"""What docker-compose.yaml needs before its first start: `python3 compose_prepare.py [--host NAME] ...`.
+
+Standard library only: nothing is installed yet.
 
 Makes random secrets (mode 0600), the folders of the named volumes, a certificate of its own for a trial, and the file that
 ``docker compose --env-file`` reads. What is there already stays as it is: run again, it makes what is missing.
@@ -81,7 +83,8 @@ def _texts(keep: Path) -> dict[str, str]:
     words = {name: password(name) for name in (*DATABASES, "postgres", "replication", "redis", "s3")}
     key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
     roles = [
-        f"CREATE ROLE {name} LOGIN PASSWORD '{words[name]}';\nCREATE DATABASE {name} OWNER {name};" for name in DATABASES
+        f"CREATE ROLE {name} LOGIN PASSWORD '{words[name]}';\nCREATE DATABASE {name} OWNER {name};"
+        for name in DATABASES
     ]
     identity = {
         "name": "learnloop",
