@@ -37,18 +37,18 @@ exec "$@"
 
 
 class Native:
-    """The stack. ``profiles`` as for Compose; services named in ``without`` are not started."""
+    """The stack, or the services that are named ``only``. ``profiles`` as for Compose."""
 
-    def __init__(self, folder: Path, profiles: Iterable[str] = (), without: Iterable[str] = ()) -> None:
+    def __init__(self, folder: Path, profiles: Iterable[str] = (), only: Iterable[str] = ()) -> None:
         self.folder = folder
         prepare(folder / "compose", folder / "data", "localhost", (USER, USER))
         settings = dict(line.split("=", 1) for line in (folder / "compose" / ".env").read_text().splitlines())
         compose = yaml.safe_load(interpolated((ROOT / "docker-compose.yaml").read_text(), settings))
-        left_out = {*NOT_HERE, *without}
+        wanted = set(only) or set(compose["services"]) - NOT_HERE
         self.services: dict[str, dict[str, Any]] = {
             name: service
             for name, service in compose["services"].items()
-            if name not in left_out and set(service.get("profiles", ())) <= set(profiles)
+            if name in wanted and set(service.get("profiles", ())) <= set(profiles)
         }
         self.secrets = {name: Path(secret["file"]) for name, secret in compose["secrets"].items()}
         self.volumes = {name: Path(volume["driver_opts"]["device"]) for name, volume in compose["volumes"].items()}
@@ -81,7 +81,9 @@ class Native:
             ended = [name for name in late if name not in waiting and not self.containers[name].running]
             ended = [name for name in ended if not self._completed(name)]
             assert not ended, "\n\n".join(f"{name} has ended:\n{self.tail(name)}" for name in ended)
-            assert time.monotonic() - began < seconds, "\n\n".join(f"{name} is late:\n{self.tail(name)}" for name in late)
+            assert time.monotonic() - began < seconds, "\n\n".join(
+                f"{name} is late:\n{self.tail(name)}" for name in late
+            )
             time.sleep(0.5)
 
     def healthy(self, name: str) -> bool:
@@ -132,7 +134,10 @@ class Native:
             networks = service["networks"]
             fixed = networks if isinstance(networks, dict) else {}
             found[name] = {
-                network: (fixed.get(network) or {}).get("ipv4_address", f"{BRIDGES[network].rpartition('.')[0]}.{100 + number}") + "/24"
+                network: (fixed.get(network) or {}).get(
+                    "ipv4_address", f"{BRIDGES[network].rpartition('.')[0]}.{100 + number}"
+                )
+                + "/24"
                 for network in networks
             }
         return found
@@ -152,7 +157,9 @@ class Native:
         command = [*service.get("entrypoint", ()), *service.get("command", ())]
         if name == "postgres":
             command = ["bash", "-c", POSTGRES_ENTRYPOINT, "entrypoint", *command]
-            (folder / "passwd").write_text(f"postgres:x:{USER}:{USER}::/:/bin/sh\n")  # as the image's entry point sees to
+            (folder / "passwd").write_text(
+                f"postgres:x:{USER}:{USER}::/:/bin/sh\n"
+            )  # as the image's entry point sees to
             mounts["/etc/passwd"] = (folder / "passwd", False)
         return Container(
             name, [str(word) for word in command], environment, mounts,

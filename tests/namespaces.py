@@ -100,7 +100,9 @@ class Container:
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def run(self, command: Sequence[str], text: str | None = None, seconds: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, command: Sequence[str], text: str | None = None, seconds: float = 120
+    ) -> subprocess.CompletedProcess[str]:
         """Another command inside, as the same user with the same environment."""
         assert self.process is not None
         inside = psutil.Process(self.process.pid).children()[0].pid
@@ -126,7 +128,16 @@ class Container:
             self.process.wait()
 
     def _as_user(self, command: Sequence[str]) -> list[str]:
-        drop = ["--reuid", str(USER), "--regid", str(USER), "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+        drop = [
+            "--reuid",
+            str(USER),
+            "--regid",
+            str(USER),
+            "--clear-groups",
+            "--no-new-privs",
+            "--bounding-set=-all",
+            "--inh-caps=-all",
+        ]
         named = [f"{name}={value}" for name, value in {**self.environment, "HOSTNAME": self.name}.items()]
         return ["setpriv", *drop, "env", "-i", *named, *command]
 
@@ -146,15 +157,21 @@ class Container:
             place = os.path.realpath(place)  # /var/run is a link, and would lead out
             lines += [f"mkdir -p {root}{place}", f"mount -t tmpfs -o {options or 'mode=1777'} tmpfs {root}{place}"]
         for place, (source, writable) in ((os.path.realpath(place), how) for place, how in self.mounts.items()):
-            make = f"mkdir -p {root}{place}" if source.is_dir() else f"mkdir -p $(dirname {root}{place}); touch {root}{place}"
+            make = (
+                f"mkdir -p {root}{place}"
+                if source.is_dir()
+                else f"mkdir -p $(dirname {root}{place}); touch {root}{place}"
+            )
             lines += [make, f"mount --bind {quoted(str(source))} {root}{place}"]
             if not writable:
                 lines.append(f"mount -o remount,bind,ro {root}{place}")
         if self.read_only:
             lines.append(f"mount -o remount,ro {root}")
         # The first process forwards SIGTERM and buries what others leave: what `init: true` does.
-        first = 'trap \'kill -TERM $child\' TERM; "$@" & child=$!; wait $child; code=$?; while kill -0 $child 2>/dev/null; do wait $child; code=$?; done; exit $code'
-        lines.append(f"exec chroot {root} bash -c {quoted(first)} first {shlex.join(self._as_user(self.command))} </dev/null")
+        first = "trap 'kill -TERM $child' TERM; \"$@\" & child=$!; wait $child; code=$?; while kill -0 $child 2>/dev/null; do wait $child; code=$?; done; exit $code"
+        lines.append(
+            f"exec chroot {root} bash -c {quoted(first)} first {shlex.join(self._as_user(self.command))} </dev/null"
+        )
         return "\n".join(lines)
 
 
@@ -206,7 +223,9 @@ def _pipe(one: socket.socket, other: socket.socket) -> None:
 
 
 def _ip(network: str, commands: Sequence[str]) -> None:
-    subprocess.run(["nsenter", f"--net={network}", "ip", "-batch", "-"], input="\n".join(commands), text=True, check=True)
+    subprocess.run(
+        ["nsenter", f"--net={network}", "ip", "-batch", "-"], input="\n".join(commands), text=True, check=True
+    )
 
 
 def _in_new_network(pid: int) -> None:
@@ -226,7 +245,8 @@ def possible() -> str:
     if os.geteuid() != 0:
         return "only root can make namespaces, bridges and mounts"
     tried = subprocess.run(
-        ["unshare", "--net", "--mount", "--pid", "--fork", "ip", "link", "add", "b", "type", "bridge"], capture_output=True, text=True
+        ["unshare", "--net", "--mount", "--pid", "--fork", "ip", "link", "add", "br0", "type", "bridge"],
+        capture_output=True,
+        text=True,
     )
     return "" if tried.returncode == 0 else f"no namespaces or bridges here: {tried.stderr.strip()}"
-

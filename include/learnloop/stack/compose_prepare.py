@@ -114,7 +114,7 @@ def _texts(keep: Path) -> dict[str, str]:
         "fernet_key": key,
         **{
             name: secrets.token_urlsafe(48)
-            for name in ("api_secret_key", "jwt_secret", "webhook_secret", "grafana_password")
+            for name in ("api_secret_key", "jwt_secret", "webhook_secret", "metrics_token", "grafana_password")
         },
     }
 
