@@ -1,6 +1,7 @@
-"""docker-compose.yaml without an engine: each service's own command, environment, secrets, volumes, networks and health check,
-run in namespaces (`namespaces`). In the place of an image is this machine with the project and its packages at the image's
-places. What is not to be had here (Grafana, Loki, Alloy) is left out.
+"""docker-compose.yaml without an engine, in namespaces (`namespaces`).
+
+Each service has its own command, environment, secrets, volumes, networks and health check. In the place of an image is this
+machine, with the project and its packages at the image's places. What is not to be had here (`NOT_HERE`) is left out.
 """
 
 from __future__ import annotations
@@ -70,13 +71,16 @@ class Native:
         """Start all in the order that ``depends_on`` asks for, and wait until each is healthy."""
         began = time.monotonic()
         waiting = dict(self.services)
+        again: dict[str, float] = {}
         while len(self.seconds) < len(self.services):
             for name in [name for name, service in waiting.items() if self._may_start(service)]:
                 self.containers[name].start(self.switchboard)
                 del waiting[name]
             for name in self.services:
-                if name not in waiting and name not in self.seconds and self.healthy(name):
-                    self.seconds[name] = time.monotonic() - began
+                if name not in waiting and name not in self.seconds and time.monotonic() > again.get(name, 0):
+                    if self.healthy(name):
+                        self.seconds[name] = time.monotonic() - began
+                    again[name] = time.monotonic() + self._interval(name)
             late = [name for name in self.services if name not in self.seconds]
             ended = [name for name in late if name not in waiting and not self.containers[name].running]
             ended = [name for name in ended if not self._completed(name)]
@@ -87,7 +91,7 @@ class Native:
             time.sleep(0.5)
 
     def healthy(self, name: str) -> bool:
-        """What the service's own health check says, asked inside it. A service that runs to its end is healthy after that."""
+        """What the service's own health check says, asked inside it. One that runs to its end is healthy after that."""
         test = self.services[name]["healthcheck"].get("test")
         if test is None:
             return self._completed(name)
@@ -97,6 +101,10 @@ class Native:
         answer = self.containers[name].run(command)
         (self.folder / "run" / name / "health").write_text(f"{answer.returncode}\n{answer.stdout}{answer.stderr}")
         return answer.returncode == 0
+
+    def _interval(self, name: str) -> float:
+        health = self.services[name]["healthcheck"]
+        return min(5.0, float(str(health.get("start_interval", health.get("interval", "1s"))).removesuffix("s")))
 
     def tail(self, name: str, characters: int = 3000) -> str:
         health = self.folder / "run" / name / "health"
@@ -133,13 +141,10 @@ class Native:
         for number, (name, service) in enumerate(self.services.items()):
             networks = service["networks"]
             fixed = networks if isinstance(networks, dict) else {}
-            found[name] = {
-                network: (fixed.get(network) or {}).get(
-                    "ipv4_address", f"{BRIDGES[network].rpartition('.')[0]}.{100 + number}"
-                )
-                + "/24"
-                for network in networks
-            }
+            found[name] = {}
+            for network in networks:
+                other = f"{BRIDGES[network].rpartition('.')[0]}.{100 + number}"
+                found[name][network] = (fixed.get(network) or {}).get("ipv4_address", other) + "/24"
         return found
 
     def _container(self, name: str) -> Container:

@@ -23,6 +23,19 @@ import psutil
 from waits import eventually
 
 USER = 50000
+NAMESPACES = ("unshare", "--net", "--uts", "--ipc", "--mount", "--pid", "--fork", "--kill-child")
+NOBODY = (
+    *("setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups"),
+    *("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"),
+)
+# The first process hands SIGTERM on and buries what others leave: what `init: true` does.
+INIT = """
+trap 'kill -TERM $child' TERM
+"$@" & child=$!
+wait $child; code=$?
+while kill -0 $child 2>/dev/null; do wait $child; code=$?; done
+exit $code
+"""
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -88,7 +101,7 @@ class Container:
             os.chown(self.log, USER, USER)  # /dev/stdout is opened anew by who writes to it
             self.process = subprocess.Popen(
                 # `setpriv`: it is killed when this process ends, and with it all that is inside.
-                ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--uts", "--ipc", "--mount", "--pid", "--fork", "--kill-child", "bash", "-e", "-c", self._script()],
+                ["setpriv", "--pdeathsig", "KILL", *NAMESPACES, "bash", "-e", "-c", self._script()],
                 stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, text=True, start_new_session=True,
             )  # fmt: skip
         _in_new_network(self.process.pid)
@@ -106,10 +119,10 @@ class Container:
         """Another command inside, as the same user with the same environment."""
         assert self.process is not None
         inside = psutil.Process(self.process.pid).children()[0].pid
+        enter = ["nsenter", "-t", str(inside), "--net", "--uts", "--ipc", "--mount", "--pid", "--root", "--wd=/", "--"]
         return subprocess.run(
-            ["nsenter", "-t", str(inside), "--net", "--uts", "--ipc", "--mount", "--pid", "--root", "--", *self._as_user(command)],
-            input=text, capture_output=True, text=True, timeout=seconds, cwd="/",
-        )  # fmt: skip
+            [*enter, *self._as_user(command)], input=text, capture_output=True, text=True, timeout=seconds
+        )
 
     def stop(self, seconds: float = 30) -> None:
         """SIGTERM to what runs inside, as an engine does, then SIGKILL."""
@@ -128,22 +141,11 @@ class Container:
             self.process.wait()
 
     def _as_user(self, command: Sequence[str]) -> list[str]:
-        drop = [
-            "--reuid",
-            str(USER),
-            "--regid",
-            str(USER),
-            "--clear-groups",
-            "--no-new-privs",
-            "--bounding-set=-all",
-            "--inh-caps=-all",
-        ]
         named = [f"{name}={value}" for name, value in {**self.environment, "HOSTNAME": self.name}.items()]
-        return ["setpriv", *drop, "env", "-i", *named, *command]
+        return [*NOBODY, "env", "-i", *named, *command]
 
     def _script(self) -> str:
         root = self.folder / "root"
-        quoted = shlex.quote
         lines = [
             "cat >/dev/null",  # until the network is there
             f"hostname {self.name}",
@@ -154,24 +156,21 @@ class Container:
         ]
         for entry in self.tmpfs:
             place, _, options = entry.partition(":")
-            place = os.path.realpath(place)  # /var/run is a link, and would lead out
-            lines += [f"mkdir -p {root}{place}", f"mount -t tmpfs -o {options or 'mode=1777'} tmpfs {root}{place}"]
-        for place, (source, writable) in ((os.path.realpath(place), how) for place, how in self.mounts.items()):
-            make = (
-                f"mkdir -p {root}{place}"
-                if source.is_dir()
-                else f"mkdir -p $(dirname {root}{place}); touch {root}{place}"
-            )
-            lines += [make, f"mount --bind {quoted(str(source))} {root}{place}"]
+            inside = f"{root}{os.path.realpath(place)}"  # /var/run is a link, and would lead out
+            lines += [f"mkdir -p {inside}", f"mount -t tmpfs -o {options or 'mode=1777'} tmpfs {inside}"]
+        for place, (source, writable) in self.mounts.items():
+            inside = f"{root}{os.path.realpath(place)}"
+            if source.is_dir():
+                lines.append(f"mkdir -p {inside}")
+            else:
+                lines.append(f"mkdir -p $(dirname {inside}); touch {inside}")
+            lines.append(f"mount --bind {shlex.quote(str(source))} {inside}")
             if not writable:
-                lines.append(f"mount -o remount,bind,ro {root}{place}")
+                lines.append(f"mount -o remount,bind,ro {inside}")
         if self.read_only:
             lines.append(f"mount -o remount,ro {root}")
-        # The first process forwards SIGTERM and buries what others leave: what `init: true` does.
-        first = "trap 'kill -TERM $child' TERM; \"$@\" & child=$!; wait $child; code=$?; while kill -0 $child 2>/dev/null; do wait $child; code=$?; done; exit $code"
-        lines.append(
-            f"exec chroot {root} bash -c {quoted(first)} first {shlex.join(self._as_user(self.command))} </dev/null"
-        )
+        command = shlex.join(self._as_user(self.command))
+        lines.append(f"cd {root}; exec chroot . bash -c {shlex.quote(INIT)} init {command} </dev/null")
         return "\n".join(lines)
 
 
@@ -229,13 +228,13 @@ def _ip(network: str, commands: Sequence[str]) -> None:
 
 
 def _in_new_network(pid: int) -> None:
-    own = os.readlink("/proc/self/ns/net")
-    eventually(lambda: _link(f"/proc/{pid}/ns/net") not in ("", own), seconds=10)
+    own = _network(os.getpid())
+    eventually(lambda: _network(pid) not in ("", own), seconds=10)
 
 
-def _link(path: str) -> str:
+def _network(pid: int) -> str:
     try:
-        return os.readlink(path)
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
     except OSError:
         return ""
 
@@ -244,9 +243,5 @@ def possible() -> str:
     """Why this cannot be done here, or an empty text."""
     if os.geteuid() != 0:
         return "only root can make namespaces, bridges and mounts"
-    tried = subprocess.run(
-        ["unshare", "--net", "--mount", "--pid", "--fork", "ip", "link", "add", "br0", "type", "bridge"],
-        capture_output=True,
-        text=True,
-    )
+    tried = subprocess.run([*NAMESPACES, "ip", "link", "add", "br0", "type", "bridge"], capture_output=True, text=True)
     return "" if tried.returncode == 0 else f"no namespaces or bridges here: {tried.stderr.strip()}"

@@ -1,5 +1,7 @@
-"""What docker-compose.yaml brings from elsewhere, run natively with the same files, commands, secrets and health checks: nginx,
-PostgreSQL with its replica, Redis, S3. The whole stack is in `test_production_stack`."""
+"""What docker-compose.yaml brings from elsewhere, run natively: nginx, PostgreSQL with its replica, Redis, S3.
+
+With the same files, commands, secrets and health checks. The whole stack is in `test_production_stack`.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,7 @@ def pieces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Native]:
 
 @pytest.fixture(scope="module")
 def pages(pieces: Native) -> Iterator[dict[str, Container]]:
-    """Servers where the Compose file has the page, each of which says who it is. They stand for pages: nginx is what is tried."""
+    """Servers in the place of pages, each of which says who it is: nginx is what is tried."""
     made = {}
     for name, address in (("annotation-page", "172.30.71.31/24"), ("annotation-page-2", "172.30.71.32/24")):
         files = pieces.folder / name
@@ -165,11 +167,8 @@ def test_redis_lets_nobody_in_without_its_secret(pieces: Native) -> None:
 
 def test_what_runs_is_nobody_and_can_write_nowhere_else(pieces: Native) -> None:
     for name, container in pieces.containers.items():
-        status = dict(
-            line.split(":\t", 1)
-            for line in container.run(["cat", "/proc/self/status"]).stdout.splitlines()
-            if ":\t" in line
-        )
+        told = container.run(["cat", "/proc/self/status"]).stdout.splitlines()
+        status = dict(line.split(":\t", 1) for line in told if ":\t" in line)
         assert status["Uid"].split() == [str(USER)] * 4, name
         assert (status["CapEff"], status["CapBnd"], status["NoNewPrivs"]) == ("0" * 16, "0" * 16, "1"), name
         assert container.run(["touch", "/var/lib/x"]).returncode != 0, name

@@ -28,7 +28,7 @@ def test_what_is_here_is_sound() -> None:
         (COMPOSE, "secrets: [redis_users.acl]", "secrets: [redis.acl]", "redis: secrets: redis.acl is not declared"),
         (COMPOSE, "secrets: [s3.json]", "secrets: [grafana_password]", "s3: reads /run/secrets/s3.json, and is not given"),
         (COMPOSE, "./deploy/loki/loki.yml:", "./deploy/loki/loki.yaml:", "loki.yaml does not exist"),
-        (COMPOSE, "redis.conf:/usr/local/etc/redis/redis.conf:ro", "redis.conf:/usr/local/etc/redis/redis.conf", "mount it read-only"),
+        (COMPOSE, "/etc/redis/redis.conf:ro", "/etc/redis/redis.conf", "mount it read-only"),
         (COMPOSE, "images/annotation/Dockerfile", "images/page/Dockerfile", "images/page/Dockerfile does not exist"),
         (COMPOSE, "redis: {condition: service_healthy}", "reddis: {condition: service_healthy}", "no service reddis"),
         (COMPOSE, "redis: {condition: service_healthy}", "redis: {condition: healthy}", "healthy is no condition"),
