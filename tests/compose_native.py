@@ -49,7 +49,7 @@ class Native:
         self.services: dict[str, dict[str, Any]] = {
             name: service
             for name, service in compose["services"].items()
-            if name in wanted and set(service.get("profiles", ())) <= set(profiles)
+            if name in wanted and set(service.get("profiles", ())) <= set(profiles) and _files_are_here(service)
         }
         self.secrets = {name: Path(secret["file"]) for name, secret in compose["secrets"].items()}
         self.volumes = {name: Path(volume["driver_opts"]["device"]) for name, volume in compose["volumes"].items()}
@@ -205,6 +205,12 @@ class Native:
             "LANG": "C.UTF-8",
             "HOME": "/tmp",
         }
+
+
+def _files_are_here(service: dict[str, Any]) -> bool:
+    """A file that is missing is compose-check's to name."""
+    sources = [volume.partition(":")[0] for volume in service.get("volumes", ())]
+    return all((ROOT / source).exists() for source in sources if source.startswith("./"))
 
 
 def closed_folders(path: Path) -> list[str]:
