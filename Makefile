@@ -134,7 +134,7 @@ compose-check: setup-test
 	@$(PYTHON) -m learnloop.stack.compose_check
 
 compose-native: setup-test
-	$(PYTHON) -m pytest tests/integration/stack/test_production_pieces.py -m "long or not long" -s
+	$(PYTHON) -m pytest tests/integration/stack/test_production_pieces.py tests/integration/stack/test_production_stack.py -m "long or not long" -s
 
 client: setup-test
 	$(PYTHON) tests/async_client.py
