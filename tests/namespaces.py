@@ -119,7 +119,7 @@ class Container:
         """Another command inside, as the same user with the same environment."""
         assert self.process is not None
         inside = psutil.Process(self.process.pid).children()[0].pid
-        enter = ["nsenter", "-t", str(inside), "--net", "--uts", "--ipc", "--mount", "--pid", "--root", "--wd=/", "--"]
+        enter = ["nsenter", "-t", str(inside), "--net", "--uts", "--ipc", "--mount", "--pid", "--root", "--"]
         return subprocess.run(
             [*enter, *self._as_user(command)], input=text, capture_output=True, text=True, timeout=seconds
         )
@@ -142,7 +142,7 @@ class Container:
 
     def _as_user(self, command: Sequence[str]) -> list[str]:
         named = [f"{name}={value}" for name, value in {**self.environment, "HOSTNAME": self.name}.items()]
-        return [*NOBODY, "env", "-i", *named, *command]
+        return [*NOBODY, "env", "-i", "--chdir=/", *named, *command]
 
     def _script(self) -> str:
         root = self.folder / "root"
