@@ -47,9 +47,12 @@ def check(root: Path = ROOT) -> list[str]:
     problems = [
         f"{key}: not a top-level key that is used here" for key in compose if key not in TOP and key[:2] != "x-"
     ]
+    where: dict[str, list[str]] = {}  # services made from one template have the same problem
     for name, service in compose["services"].items():
         for found in (_keys, _references, _safety, _running, _environment):
-            problems += [f"{name}: {problem}" for problem in found(service, compose, root)]
+            for problem in found(service, compose, root):
+                where.setdefault(problem, []).append(name)
+    problems += [f"{', '.join(names)}: {problem}" for problem, names in where.items()]
     return [
         *problems,
         *_addresses(compose),
