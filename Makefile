@@ -10,6 +10,7 @@ FAULT_SEED ?= 1
 
 .PHONY: help setup setup-test demo up down status password test test-kubernetes test-kubernetes-short faults lint format client lock
 .PHONY: bench clean docs audit fault-campaign
+.PHONY: compose-secrets compose-check compose-up compose-down compose-user compose-native
 
 help:
 	@echo "make demo      set up, run the whole loop on real data, print what happened"
@@ -23,6 +24,11 @@ help:
 	@echo "make docs      build the documentation site, with warnings as errors"
 	@echo "make audit     look for known faults in what is installed"
 	@echo "make fault-campaign  faults in the running stack for FAULT_MINUTES=60, by FAULT_SEED=1; a report as JSON"
+	@echo "make compose-secrets [HOST=name]  once, for docker-compose.yaml: secrets, folders, a trial certificate"
+	@echo "make compose-up      start docker-compose.yaml and wait until all is healthy; compose-down stops it"
+	@echo "make compose-user USER=name ROLE=role   a user there, whose password is shown once"
+	@echo "make compose-check   check docker-compose.yaml and what it mounts, without an engine"
+	@echo "make compose-native  run what docker-compose.yaml says without an engine, and a round of the loop in it (root)"
 	@echo "make bench     measure, as ratios side by side"
 	@echo "make client    make the asynchronous client anew from the other"
 	@echo "make lock      lock requirements.txt and the others anew"
@@ -143,6 +149,25 @@ audit: $(LEARNLOOP_HOME)/audit-venv/stamp
 	for lock in requirements.txt tests/requirements.txt docs/requirements.txt deploy/images/training/requirements.txt; do \
 		$(LEARNLOOP_HOME)/audit-venv/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$lock || exit 1; \
 	done
+COMPOSE := docker compose --project-directory $(CURDIR) --env-file $(CURDIR)/deploy/compose/.env
+
+compose-secrets:
+	@$(PYTHON3) include/learnloop/stack/compose_prepare.py --host $(or $(HOST),localhost)
+
+compose-up: compose-secrets
+	$(COMPOSE) up --build --detach --wait
+
+compose-down:
+	$(COMPOSE) down
+
+compose-user:
+	@echo '[{"name": "$(USER)", "role": "$(ROLE)"}]' | $(COMPOSE) run --rm -T --no-deps airflow-init python -m learnloop_airflow.roles
+
+compose-check: setup-test
+	@$(PYTHON) -m learnloop.stack.compose_check
+
+compose-native: setup-test
+	$(PYTHON) -m pytest tests/integration/stack/test_production_pieces.py tests/integration/stack/test_production_stack.py -m "long or not long" -s
 
 client: setup-test
 	$(PYTHON) tests/async_client.py
@@ -151,6 +176,7 @@ lock:
 	uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o requirements.txt
 	uv pip compile pyproject.toml --group test --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o tests/requirements.txt
 	uv pip compile --group pyproject.toml:docs --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o docs/requirements.txt
+	uv pip compile pyproject.toml --extra celery --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o deploy/images/airflow/requirements.txt
 	uv pip compile --group pyproject.toml:training --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o deploy/images/training/requirements.txt
 
 clean: down

@@ -1,6 +1,7 @@
 """The one place where configuration is read.
 
-A setting comes from the environment (``LEARNLOOP_<NAME>``), else from ``stack.json`` in the state
+A setting comes from the environment (``LEARNLOOP_<NAME>``, or a file that ``LEARNLOOP_<NAME>_FILE`` names, as secrets
+are given to containers), else from ``stack.json`` in the state
 directory (written by ``make up``, so that a command typed by hand finds the running stack), else from
 its default. Nothing else in the project reads ``LEARNLOOP_*``, but for `faultpoints`, which only tests use. Where an MLflow
 server is may be said by MLflow's own variables, too, and where Airflow's database is by Airflow's.
@@ -225,7 +226,9 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
     }
     values: dict[str, Any] = {}
     for name, default in defaults.items():
-        text = environment.get(f"LEARNLOOP_{name.upper()}", written.get(name))
+        text = _given(name, environment)
+        if text is None:
+            text = written.get(name)
         values[name] = default if text is None else _read(name, str(text), type(default))
     if values["job_runner"] not in JOB_RUNNERS:
         raise InvalidInput(
@@ -235,6 +238,21 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         raise InvalidInput(f"LEARNLOOP_LOG_FORMAT is {values['log_format']!r}; it must be one of {', '.join(FORMATS)}")
     _check_admission(values)
     return Settings(home=home, **values)
+
+
+def _given(name: str, environment: Mapping[str, str]) -> str | None:
+    """What the environment says, by itself or by a file whose text it is (without the newline at its end)."""
+    variable = f"LEARNLOOP_{name.upper()}"
+    text, file = environment.get(variable), environment.get(f"{variable}_FILE")
+    if file is None:
+        return text
+    if text is not None:
+        raise InvalidInput(f"{variable} and {variable}_FILE are both set; leave one of them out")
+    try:
+        return Path(file).read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InvalidInput(f"{variable}_FILE names {file}, which cannot be read: {reason}") from error
 
 
 def _mlflow_server(environment: Mapping[str, str]) -> str:

@@ -28,6 +28,10 @@ class Lines(StreamingResponse):
 
     media_type = "application/x-ndjson"
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.headers["X-Accel-Buffering"] = "no"  # nginx hands each line on as it comes
+
 
 class _Request(Request):
     """A request whose body may turn out not to be JSON: who is calling is asked before that is told."""
