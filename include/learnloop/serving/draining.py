@@ -53,4 +53,3 @@ class DrainingServer(uvicorn.Server):
 
     def _end(self) -> None:
         self.should_exit = True
-

@@ -56,12 +56,12 @@ class PinnedServer:
         import uvicorn
 
         from learnloop.serving.app import create_app
+        from learnloop.serving.config import FINISH_SECONDS
         from learnloop.serving.draining import Draining, DrainingServer
         from learnloop.serving.inference import Inference
         from learnloop.serving.loading import Loader
         from learnloop.serving.metrics import Metrics
         from learnloop.serving.models import ModelSet
-        from learnloop.serving.server import DRAIN_SECONDS as LONGEST
         from learnloop.serving.server import KEEP_ALIVE_SECONDS
 
         self.url = f"http://{host}:{port}"
@@ -90,7 +90,7 @@ class PinnedServer:
                 access_log=False,
                 log_config=None,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=LONGEST,
+                timeout_graceful_shutdown=FINISH_SECONDS,
             ),
             self.draining,
             drain,
