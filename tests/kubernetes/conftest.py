@@ -49,13 +49,15 @@ def serving_image() -> str:
 
 
 @pytest.fixture
-def models(serving_image: str, database_url: str) -> Iterator[Models]:
+def models(serving_image: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Models]:
     """A new namespace in which versions of digits may be served, two pods an alias; all of it is gone afterwards."""
     namespace = f"learnloop-{uuid.uuid4().hex[:8]}"
     home = Path(tempfile.mkdtemp(prefix="learnloop-models-", dir="/tmp"))
     cluster = Cluster(namespace, home, os.environ["KUBECONFIG"])
     write_versions(home / "models")
     cluster.kubectl("create", "namespace", namespace)
+    connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": cluster.kubeconfig}}
+    monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps(connection))
     yield model_pods.of(cluster, database_url, serving_image)
     cluster.kubectl("delete", "namespace", namespace, "--wait=false")
     engine.cache_clear()

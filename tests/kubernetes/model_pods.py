@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import Counter
@@ -13,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import skops.io
 import yaml
+from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
 from cluster_tools import ROOT, Cluster
-from kubernetes.client import ApiClient
+from kubernetes.client import ApiClient, ApiException, CoreV1Api
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sqlalchemy import select
@@ -26,9 +28,12 @@ from learnloop.errors import LearnloopError
 from learnloop.jobs.checksums import write_manifest
 from learnloop.models.deployment import deploy, set_canary, withdraw
 from learnloop.serving.client import ModelClient
+from learnloop.serving.cluster.judging import Rules, Verdict
 from learnloop.serving.cluster.objects import Objects, connect
 from learnloop.serving.cluster.served import ServedModels
 from learnloop.serving.cluster.template import Template, parse_template
+from learnloop.serving.cluster.units import wanted_of
+from learnloop_airflow.pods.canary import watch
 
 GOOD, ALSO_GOOD, DAMAGED, ERRING = 1, 2, 3, 4
 ROW = load_digits().data[:1].astype(np.float32)
@@ -39,13 +44,11 @@ def write_versions(models: Path) -> None:
     smoke test and errs at most of what it is asked."""
     images, labels = load_digits(return_X_y=True)
     for version in (GOOD, ALSO_GOOD, DAMAGED, ERRING):
-        model = LogisticRegression(C=0.01, max_iter=1000).fit(images[: 200 * version], labels[: 200 * version].astype(str))
+        model = LogisticRegression(C=0.01, max_iter=1000).fit(
+            images[: 200 * version], labels[: 200 * version].astype(str)
+        )
         if version == ERRING:
-            model.coef_[:, 2:6] = (
-                1e308  # an ordinary image overflows there; zeros and the test's random row (below) do not
-            )
-            model.coef_[0] = -model.coef_[0]
-            model.coef_ /= 40
+            model.coef_[0, ROW.argmax()] = 1e308  # times more than 1.8, that is no number any more
         folder = models / "digits" / str(version)
         folder.mkdir(parents=True)
         skops.io.dump(model, folder / "model.skops")
@@ -145,12 +148,12 @@ class Models:
         return 201
 
     def watch(self, seconds: float) -> Verdict:
-        """Judges the canary, as CanaryOperator does."""
+        """Watches the canary, as CanaryTrigger does."""
+        unit = next(unit for unit in wanted_of("digits", self.rows()).units if unit.alias == "realtime")
 
         async def look() -> Verdict:
-            hook = AsyncKubernetesHook(conn_id="kubernetes_default")
-            async with hook.get_conn() as connection:
-                return await watch(connection, self.unit(), self.template, Rules(seconds=seconds, requests=30))
+            async with AsyncKubernetesHook(conn_id="kubernetes_default").get_conn() as connection:
+                return await watch(connection, unit, self.cluster.namespace, Rules(seconds=seconds, requests=30))
 
         return asyncio.run(look())
 

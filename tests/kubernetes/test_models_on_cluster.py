@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-from model_pods import ALSO_GOOD, DAMAGED, GOOD, Models, asking
+from dataclasses import replace
 
+import pytest
+from model_pods import ALSO_GOOD, DAMAGED, ERRING, GOOD, Models, asking
+from waits import eventually
+
+from learnloop.errors import Conflict, Unavailable
 from learnloop.serving.cluster.served import Refused
 
 pytestmark = pytest.mark.timeout(300)
@@ -62,7 +66,7 @@ def test_a_pod_is_locked_down_and_evictions_leave_enough(models: Models) -> None
 
 def test_what_is_another_persons_stays_and_an_alias_that_goes_takes_only_ours(models: Models) -> None:
     models.cluster.kubectl("create", "service", "clusterip", "digits-base", "--tcp=80")
-    with pytest.raises(Conflict, match="Service digits-base in namespace .* was not made by Learnloop"):
+    with pytest.raises(Conflict, match=r"Service digits-base in namespace .* was not made by Learnloop"):
         models.deploy(GOOD, "base", timeout=5)
     models.cluster.kubectl("delete", "service", "digits-base")
     models.cluster.kubectl("create", "service", "clusterip", "theirs", "--tcp=80")

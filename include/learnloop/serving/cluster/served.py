@@ -94,6 +94,10 @@ class ServedModels:
         changed += self._patiently(lambda: self._remove(wanted), deadline)
         return changed
 
+    @property
+    def namespace(self) -> str:
+        return self._objects.namespace
+
     def models(self) -> set[str]:
         """The models that something was made for, also those that have no row any more.
 
