@@ -59,11 +59,15 @@ async def _look(api: CoreV1Api, unit: Unit, namespace: str, track: str, watched:
 
     from learnloop.serving.cluster.judging import read_counts
     from learnloop.serving.cluster.manifests import PORT
-    from learnloop.serving.cluster.units import CANARY
+    from learnloop.serving.cluster.units import CANARY, VERSION
 
-    selector = ",".join(f"{name}={value}" for name, value in unit.labels(track).items())
+    version = unit.canary if track == CANARY else unit.version
+    labels = {**unit.labels(track), VERSION: str(version)}
+    selector = ",".join(f"{name}={value}" for name, value in labels.items())
     ended = []
     for pod in (await api.list_namespaced_pod(namespace, label_selector=selector)).items:
+        if pod.metadata.deletion_timestamp is not None:
+            continue
         if track == CANARY:
             ended += _ends(pod)
         try:
@@ -72,8 +76,8 @@ async def _look(api: CoreV1Api, unit: Unit, namespace: str, track: str, watched:
             )
             watched.see(pod.metadata.name, read_counts((await body(answer)).decode()))
         except ApiException as error:
-            if error.status not in (404, 503):  # not there yet, or not any more
-                raise
+            if error.status != 404 and (error.status or 500) < 500:
+                raise  # else the pod does not answer: not yet, or not any more
     return ended
 
 
