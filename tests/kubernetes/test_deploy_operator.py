@@ -158,7 +158,7 @@ def test_a_canary_that_errs_is_ended_by_its_task_with_the_reason(deployed: Model
     with asking(deployed.url("realtime")):
         event = asyncio.run(fired())
     with pytest.raises(
-        AirflowFailException, match="version 4 was a canary, and was ended: .* requests of version 4 failed"
+        AirflowFailException, match=r"version 4 was a canary, and was ended: .* requests of version 4 failed"
     ):
         task.judged(CONTEXT, event)
     assert rows(deployed)["realtime"] == (GOOD, None)

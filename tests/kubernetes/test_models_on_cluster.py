@@ -38,6 +38,7 @@ def test_an_alias_is_served_and_rolled_under_load_and_a_broken_model_gets_no_req
     assert set(asked.answered) == {GOOD, ALSO_GOOD}
 
 
+@pytest.mark.timeout(1200)
 def test_ten_rolls_under_load_fail_no_request(models: Models) -> None:
     models.deploy(GOOD, "realtime", "current")
     models.answers("realtime")
