@@ -56,7 +56,7 @@ CHART: dict[str, set[str] | None] = {
     "securityContexts": {"pod", "containers"},
     "data": {"metadataSecretName", "resultBackendSecretName", "brokerUrlSecretName"},
     **{name: {"enabled"} for name in ("postgresql", "redis", "createUserJob", "statsd", "flower")},
-    **{name: RUNS for name in ("apiServer", "scheduler", "workers", "triggerer")},
+    **dict.fromkeys(("apiServer", "scheduler", "workers", "triggerer"), RUNS),
     "dagProcessor": {*RUNS, "enabled"},
     "migrateDatabaseJob": {"enabled", "serviceAccount", "args"},
 }
