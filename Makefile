@@ -56,7 +56,7 @@ format: setup-test
 
 # One thread each for what computes: the processes share the processors, and threads that wait for each other spin.
 test: lint
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --cov --cov-report term:skip-covered
+	OMP_NUM_THREADS=1 $(PYTHON) -m slipcover -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 # They make namespaces of their own, and label the node. Images are built by the script that KUBERNETES_CLUSTER names, or
 # KUBERNETES_TEST_IMAGE names one that is in the cluster.

@@ -30,10 +30,6 @@ hypothesis.settings.load_profile("untimed")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_long(items)
     move_groups_to_the_front(items)
-    for item in items:
-        # Hundreds of examples each, of lines that others cover: tracing them takes half of their time.
-        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
-            item.add_marker("no_cover")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByGroup:

@@ -361,6 +361,14 @@ class AsyncModelMethods:
         """The report of a version, as HTML."""
         return await self._text(f"/models/{part(model)}/versions/{version}/report")
 
+    async def keep_model(self, model: str, version: int, reason: str = "") -> Json:
+        """Have a version stay, although a search did not choose it."""
+        return dict(await self._put(f"/models/{part(model)}/versions/{version}/keep", {"reason": reason}))
+
+    async def let_model_go(self, model: str, version: int) -> Json:
+        """Have a version stay no longer than anything else needs it."""
+        return await self._delete(f"/models/{part(model)}/versions/{version}/keep")
+
     async def compare_models(self, model: str, before: int, after: int) -> Json:
         return dict(await self._get(f"/models/{part(model)}/compare/{before}/{after}"))
 

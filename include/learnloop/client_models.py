@@ -33,6 +33,14 @@ class ModelMethods:
         """The report of a version, as HTML."""
         return self._text(f"/models/{part(model)}/versions/{version}/report")
 
+    def keep_model(self, model: str, version: int, reason: str = "") -> Json:
+        """Have a version stay, although a search did not choose it."""
+        return dict(self._put(f"/models/{part(model)}/versions/{version}/keep", {"reason": reason}))
+
+    def let_model_go(self, model: str, version: int) -> Json:
+        """Have a version stay no longer than anything else needs it."""
+        return self._delete(f"/models/{part(model)}/versions/{version}/keep")
+
     def compare_models(self, model: str, before: int, after: int) -> Json:
         return dict(self._get(f"/models/{part(model)}/compare/{before}/{after}"))
 

@@ -26,6 +26,11 @@ NEEDED = {
     "score_incoming_data": {"dataset": "no-such"},
     "incremental_training": {"dataset": "no-such"},
     "structure_optimization": {"dataset": "no-such"},
+    "pipeline_incremental_training": {
+        "dataset_version": "no-such_v1.0",
+        "base_pipeline": "no-such",
+        "annotations_path": "/nowhere",
+    },
 }
 
 

@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="Models: list, compare, promote, ro
 
 Model = Annotated[str, typer.Argument(help="A model; a dataset's models bear its name.")]
 Alias = Annotated[str, typer.Argument(help="base, realtime, optimized or current.")]
-Reason = Annotated[str, typer.Option("--reason", "-m", help="Why: kept with the decision.")]
+Reason = Annotated[str, typer.Option("--reason", "-m", help="Why: kept with what was decided.")]
 
 
 @app.command("list")
@@ -55,6 +55,21 @@ def report(model: Model, version: int, file: Annotated[Path, typer.Argument(help
         text = api.model_report(model, version)
     file.write_text(text, encoding="utf-8")
     say(f"{file}: the report of version {version} of {model}")
+
+
+@app.command()
+def keep(
+    model: Model,
+    version: int,
+    reason: Reason = "",
+    no_longer: Annotated[bool, typer.Option("--no-longer", help="It may go when nothing else needs it.")] = False,
+    as_json: bool = JsonOption,
+) -> None:
+    """Have a version stay that structure optimisation did not choose: such go after LEARNLOOP_MODEL_DAYS days."""
+    with client() as api:
+        found = api.let_model_go(model, version) if no_longer else api.keep_model(model, version, reason)
+    what = "goes when nothing else needs it" if no_longer else "stays"
+    show(found, as_json, lambda: say(f"version {version} of {model} {what}"))
 
 
 @app.command()

@@ -117,6 +117,17 @@ def set_tags(name: str, version: int, tags: Mapping[str, str], url: str | None =
             client.set_model_version_tag(name, str(version), key, value)
 
 
+def remove_tag(name: str, version: int, key: str, url: str | None = None) -> None:
+    """Say no more under ``key`` of a version; again, it changes nothing.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    if key in get_version(name, version, url).tags:
+        with _changing(url) as client:
+            client.delete_model_version_tag(name, str(version), key)
+
+
 def remove(name: str, version: int, url: str | None = None) -> None:
     """Take a version away for good. Its files go first, so that a call that was killed is simply made again.
 

@@ -22,7 +22,7 @@ from learnloop.models.registered import RegisteredVersion
 NOT_CHOSEN = "not chosen"
 """The tag ``gate`` of such a version."""
 KEEP_TAG = "keep"
-"""Whatever a person gives a version under this tag keeps it."""
+"""Whatever stands under this tag of a version keeps it: who said so, and why."""
 PARENT_TAG = "parent_model"
 # What a search or the gate decides is about what they tried; the other kinds are of what was served.
 _OF_THE_LOOP = ("gate", "structure")
@@ -61,6 +61,26 @@ def remove_not_chosen(sessions: SessionFactory, *, days: int, now: datetime | No
                 continue
             done.gone.append(f"{name}:{found.version}")
     return done
+
+
+def keep(name: str, version: int, reason: str, *, by: str) -> RegisteredVersion:
+    """Have a version stay, whatever its age. What was said of it before under `KEEP_TAG` is replaced.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    registry.set_tags(name, version, {KEEP_TAG: f"{by}: {reason}" if reason else by})
+    return registry.get_version(name, version)
+
+
+def let_go(name: str, version: int) -> RegisteredVersion:
+    """Have a version stay only as long as something else needs it; again, it changes nothing.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    registry.remove_tag(name, version, KEEP_TAG)
+    return registry.get_version(name, version)
 
 
 def needed_by(db: Session, found: RegisteredVersion, parents: Collection[str]) -> str | None:

@@ -73,3 +73,21 @@ def test_a_terminal_writes_it_to_a_file(run, model, tmp_path: Path) -> None:  # 
     refused = run("sam", "model", "report", model, "2", tmp_path / "none.html", code=1)
     assert "it was registered without" in refused.output.replace("\n", " ")
     assert not (tmp_path / "none.html").exists()
+
+
+def test_a_version_that_somebody_keeps_says_who_and_why(model, as_user) -> None:
+    scientist, address = as_user("sam", "scientist"), f"/models/{model}/versions/2"
+    kept = scientist.put(f"{address}/keep", json={"reason": "for the paper"})
+    assert (kept.status_code, kept.json()["tags"]["keep"]) == (200, "sam: for the paper")
+    assert scientist.get(address).json()["tags"]["keep"] == "sam: for the paper"
+    for _ in range(2):  # again, it changes nothing
+        assert "keep" not in scientist.delete(f"{address}/keep").json()["tags"]
+    assert scientist.put(f"/models/{model}/versions/3/keep", json={}).status_code == 404
+    assert as_user("vic", "viewer").put(f"{address}/keep", json={}).status_code == 403
+
+
+def test_a_terminal_keeps_a_version(run, model) -> None:  # noqa: F811 - fixture
+    assert f"version 2 of {model} stays" in run("sam", "model", "keep", model, "2", "-m", "for the paper").output
+    assert registry.get_version(model, 2).tags["keep"] == "sam: for the paper"
+    assert "goes when nothing else needs it" in run("sam", "model", "keep", model, "2", "--no-longer").output
+    assert "keep" not in registry.get_version(model, 2).tags

@@ -14,7 +14,7 @@ from learnloop.errors import Conflict, NotFound
 from learnloop.loop.decisions import record_decision
 from learnloop.models import registry
 from learnloop.models.deployment import deploy, lease_model, set_canary
-from learnloop.models.retention import remove_not_chosen
+from learnloop.models.retention import keep, let_go, remove_not_chosen
 from learnloop.settings import settings
 
 LATER = datetime.now(UTC) + timedelta(days=91)
@@ -55,7 +55,7 @@ def test_what_is_needed_stays_and_the_rest_goes_with_its_files(registered: list[
         model_version=6, owner="ann",
     )  # fmt: skip
     db.commit()
-    registry.set_tags(NAME, 7, {"keep": "for the paper"})
+    assert keep(NAME, 7, "for the paper", by="ann").tags["keep"] == "ann: for the paper"
     sessions = partial(session, database_url)
     assert remove_not_chosen(sessions, days=90).gone == []  # none is old enough
     assert remove_not_chosen(sessions, days=0, now=LATER).gone == []  # for ever
@@ -64,7 +64,7 @@ def test_what_is_needed_stays_and_the_rest_goes_with_its_files(registered: list[
     assert done.gone == ["retained:9"]
     assert done.kept == {
         "retained:8": "another version was trained from it",
-        "retained:7": "its tag 'keep': for the paper",
+        "retained:7": "its tag 'keep': ann: for the paper",
         "retained:6": "it was served once (promotion)",
         "retained:5": "somebody holds a lease on it",
         "retained:4": "it is deployed, or was before what is",
@@ -78,8 +78,12 @@ def test_what_is_needed_stays_and_the_rest_goes_with_its_files(registered: list[
     db.query(ModelLease).update({"expires_at": datetime.now(UTC) - hour})
     db.commit()
     registry.set_alias(NAME, "base", 8)
-    assert remove_not_chosen(sessions, days=90, now=LATER).gone == ["retained:5"]  # 8 is no parent any more, but base
-    assert [found.version for found in registry.list_versions(NAME)] == [8, 7, 6, 4, 3, 2, 1]
+    let_go(NAME, 7)  # 8 is no parent any more, but base
+    assert remove_not_chosen(sessions, days=90, now=LATER).gone == [
+        "retained:7",
+        "retained:5",
+    ]
+    assert [found.version for found in registry.list_versions(NAME)] == [8, 6, 4, 3, 2, 1]
 
 
 def test_a_removal_that_was_killed_is_made_again_and_a_key_is_free_again(

@@ -19,6 +19,7 @@ from learnloop.models.comparison import scores_of, side_by_side
 from learnloop.models.promotion import canary, promote, roll_back, take_away
 from learnloop.models.registered import KEY_TAG, LAST_VERSION, RegisteredVersion
 from learnloop.models.report import FILE, POLICY
+from learnloop.models.retention import keep, let_go
 from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import TEXT, WHOLE, Body
@@ -106,6 +107,12 @@ class Canary(Body):
     reason: Reason = ""
 
 
+class Keep(Body):
+    """Why a version shall stay."""
+
+    reason: Reason = ""
+
+
 @routes.add("GET", "/models", "model:read", response_model=Page[ModelName])
 def list_models(limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
     """The models that have a version, by name: a dataset's models bear its name."""
@@ -134,6 +141,18 @@ def show_version(name: str, version: Version) -> dict[str, Any]:
 def show_report(name: str, version: Version) -> Response:
     """The report of a version: learning curve, confusion, calibration, slices, lineage."""
     return HTMLResponse(registry.file_of(name, version, FILE), headers={"Content-Security-Policy": POLICY})
+
+
+@routes.add("PUT", "/models/{name}/versions/{version}/keep", "model:write", response_model=ModelVersionItem)
+def keep_version(name: str, version: Version, wanted: Keep, caller: Caller) -> dict[str, Any]:
+    """Have a version stay, although a search did not choose it: its tag ``keep`` says who wants it, and why."""
+    return _version(keep(name, version, wanted.reason, by=caller.name))
+
+
+@routes.add("DELETE", "/models/{name}/versions/{version}/keep", "model:write", response_model=ModelVersionItem)
+def let_version_go(name: str, version: Version) -> dict[str, Any]:
+    """Have a version stay no longer than anything else needs it."""
+    return _version(let_go(name, version))
 
 
 @routes.add("GET", "/models/{name}/compare/{before}/{after}", "model:read", response_model=SideBySide)
