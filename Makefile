@@ -177,7 +177,9 @@ lock:
 	uv pip compile pyproject.toml --group test --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o tests/requirements.txt
 	uv pip compile --group pyproject.toml:docs --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o docs/requirements.txt
 	uv pip compile pyproject.toml --extra celery --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o deploy/images/airflow/requirements.txt
-	uv pip compile --group pyproject.toml:training --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o deploy/images/training/requirements.txt
+	for image in training serving annotation; do \
+		uv pip compile --group pyproject.toml:$$image --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o deploy/images/$$image/requirements.txt || exit 1; \
+	done
 
 clean: down
 	rm -rf $(LEARNLOOP_HOME)

@@ -21,7 +21,7 @@ from typing import Any
 from learnloop.errors import InvalidInput
 from learnloop.logs import FORMATS
 
-JOB_RUNNERS = ("local", "kubernetes")
+RUNNERS = ("local", "kubernetes")
 ADMISSIONS = ("none", "reservation", "kueue")
 
 
@@ -126,6 +126,11 @@ class Settings:
     """The host that people and pages use: Airflow at ``/``, our API below it."""
     serving_url: str
     """The model server. How it behaves (`learnloop.serving.config`, docs/serving.md):"""
+    serving_runner: str
+    """who serves applications: ``local`` (the servers that read the database) or ``kubernetes`` (beside them, pods for each
+    alias; docs/kubernetes.md),"""
+    serving_template: str
+    """the template of those pods, a YAML file,"""
     serving_memory_mib: int
     """how many MiB its models may take; 0: no limit,"""
     serving_keep_alive: int
@@ -214,6 +219,8 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "kueue_queue": "",
         "api_url": "http://127.0.0.1:8080",
         "serving_url": "http://127.0.0.1:8090",
+        "serving_runner": "local",
+        "serving_template": "",
         "serving_memory_mib": 2048,
         "serving_keep_alive": 0,
         "serving_batch_window_ms": 0,
@@ -230,12 +237,9 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         if text is None:
             text = written.get(name)
         values[name] = default if text is None else _read(name, str(text), type(default))
-    if values["job_runner"] not in JOB_RUNNERS:
-        raise InvalidInput(
-            f"LEARNLOOP_JOB_RUNNER is {values['job_runner']!r}; it must be one of {', '.join(JOB_RUNNERS)}"
-        )
-    if values["log_format"] not in FORMATS:
-        raise InvalidInput(f"LEARNLOOP_LOG_FORMAT is {values['log_format']!r}; it must be one of {', '.join(FORMATS)}")
+    for name, known in (("job_runner", RUNNERS), ("serving_runner", RUNNERS), ("log_format", FORMATS)):
+        if values[name] not in known:
+            raise InvalidInput(f"LEARNLOOP_{name.upper()} is {values[name]!r}; it must be one of {', '.join(known)}")
     _check_admission(values)
     return Settings(home=home, **values)
 

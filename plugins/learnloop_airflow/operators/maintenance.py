@@ -106,6 +106,40 @@ class AlignRegistryOperator(BaseOperator):
         return moved
 
 
+class FollowDeploymentsOperator(BaseOperator):
+    """Have the pods that serve models be what the deployment rows say, where an API server or a worker could not see to it.
+
+    :return: ``{model: what was changed}``, of the models of which something was. It fails after all have been looked at.
+    """
+
+    def execute(self, context: Context) -> dict[str, list[str]]:
+        from airflow.sdk.exceptions import AirflowException
+        from sqlalchemy import select
+
+        from learnloop.database import Deployment, session
+        from learnloop.errors import LearnloopError
+        from learnloop.settings import settings
+
+        if settings().serving_runner != "kubernetes":
+            return {}
+        from learnloop.serving.cluster.connected import rows_of, served_models
+        from learnloop_airflow.common import cluster_client
+
+        cluster = served_models(cluster_client(), self.log.info)
+        with session() as db:
+            models = set(db.scalars(select(Deployment.model_name))) | cluster.models()
+        changed, failed = {}, []
+        for model in sorted(models):
+            try:
+                if found := cluster.follow(model, rows_of(session, model)):
+                    changed[model] = found
+            except LearnloopError as error:
+                failed.append(f"{model}: {error}")
+        if failed:
+            raise AirflowException("; ".join(failed))
+        return changed
+
+
 class DeliverEventsOperator(BaseOperator):
     """Send the events that people want by mail or webhook, and that could not be sent when they happened.
 
