@@ -13,7 +13,6 @@ suppress_warnings = ["ref.python"]
 
 # The pages are read on a code host too, so they are plain Markdown: links to files and headings, nothing of Sphinx's.
 myst_heading_anchors = 4
-myst_enable_extensions = ["colon_fence"]
 highlight_language = "none"  # most blocks are what somebody types, or a few lines of YAML
 
 # Docstrings are read from the source: neither Airflow nor anything else is imported.
