@@ -201,6 +201,7 @@ class Campaign:
             "minutes": round((time.monotonic() - self.began) / 60, 1),
             "annotators": PEOPLE,
             "rounds": self.loop.rounds,
+            "rounds_failed": self.loop.failed,
             "runs_cleared": self.loop.cleared,
             "answers": len(self.seen.accepted),
             "faults": len(self.put),

@@ -98,7 +98,6 @@ class World:
             **kept,
             "LEARNLOOP_HOME": str(self.home),
             **{f"LEARNLOOP_RATE_{kind}": "0" for kind in ("READ", "WRITE", "CLAIM")},
-            **settings,
         }
         if with_s3:
             self.s3 = S3Server(Path(tempfile.mkdtemp(prefix="ll-faults-s3-", dir="/tmp")))
@@ -178,11 +177,13 @@ class World:
             return None
         return answer if answer.status_code in (200, 401) else None  # 401: it answers, and wants a token
 
-    def command(self, *arguments: str, module: str = "learnloop.cli") -> subprocess.CompletedProcess[str]:
-        """Run one of the project's programs where this stack is configured."""
+    def command(
+        self, *arguments: str, module: str = "learnloop.cli", **settings: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one of the project's programs where this stack is configured, with more settings than it has itself."""
         return subprocess.run(
             [sys.executable, "-m", module, *arguments],
-            env=self.environment,
+            env={**self.environment, **settings},
             capture_output=True,
             text=True,
             timeout=400,
