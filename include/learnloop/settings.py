@@ -21,6 +21,7 @@ from learnloop.errors import InvalidInput
 from learnloop.logs import FORMATS
 
 JOB_RUNNERS = ("local", "kubernetes")
+SHORTEST_TOKEN = 20
 ADMISSIONS = ("none", "reservation", "kueue")
 
 
@@ -212,6 +213,10 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         )
     if values["log_format"] not in FORMATS:
         raise InvalidInput(f"LEARNLOOP_LOG_FORMAT is {values['log_format']!r}; it must be one of {', '.join(FORMATS)}")
+    if 0 < len(values["metrics_token"]) < SHORTEST_TOKEN:
+        raise InvalidInput(
+            f"LEARNLOOP_METRICS_TOKEN must have at least {SHORTEST_TOKEN} characters: others could guess it"
+        )
     _check_admission(values)
     return Settings(home=home, **values)
 
