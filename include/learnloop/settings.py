@@ -22,6 +22,7 @@ from learnloop.errors import InvalidInput
 from learnloop.logs import FORMATS
 
 RUNNERS = ("local", "kubernetes")
+SHORTEST_TOKEN = 20
 ADMISSIONS = ("none", "reservation", "kueue")
 
 
@@ -240,6 +241,10 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
     for name, known in (("job_runner", RUNNERS), ("serving_runner", RUNNERS), ("log_format", FORMATS)):
         if values[name] not in known:
             raise InvalidInput(f"LEARNLOOP_{name.upper()} is {values[name]!r}; it must be one of {', '.join(known)}")
+    if 0 < len(values["metrics_token"]) < SHORTEST_TOKEN:
+        raise InvalidInput(
+            f"LEARNLOOP_METRICS_TOKEN must have at least {SHORTEST_TOKEN} characters: others could guess it"
+        )
     _check_admission(values)
     return Settings(home=home, **values)
 

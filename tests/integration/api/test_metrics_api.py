@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from learnloop import settings
 from learnloop.database import Dataset, engine
+from learnloop.errors import InvalidInput
 from learnloop_airflow.api.audited import Audited
 
 TOKEN = "a-token-for-prometheus"
@@ -107,3 +108,8 @@ def test_each_line_that_is_logged_for_a_request_says_its_id(app: Any, db: Any) -
     TestClient(Audited(inner)).get("/x", headers={"X-Request-ID": "round-7"})
     assert seen == ["round-7"]
     assert "request_id" not in structlog.contextvars.get_contextvars()
+
+
+def test_a_token_that_others_could_guess_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="at least 20 characters"):
+        settings.load({"LEARNLOOP_METRICS_TOKEN": "x"})
