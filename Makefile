@@ -19,7 +19,7 @@ help:
 	@echo "make status    what runs, and where"
 	@echo "make password USER=name   a new password for a user"
 	@echo "make test      set up, check style, types and layers, run the tests"
-	@echo "make test-kubernetes   the tests of jobs as pods, on the cluster that KUBECONFIG names (-short: those without minutes of waiting)"
+	@echo "make test-kubernetes   the tests of jobs and models as pods, on the cluster that KUBECONFIG names (-short: those without minutes of waiting)"
 	@echo "make faults    the long proofs: processes killed at every step, races, every remote"
 	@echo "make docs      build the documentation site, with warnings as errors"
 	@echo "make audit     look for known faults in what is installed"
@@ -70,7 +70,7 @@ test: lint
 	OMP_NUM_THREADS=1 $(PYTHON) -m slipcover -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 # They make namespaces of their own, and label the node. Images are built by the script that KUBERNETES_CLUSTER names, or
-# KUBERNETES_TEST_IMAGE names one that is in the cluster.
+# KUBERNETES_TEST_IMAGE, KUBERNETES_SERVING_IMAGE and KUBERNETES_ANNOTATION_IMAGE name ones that are in the cluster.
 test-kubernetes: setup-test
 	KUBERNETES_TESTS=1 $(PYTHON) -m pytest tests/kubernetes -m "long or not long"
 

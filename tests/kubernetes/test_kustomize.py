@@ -111,6 +111,22 @@ def test_the_page_and_the_model_servers_answer_behind_their_services(applied: Cl
         assert said == may, (account, verb, what)
 
 
+def test_the_overlay_we_show_renders_and_its_ingress_is_taken(models: Models) -> None:
+    production = ROOT / "deploy" / "kustomize" / "production"
+    found = list(yaml.safe_load_all(models.cluster.kubectl("kustomize", str(production))))
+    places = {one["metadata"].get("namespace") for one in found if one["kind"] not in ("Namespace", "PriorityClass")}
+    assert places == {"learnloop"}
+    containers = [
+        container
+        for one in found
+        if one["kind"] == "Deployment"
+        for container in one["spec"]["template"]["spec"]["containers"]
+    ]
+    assert all(container["image"].startswith("registry.example.com/") for container in containers)
+    assert {one["spec"]["storageClassName"] for one in found if one["kind"] == "PersistentVolumeClaim"} == {"cephfs"}
+    models.cluster.kubectl("apply", "--dry-run=server", "-f", str(production / "ingress.yaml"))
+
+
 def answers(url: str) -> bool:
     try:
         return httpx.get(url, timeout=5).status_code == 200

@@ -22,6 +22,8 @@ from learnloop.models.deployment import (
     withdraw,
 )
 from learnloop.models.everywhere import require_someone, wait_everywhere
+from learnloop.serving.cluster.units import check_percent
+from learnloop.settings import settings
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -162,6 +164,8 @@ def canary(
         InvalidInput: the percentage cannot be, or the version is the alias's own.
     """
     if version is not None:
+        if settings().serving_runner == "kubernetes":
+            check_percent(model, alias, percent)
         registry.source_of(model, version)
     row = set_canary(db, model_name=model, alias=alias, version=version, percent=percent, owner=by)
     what = f"version {version} answers {percent} %" if version is not None else "ended"

@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learnloop.errors import InvalidInput
+from learnloop.models.promotion import canary
 from learnloop.models.registered import NAME
 from learnloop.serving.cluster.manifests import Versions, current_service, manifests
 from learnloop.serving.cluster.template import load_template, parse_template
 from learnloop.serving.cluster.units import Unit, made_for, object_name, order_of, wanted_of
+from learnloop.settings import settings
 
 SHIPPED = Path(__file__).parents[3] / "deploy" / "kubernetes" / "serving-template.yaml"
 UNIT = Unit("digits", "realtime", 3, row=7, generation=2)
@@ -89,6 +91,17 @@ def test_a_canary_stands_behind_the_same_service_and_outside_the_other_deploymen
     assert canary["template"]["spec"]["containers"][0]["volumeMounts"][0]["subPath"] == "digits/four"
     with pytest.raises(InvalidInput, match="at most 50 percent"):
         made(Unit("digits", "realtime", 3, row=7, generation=2, canary=4, percent=51))
+
+
+def test_a_share_that_pods_cannot_give_is_refused_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEARNLOOP_SERVING_RUNNER", "kubernetes")
+    settings.cache_clear()
+    try:
+        with pytest.raises(InvalidInput, match="digits:realtime on Kubernetes gets at most 50 percent"):
+            canary(None, "digits", "realtime", 4, percent=60, by="eva")  # type: ignore[arg-type]
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
 
 
 def test_current_leads_to_the_pods_of_an_alias_with_its_version_else_has_its_own() -> None:

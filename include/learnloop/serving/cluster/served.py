@@ -41,7 +41,7 @@ Object = dict[str, Any]
 
 
 class Refused(Conflict):
-    """A version can not be served, whatever is waited for."""
+    """A version cannot be served, whatever is waited for."""
 
 
 class ServedModels:

@@ -60,11 +60,7 @@ class Unit:
         """
         if self.canary is None:
             return 0
-        if self.percent > MOST_CANARY_PERCENT:
-            raise InvalidInput(
-                f"a canary of {self.model}:{self.alias} on Kubernetes gets at most {MOST_CANARY_PERCENT} percent of the"
-                f" requests, not {self.percent}: its pods come on top of the others"
-            )
+        check_percent(self.model, self.alias, self.percent)
         return max(1, round(replicas * self.percent / (100 - self.percent)))
 
 
@@ -92,6 +88,15 @@ def wanted_of(model: str, rows: Sequence[Deployment]) -> Wanted:
     if current.canary is not None or not same:
         return Wanted(model, (*named, current), current, current)
     return Wanted(model, named, current, same[-1])
+
+
+def check_percent(model: str, alias: str, percent: int) -> None:
+    """Raise InvalidInput for a share that a canary of pods cannot have."""
+    if percent > MOST_CANARY_PERCENT:
+        raise InvalidInput(
+            f"a canary of {model}:{alias} on Kubernetes gets at most {MOST_CANARY_PERCENT} percent of the requests, not"
+            f" {percent}: its pods come on top of the others"
+        )
 
 
 def object_name(model: str, alias: str) -> str:
