@@ -1,6 +1,5 @@
 """The site's configuration. `make docs` builds it, with warnings as errors (docs/decisions/0001-sphinx.md: why Sphinx)."""
 
-from pathlib import Path
 from typing import Any
 
 project = "Learnloop"
@@ -30,14 +29,6 @@ html_theme_options = {"top_of_page_buttons": []}
 
 
 CALLED_BY_AIRFLOW = ("execute", "execute_complete", "on_kill", "poke", "template_fields", "notify", "async_notify")
-OPTIONAL = ("operations", "observability", "runbooks", "backup")
-"""Pages that index.md names and that need not be there."""
-
-
-def leave_out(app: Any, name: str, source: list[str]) -> None:
-    if name == "index":
-        missing = {each for each in OPTIONAL if not Path(app.srcdir, f"{each}.md").exists()}
-        source[0] = "\n".join(line for line in source[0].splitlines() if line not in missing)
 
 
 def skip(app: Any, what: str, name: str, found: Any, skipped: bool, options: Any) -> bool:
@@ -49,4 +40,3 @@ def skip(app: Any, what: str, name: str, found: Any, skipped: bool, options: Any
 
 def setup(app: Any) -> None:
     app.connect("autodoc-skip-member", skip)
-    app.connect("source-read", leave_out)

@@ -25,7 +25,7 @@ RULES = {
     "a Fernet key": r"(?<![0-9A-Za-z_-])[0-9A-Za-z_-]{43}=(?![0-9A-Za-z_=-])",
     "a password in an address": r"\b[a-z][a-z0-9+]*://[^\s:/@\"'{}<>]+:(?P<word>[^\s/@\"'{}<>]+)@",
 }
-INVENTED = {"secret", "password", "pw", "x", "hunter2", "pass", "p", "airflow"}
+INVENTED = {"secret", "password", "pw", "x", "hunter2", "s%20cret", "pass", "p", "airflow"}
 """Passwords of addresses in tests and examples."""
 
 

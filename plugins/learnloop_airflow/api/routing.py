@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -28,9 +28,9 @@ class Lines(StreamingResponse):
 
     media_type = "application/x-ndjson"
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.headers["X-Accel-Buffering"] = "no"  # nginx hands each line on as it comes
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        # nginx hands each line on as it comes.
+        super().init_headers({"X-Accel-Buffering": "no", **(headers or {})})
 
 
 class _Request(Request):
