@@ -28,7 +28,7 @@ def alerts() -> dict[str, dict[str, Any]]:
     return {rule["alert"]: rule for group in groups for rule in group["rules"]}
 
 
-def rendered(folder: Path, token: str, targets: Mapping[str, list[str]], interval: str = "1s") -> Path:
+def rendered(folder: Path, token: str, targets: Mapping[str, list[str]], interval: str = "3s") -> Path:
     """A copy of the configuration in ``folder``, with other ``targets`` (by the name of their file)."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(CONFIGURATION / "rules", folder / "rules")

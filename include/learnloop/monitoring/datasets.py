@@ -29,12 +29,12 @@ MOST_DATASETS = 200
 STATES = ("open", "claimed", "answered", "review")
 """Of questions that are not settled."""
 
-_newest = select(Dataset.id).order_by(Dataset.id.desc()).limit(MOST_DATASETS).scalar_subquery()
-_TOLD = Dataset.id.in_(_newest)
+NEWEST = select(Dataset.id).order_by(Dataset.id.desc()).limit(MOST_DATASETS)
+TOLD = Dataset.id.in_(NEWEST)
 
 
 def figures(db: Session) -> Iterable[Metric]:
-    datasets = db.scalars(select(Dataset).where(_TOLD).order_by(Dataset.id)).all()
+    datasets = db.scalars(select(Dataset).where(TOLD).order_by(Dataset.id)).all()
     all_of_them = db.scalar(select(func.count()).select_from(Dataset)) or 0
     yield gauge("datasets", "Datasets there are.", (), [(all_of_them,)])
     yield gauge("datasets_untold", "Older datasets that no figure tells of.", (), [(all_of_them - len(datasets),)])
@@ -58,7 +58,7 @@ def _questions(db: Session) -> Iterable[Metric]:
     rows = db.execute(
         select(Dataset.name, states.c.state, count, oldest.scalar_subquery())
         .join_from(Dataset, states, onclause=Dataset.id.is_not(None))
-        .where(_TOLD)
+        .where(TOLD)
     ).all()
     labels = ("dataset", "state")
     what = f"Questions by state, counted up to {MOST_OPEN}."
@@ -74,7 +74,7 @@ def _pool(db: Session, datasets: Sequence[Dataset]) -> Iterable[Metric]:
         .correlate(Dataset)
         .scalar_subquery()
     )
-    rows = db.execute(select(Dataset.name, func.coalesce(confirmed, 0)).where(_TOLD)).all()
+    rows = db.execute(select(Dataset.name, func.coalesce(confirmed, 0)).where(TOLD)).all()
     yield gauge("pool_labels", "Labels that people confirmed, ever.", ("dataset",), rows)
     found = [(dataset.name, *waiting_since(db, dataset)) for dataset in datasets]
     what = "Confirmed labels that no round has used yet."
@@ -87,7 +87,7 @@ def _pool(db: Session, datasets: Sequence[Dataset]) -> Iterable[Metric]:
 
 
 def _rounds(db: Session) -> Iterable[Metric]:
-    of_dataset = select(Dataset.name, Round.state).join(Dataset, Dataset.id == Round.dataset_id).where(_TOLD)
+    of_dataset = select(Dataset.name, Round.state).join(Dataset, Dataset.id == Round.dataset_id).where(TOLD)
     counted = db.execute(of_dataset.add_columns(func.count()).group_by(Dataset.name, Round.state)).all()
     yield gauge("rounds", "Rounds by state.", ("dataset", "state"), counted)
     under_way = db.execute(of_dataset.add_columns(age(Round.created_at)).where(Round.state.in_(OPEN))).all()
@@ -95,7 +95,7 @@ def _rounds(db: Session) -> Iterable[Metric]:
     yield gauge("round_open_seconds", what, ("dataset", "state"), under_way)
     ended = extract("epoch", func.max(Round.finished_at))
     last = db.execute(
-        select(Dataset.name, ended).join(Dataset, Dataset.id == Round.dataset_id).where(_TOLD).group_by(Dataset.name)
+        select(Dataset.name, ended).join(Dataset, Dataset.id == Round.dataset_id).where(TOLD).group_by(Dataset.name)
     ).all()
     yield gauge("round_last_finished_timestamp_seconds", "When the last round ended.", ("dataset",), last)
 
@@ -105,7 +105,7 @@ def _merges(db: Session) -> Iterable[Metric]:
     rows = db.execute(
         select(Dataset.name, func.count(), func.max(age(MergeRequest.created_at)))
         .join(MergeRequest, is_open)
-        .where(_TOLD)
+        .where(TOLD)
         .group_by(Dataset.name)
     ).all()
     yield gauge("merges_open", "Merges that wait for answers.", ("dataset",), [row[:2] for row in rows])
@@ -120,7 +120,7 @@ def _merges(db: Session) -> Iterable[Metric]:
         .subquery()
     )
     count = select(func.count()).select_from(unanswered).scalar_subquery()
-    conflicts = db.execute(select(Dataset.name, count).where(_TOLD)).all()
+    conflicts = db.execute(select(Dataset.name, count).where(TOLD)).all()
     what = f"Conflicts of open merges that nobody has answered, counted up to {MOST_OPEN}."
     yield gauge("merge_conflicts_unanswered", what, ("dataset",), conflicts)
 
@@ -130,7 +130,7 @@ def _locks(db: Session) -> Iterable[Metric]:
         return db.execute(
             select(Dataset.name, func.count(), func.max(age(table.created_at)))
             .join(table, table.dataset_id == Dataset.id)
-            .where(_TOLD, table.expires_at > func.now(), *wanted)
+            .where(TOLD, table.expires_at > func.now(), *wanted)
             .group_by(Dataset.name)
         ).all()
 

@@ -14,7 +14,7 @@ from learnloop.loop.drift import current_drift
 from learnloop.loop.facts import accuracy_at_gate
 from learnloop.loop.live import live_drift
 from learnloop.models.deployment import LIVE_WITHIN
-from learnloop.monitoring.datasets import MOST_DATASETS
+from learnloop.monitoring.datasets import NEWEST, TOLD
 from learnloop.monitoring.families import gauge
 
 _ALIAS = ("dataset", "alias")
@@ -37,7 +37,7 @@ def serving(db: Session) -> Iterable[Metric]:
         )
         .outerjoin(DeploymentStatus, DeploymentStatus.deployment_id == Deployment.id)
         .outerjoin(ServerReplica, ServerReplica.name == DeploymentStatus.replica)
-        .where(Deployment.dataset_id.in_(select(Dataset.id).order_by(Dataset.id.desc()).limit(MOST_DATASETS)))
+        .where(Deployment.dataset_id.in_(NEWEST))
         .group_by(Deployment.model_name, Deployment.alias)
     ).all()
     what = "The model version that should be served under an alias."
@@ -62,35 +62,41 @@ def serving(db: Session) -> Iterable[Metric]:
 
 def quality(db: Session) -> Iterable[Metric]:
     """Accuracy and drift: a few statements for each dataset that serves, so they are told anew less often."""
-    at_gate, honest, shifts = [], [], []
-    deployed = (
+    wanted = (
         select(Dataset, Deployment.alias, Deployment.model_version)
         .join(Deployment, Deployment.dataset_id == Dataset.id)
-        .order_by(Dataset.id.desc(), Deployment.alias)
-        .limit(4 * MOST_DATASETS)
+        .where(TOLD)
+        .order_by(Dataset.id, Deployment.alias)
     )
-    measured: dict[str, dict[int, tuple[int, float, float, float]]] = {}
-    for dataset, alias, version in db.execute(deployed).all():
-        at_gate.append((dataset.name, alias, accuracy_at_gate(db, dataset, version)))
-        if dataset.name not in measured:
-            measured[dataset.name] = {
-                found.model_version: (found.labelled, found.low, found.accuracy, found.high)
-                for found in accuracy_by_model(db, dataset)
-            }
-            scored = current_drift(db, dataset)
-            if scored is not None:
-                shifts.append((dataset.name, "predictions", *scored))
-            shifts += [(dataset.name, _SOURCES[of], now, chance) for of, now, chance in live_drift(db, dataset)]
-        if version in measured[dataset.name]:
-            honest.append((dataset.name, alias, *measured[dataset.name][version]))
+    deployed = [(dataset, alias, version) for dataset, alias, version in db.execute(wanted)]
+    datasets = list({dataset.id: dataset for dataset, _, _ in deployed}.values())
+    yield from _accuracy(db, deployed, datasets)
+    yield from _drift(db, datasets)
+
+
+def _accuracy(db: Session, deployed: list[tuple[Dataset, str, int]], datasets: list[Dataset]) -> Iterable[Metric]:
     what = "Accuracy on the frozen test split of the model an alias leads to, as its gate measured it."
+    at_gate = [(of.name, alias, accuracy_at_gate(db, of, version)) for of, alias, version in deployed]
     yield gauge("model_test_accuracy", what, _ALIAS, at_gate)
+    honest = {(of.id, found.model_version): found for of in datasets for found in accuracy_by_model(db, of)}
+    known = [(of.name, alias, honest[of.id, version]) for of, alias, version in deployed if (of.id, version) in honest]
     what = "Random samples with a confirmed label that the model had predicted before."
-    yield gauge("model_new_data_samples", what, _ALIAS, [(*row[:2], row[2]) for row in honest])
-    what = "Accuracy on new random samples, {} Wilson's 95 % interval."
-    for number, (name, which) in enumerate((("_low", "low end of"), ("", "the middle; see"), ("_high", "high end of"))):
-        told = [(*row[:2], row[3 + number]) for row in honest]
-        yield gauge(f"model_new_data_accuracy{name}", what.format(which), _ALIAS, told)
+    samples = [(name, alias, found.labelled) for name, alias, found in known]
+    yield gauge("model_new_data_samples", what, _ALIAS, samples)
+    what = "Accuracy on these samples: {} Wilson's 95 % interval."
+    for end, of_interval in (("accuracy", "what they say, within"), ("low", "low end of"), ("high", "high end of")):
+        suffix = "" if end == "accuracy" else f"_{end}"
+        told = [(name, alias, getattr(found, end)) for name, alias, found in known]
+        yield gauge(f"model_new_data_accuracy{suffix}", what.format(of_interval), _ALIAS, told)
+
+
+def _drift(db: Session, datasets: list[Dataset]) -> Iterable[Metric]:
+    shifts = []
+    for of in datasets:
+        scored = current_drift(db, of)
+        if scored is not None:
+            shifts.append((of.name, "predictions", *scored))
+        shifts += [(of.name, _SOURCES[source], now, chance) for source, now, chance in live_drift(db, of)]
     labels = ("dataset", "source")
     what = "Population stability index between what the current model met first (or was trained on) and meets now."
     yield gauge("drift_psi", what, labels, [row[:3] for row in shifts])

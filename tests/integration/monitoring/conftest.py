@@ -146,7 +146,7 @@ class Watched:
 
     def fires(self, expression: str, but: Sequence[Any] = (), **labels: str) -> None:
         """Wait until ``expression`` has a result with these ``labels``, other than those in ``but``."""
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 100  # a busy machine is no fault
         while time.monotonic() < deadline:
             found = self.results(expression)
             if any(labels.items() <= one.items() for one in found if one not in but):

@@ -12,6 +12,7 @@ import pytest
 from alert_faults import FAULTS
 from prometheus_server import alerts
 
+pytestmark = pytest.mark.timeout(300)
 RULES = alerts()
 
 

@@ -11,6 +11,7 @@ from learnloop.annotation.answers import submit
 from learnloop.annotation.queue import claim
 from learnloop.database import Dataset, session
 
+pytestmark = pytest.mark.timeout(300)
 MAY_BE_EMPTY = {
     # what there is only while something is the matter, or waits
     "Age of the open round",
