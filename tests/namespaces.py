@@ -157,7 +157,7 @@ class Container:
         for entry in self.tmpfs:
             place, _, options = entry.partition(":")
             inside = f"{root}{os.path.realpath(place)}"  # /var/run is a link, and would lead out
-            lines += [f"mkdir -p {inside}", f"mount -t tmpfs -o {options or 'mode=1777'} tmpfs {inside}"]
+            lines += [f"mkdir -p {inside}", f"mount -t tmpfs -o nosuid,nodev,noexec,{options} tmpfs {inside}"]
         for place, (source, writable) in self.mounts.items():
             inside = f"{root}{os.path.realpath(place)}"
             if source.is_dir():
