@@ -17,13 +17,13 @@ from namespaces import USER, Container, possible
 from waits import eventually
 
 MISSING = [name for name in ("nginx", "redis-server", "redis-cli") if not shutil.which(name, path="/usr/sbin:/usr/bin")]
-pytestmark = [
-    pytest.mark.timeout(300),
+NEEDS = [
     pytest.mark.skipif(
         bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (apt-get install nginx redis-server)"
     ),
     pytest.mark.skipif(bool(possible()), reason=possible()),
 ]
+pytestmark = [*NEEDS, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

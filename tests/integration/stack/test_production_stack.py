@@ -13,7 +13,7 @@ import httpx
 import pytest
 from compose_native import Native
 from namespaces import USER
-from test_production_pieces import pytestmark as needs
+from test_production_pieces import NEEDS
 from waits import eventually
 
 from learnloop.client import LearnloopClient
@@ -21,7 +21,7 @@ from learnloop.stack.demo import digits
 from learnloop.stack.demo.airflow import AirflowClient
 from learnloop.stack.demo.annotators import ScriptedAnnotator
 
-pytestmark = [*needs, pytest.mark.timeout(1800), pytest.mark.long]
+pytestmark = [*NEEDS, pytest.mark.timeout(1800), pytest.mark.long]
 
 PEOPLE = {"sam": "scientist", "ann": "annotator", "bo": "annotator"}
 BUDGET = 20
