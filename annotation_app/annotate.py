@@ -15,7 +15,7 @@ from annotation_app.guides import Guide
 from annotation_app.keys import AGREE_KEY, CONTINUE_KEY, SKIP_KEYS, UNDO_KEY, keys_of
 from annotation_app.problems import said
 from annotation_app.samples import instructions, plain, sample
-from annotation_app.texts import text
+from annotation_app.texts import in_source, text
 from learnloop.client import Task
 
 PATIENCE_SECONDS = 4.0
@@ -109,7 +109,7 @@ def _skips(desk: Desk, task: Task) -> None:
                 key=f"skip_{task.id}_{reason}",
                 shortcut=key,
                 on_click=_say,
-                args=(desk, task.id, None, label),
+                args=(desk, task.id, None, in_source(f"skip.{reason}")),
                 type="tertiary",
             )
 

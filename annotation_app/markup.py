@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from annotation_app.images import Picture
-from annotation_app.problems import reason
+from annotation_app.problems import reason, skipped
 from annotation_app.texts import has, text
 from learnloop.client import DatasetInfo, Prediction, ProgressInfo
 
@@ -127,7 +127,7 @@ def queued(row: Mapping[str, Any], in_hand: bool) -> str:
     spoken = escape(text("prediction.bar", label=guess, percent=percent))
     facts = [row["batch"], (row["created_at"] or "")[:16].replace("T", " ")]
     if row["skip_reason"] is not None:
-        facts = [text("queue.skipped_because", reason=row["skip_reason"] or text("queue.no_reason"))]
+        facts = [text("queue.skipped_because", reason=skipped(row["skip_reason"]) or text("queue.no_reason"))]
     if in_hand:
         facts.append(text("queue.in_hand"))
     said = " · ".join(escape(str(fact)) for fact in facts if fact)
@@ -207,7 +207,7 @@ def why(review: Mapping[str, Any], waiting: int) -> str:
     if review["confirmed_label"] is not None:
         confirmed = f"<p>{escape(text('review.confirmed_as', label=review['confirmed_label']))}</p>"
     count = escape(text("review.waiting", count=waiting))
-    return f'<h2>{heading} <span class="ll-muted">· {count}</span></h2><p>{escape(review["reason"])}</p>{confirmed}'
+    return f'<h2>{heading} <span class="ll-muted">· {count}</span></h2><p>{escape(reason(review["reason"]))}</p>{confirmed}'
 
 
 def opinions(answers: Sequence[Mapping[str, Any]]) -> str:
@@ -222,7 +222,7 @@ def _opinion(answer: Mapping[str, Any]) -> str:
         who = text("review.reviewer", name=who)
     elif answer["seconds"] is not None:
         who = text("review.after", name=who, seconds=f"{answer['seconds']:.1f}")
-    comment = answer["comment"] or (answer["outcome_reason"] if answer["label"] is None else "")
+    comment = answer["comment"] or (skipped(answer["outcome_reason"]) if answer["label"] is None else "")
     said = f"<q>{escape(comment)}</q>" if comment else ""
     return (
         f'<div class="ll-opinion" role="listitem"><span class="ll-label">{escape(label)}</span>'

@@ -29,8 +29,14 @@ def said(error: LearnloopError | str) -> str:
 
 
 def reason(words: str) -> str:
-    """A sentence of the training policy's, in the person's language if it has one."""
+    """A sentence of the API's that is no error, in the person's language if it has one."""
     return words if language() == SOURCE else translated(words, language()) or words
+
+
+def skipped(words: str) -> str:
+    """Why somebody skipped a task: one of the page's reasons, and after a colon what they said themselves."""
+    first, colon, comment = words.partition(": ")
+    return f"{reason(first)}{colon}{comment}"
 
 
 def translated(words: str, name: str) -> str | None:

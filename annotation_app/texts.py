@@ -49,6 +49,11 @@ def text(key: str, **values: object) -> str:
     return found.format(**values)
 
 
+def in_source(key: str) -> str:
+    """The message as it is stored where others read it, who may have chosen another language."""
+    return catalogue(DEFAULT).gettext(key)
+
+
 def has(key: str) -> bool:
     return catalogue(language()).gettext(key) != key
 

@@ -131,7 +131,7 @@ def _check_label(
     if suspicious is not None:
         answer.outcome_reason = suspicious
         if rules.quality.fast_answers == "review":
-            open_review(session, task, "fast", f"{answer.owner} {suspicious}")
+            open_review(session, task, "fast", f"{answer.owner}'s answer: {suspicious}")
             return False
         answer.outcome = "second_opinion"
     return settle(session, task, rules)

@@ -31,6 +31,10 @@ SAYING = {
     DOMAIN / "annotation" / "undo.py": {"_check_nothing_followed"},
     DOMAIN / "annotation" / "queue.py": {"state_of"},
     DOMAIN / "annotation" / "guide.py": {"_faults"},
+    DOMAIN / "annotation" / "quality" / "policy.py": {"decide", "_of_one", "_of_many", "_differing"},
+    DOMAIN / "annotation" / "quality" / "consensus.py": {"majority", "dawid_skene"},
+    DOMAIN / "annotation" / "quality" / "checks.py": {"_suspicion"},
+    DOMAIN / "annotation" / "quality" / "speed.py": {"too_fast"},
     DOMAIN / "training" / "policy.py": {"evaluate", "_reason", "_doubt"},
     DOMAIN / "client.py": {"_send", "login"},
     DOMAIN / "datasets" / "versions.py": {"no_dataset"},
@@ -47,12 +51,15 @@ def sentences() -> dict[str, str]:
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and _is_ours(node.exc):
                 for said in _strings(node.exc):
                     found[said] = f"{path.relative_to(ROOT)}:{node.lineno}"
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open_review":
+                for said in _strings(node, words=True):  # what a reviewer reads
+                    found[said] = f"{path.relative_to(ROOT)}:{node.lineno}"
     for path, names in SAYING.items():
         for function in ast.walk(ast.parse(path.read_text())):
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and function.name in names:
                 for said in _strings(function, words=True):
                     found[said] = f"{path.relative_to(ROOT)}:{function.lineno}"
-    return found
+    return {said: where for said, where in found.items() if re.search(r"[^\W\d_]", re.sub(r"\{[^{}]*\}", "", said))}
 
 
 def _is_ours(call: ast.Call) -> bool:

@@ -11,7 +11,7 @@ import annotation_app
 from annotation_app import problems
 from annotation_app.keys import SKIP_KEYS
 from annotation_app.languages import known
-from annotation_app.texts import LANGUAGES, LOCALE, catalogue, text
+from annotation_app.texts import LANGUAGES, LOCALE, catalogue, in_source, text
 from learnloop.errors import Conflict, InvalidInput, PermissionDenied, PreconditionFailed, Unavailable
 
 SOURCES = [path.read_text() for path in Path(annotation_app.__path__[0]).glob("*.py")]
@@ -136,3 +136,33 @@ def test_unknown_key_is_an_error() -> None:
 )
 def test_the_browsers_language(given: str | None, ours: str | None) -> None:
     assert known(given) == ours
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("2 people differ: 1 × cat, 1 × dog", "2 人意见不一：1 × cat, 1 × dog"),
+        ("every label of this dataset is reviewed (two agree)", "该数据集的每个标签都要审核（两人一致）"),
+        (
+            "ann's answer: answered in 0.3 s where 2.0 s is usual for this person",
+            "ann 的答案：用 0.3 秒作答，而此人通常要 2.0 秒",
+        ),
+        (
+            "confirmed as cat, to which the model gave 0.02, and 0.97 to dog",
+            "已确认为 cat，模型只给它 0.02，而给 dog 0.97",
+        ),
+        ("a reviewer's own words", "a reviewer's own words"),
+    ],
+)
+def test_why_a_reviewer_is_asked_is_said_in_their_language(reason, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert problems.reason(reason) == reason
+    monkeypatch.setattr("annotation_app.problems.language", lambda: "zh_CN")
+    assert problems.reason(reason) == words
+
+
+def test_why_a_task_was_skipped_is_stored_in_one_language_and_read_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = f"{in_source('skip.damaged')}: torn"
+    assert (stored, problems.skipped(stored)) == ("Damaged: torn", "Damaged: torn")
+    monkeypatch.setattr("annotation_app.problems.language", lambda: "zh_CN")
+    assert problems.skipped(stored) == "已损坏: torn"
+    assert problems.skipped("") == ""

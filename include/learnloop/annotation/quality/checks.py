@@ -123,8 +123,11 @@ def _send_to_review(session: Session, row: Any, facts: dict[str, Any]) -> bool:
     if session.scalars(superseded).first() is not None or session.scalars(seen).first() is not None:
         return False
     task = session.get_one(AnnotationTask, row.task_id, with_for_update=True, populate_existing=True)
-    reason = (
+    return open_review(session, task, "suspicion", _suspicion(facts), facts=facts)
+
+
+def _suspicion(facts: dict[str, Any]) -> str:
+    return (
         f"confirmed as {facts['label']}, to which the model gave {facts['probability']:.2f},"
         f" and {facts['model_probability']:.2f} to {facts['model_label']}"
     )
-    return open_review(session, task, "suspicion", reason, facts=facts)

@@ -117,4 +117,5 @@ def _consensus(opinions: Sequence[Opinion], quality: QualityConfig, reliability:
 
 def _differing(opinions: Sequence[Opinion]) -> str:
     votes = Counter(opinion.label for opinion in opinions).most_common()
-    return f"{len(opinions)} people differ: " + ", ".join(f"{count} × {label}" for label, count in votes)
+    each = ", ".join(f"{count} × {label}" for label, count in votes)
+    return f"{len(opinions)} people differ: {each}"

@@ -35,9 +35,10 @@ class Usual:
         """Why an answer after ``seconds`` is suspicious: below ``ratio`` times what is usual. None when it is not."""
         if seconds is None:
             return None
-        for whose, median in (("for this person", self.person), ("in this dataset", self.dataset)):
-            if median is not None and seconds < ratio * median:
-                return f"answered in {seconds:.1f} s where {median:.1f} s is usual {whose}"
+        if self.person is not None and seconds < ratio * self.person:
+            return f"answered in {seconds:.1f} s where {self.person:.1f} s is usual for this person"
+        if self.dataset is not None and seconds < ratio * self.dataset:
+            return f"answered in {seconds:.1f} s where {self.dataset:.1f} s is usual in this dataset"
         return None
 
 
