@@ -75,7 +75,7 @@ def test_nginx_is_asked(tmp_path: Path) -> None:
     root = _copy(tmp_path)
     path = root / "deploy" / "nginx" / "public.conf"
     path.write_text(path.read_text().replace("ssl_session_tickets", "ssl_session_ticket"))
-    (problem,) = check(root)
+    (problem,) = (problem for problem in check(root) if problem.startswith("nginx does not take"))
     assert 'unknown directive "ssl_session_ticket" in public.conf:' in problem
 
 
