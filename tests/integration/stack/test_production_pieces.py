@@ -9,6 +9,7 @@ import shutil
 import ssl
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -41,19 +42,31 @@ def pieces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Native]:
 @pytest.fixture(scope="module")
 def pages(pieces: Native) -> Iterator[dict[str, Container]]:
     """Servers in the place of pages, each of which says who it is: nginx is what is tried."""
+    with answering(
+        pieces, {"annotation-page": ("172.30.71.31/24", 8501), "annotation-page-2": ("172.30.71.32/24", 8501)}
+    ) as made:
+        yield made
+
+
+@contextmanager
+def answering(pieces: Native, places: dict[str, tuple[str, int]]) -> Iterator[dict[str, Container]]:
+    """File servers: each has ``/annotate/``, with its name in it, and ``/only/NAME``."""
     made = {}
-    for name, address in (("annotation-page", "172.30.71.31/24"), ("annotation-page-2", "172.30.71.32/24")):
+    for name, (address, port) in places.items():
         files = pieces.folder / name
-        (files / "annotate").mkdir(parents=True)
-        (files / "annotate" / "index.html").write_text(name)
+        for place in ("annotate/index.html", f"only/{name}"):
+            (files / place).parent.mkdir(parents=True, exist_ok=True)
+            (files / place).write_text(name)
         made[name] = Container(
-            name, ["/usr/bin/python3", "-m", "http.server", "8501", "--directory", "/files"], {"HOME": "/tmp"},
+            name, ["/usr/bin/python3", "-m", "http.server", str(port), "--directory", "/files"], {"HOME": "/tmp"},
             {"/files": (files, False)}, ["/tmp:mode=1777"], pieces.folder / "run" / name, {"front": address},
         )  # fmt: skip
         made[name].start(pieces.switchboard)
-    yield made
-    for page in made.values():
-        page.kill()
+    try:
+        yield made
+    finally:
+        for server in made.values():
+            server.kill()
 
 
 @pytest.fixture
@@ -131,6 +144,19 @@ def test_a_person_stays_at_their_page(pieces: Native, browser: httpx.Client, pag
     assert set(seen) == set(pages)  # and people are on both
     pages[first.text].kill()
     assert browser.get("/annotate/").text != first.text  # whose page is gone comes to the other
+
+
+def test_a_model_that_one_server_does_not_know_yet_is_asked_of_the_other(pieces: Native) -> None:
+    def ask(path: str) -> str:
+        return (
+            pieces.containers["nginx"].run(["curl", "-s", "-w", "%{http_code}", f"http://127.0.0.1:8090{path}"]).stdout
+        )
+
+    places = {"model-server-1": ("172.30.71.21/24", 8090), "model-server-2": ("172.30.71.22/24", 8090)}
+    with answering(pieces, places):
+        eventually(lambda: all(ask(f"/only/{name}") == f"{name}200" for name in places))
+        assert {ask(f"/only/{name}") for _ in range(5) for name in places} == {f"{name}200" for name in places}
+        assert ask("/only/nobody").endswith("404")
 
 
 def test_postgres_lets_in_whom_it_should(pieces: Native) -> None:
