@@ -58,7 +58,8 @@ def answering(pieces: Native, places: dict[str, tuple[str, int]]) -> Iterator[di
             (files / place).parent.mkdir(parents=True, exist_ok=True)
             (files / place).write_text(name)
         made[name] = Container(
-            name, ["/usr/bin/python3", "-m", "http.server", str(port), "--directory", "/files"], {"HOME": "/tmp"},
+            name, ["/usr/bin/python3", "-m", "http.server", str(port), "--directory", "/files"],
+            {"HOME": "/tmp", "PATH": "/usr/bin:/bin"},
             {"/files": (files, False)}, ["/tmp:mode=1777"], pieces.folder / "run" / name, {"front": address},
         )  # fmt: skip
         made[name].start(pieces.switchboard)
@@ -67,6 +68,20 @@ def answering(pieces: Native, places: dict[str, tuple[str, int]]) -> Iterator[di
     finally:
         for server in made.values():
             server.kill()
+
+
+@pytest.fixture(scope="module")
+def apis(pieces: Native) -> Iterator[None]:
+    """The same in the place of API servers, so that somebody answers."""
+    with answering(
+        pieces, {"airflow-api-1": ("172.30.71.11/24", 8080), "airflow-api-2": ("172.30.71.12/24", 8080)}
+    ) as made:
+        eventually(
+            lambda: all(
+                server.run(["curl", "-sf", "http://127.0.0.1:8080/"]).returncode == 0 for server in made.values()
+            )
+        )
+        yield
 
 
 @pytest.fixture
@@ -97,11 +112,12 @@ def test_tls_is_verified_and_nothing_else_is_spoken(pieces: Native, browser: htt
         httpx.get(pieces.url, verify=old)
 
 
-def test_every_answer_has_the_security_headers(browser: httpx.Client, pages: dict[str, Container]) -> None:
+@pytest.mark.usefixtures("apis", "pages")
+def test_every_answer_has_the_security_headers(browser: httpx.Client) -> None:
     eventually(lambda: browser.get("/annotate/").status_code == 200)
-    for path, status in (("/annotate/", 200), ("/annotate", 301), ("/execution/x", 404), ("/api/v2/version", 504)):
+    for path, status in (("/annotate/", 200), ("/annotate", 301), ("/execution/x", 404), ("/api/v2/version", 404)):
         answer = browser.get(path)
-        assert answer.status_code in (status, 502 if status == 504 else status), path  # nobody is there
+        assert answer.status_code == status, path
         assert answer.headers["strict-transport-security"] == "max-age=31536000", path
         assert answer.headers["x-content-type-options"] == "nosniff", path
         assert answer.headers["x-frame-options"] == "SAMEORIGIN", path
@@ -113,6 +129,7 @@ def test_a_body_that_is_too_large_is_refused(browser: httpx.Client) -> None:
     assert browser.post("/learnloop/api/v1/datasets", content=b"x" * (17 * 2**20)).status_code == 413
 
 
+@pytest.mark.usefixtures("apis")
 def test_who_asks_too_often_gets_429_and_logins_sooner(browser: httpx.Client) -> None:
     logins = Counter(browser.post("/auth/token", json={}).status_code for _ in range(40))
     assert logins[429] >= 15  # a burst of 20, and one every other second
