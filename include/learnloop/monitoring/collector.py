@@ -97,5 +97,6 @@ def loop_parts(sessions: Sessions) -> list[Part]:
         Part("messages", platform.messages, sessions, 5),
         Part("serving", models.serving, sessions, 5),
         Part("storage", platform.storage, sessions, 60),
+        Part("backups", platform.backups, sessions, 60),
         Part("quality", models.quality, sessions, 60),
     ]

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from learnloop.capacity.deciding import PATIENCE
 from learnloop.database import (
+    BackupRun,
     Batch,
     Capacity,
     DatasetVersion,
@@ -110,6 +111,17 @@ def storage(db: Session) -> Iterable[Metric]:
     what = f"What the mounts of the last {COST_DAYS} days' runs were estimated to cost."
     yield gauge("mounts_estimated_cost", what, ("currency",), [(row[0], row[2]) for row in cost])
     yield gauge("mounts_plans", f"Plans of the last {COST_DAYS} days.", ("currency",), [row[:2] for row in cost])
+
+
+def backups(db: Session) -> Iterable[Metric]:
+    """When the last good backup ended; nothing, while there is none."""
+    newest = db.scalar(select(func.max(BackupRun.finished_at)))
+    what = "When the last backup that lacks nothing ended."
+    rows = [] if newest is None else [(newest.timestamp(),)]
+    yield gauge("backup_last_success_timestamp_seconds", what, (), rows)
+    begun = db.scalar(select(func.min(BackupRun.started_at)))
+    what = "When the first backup was begun."
+    yield gauge("backup_first_started_timestamp_seconds", what, (), [] if begun is None else [(begun.timestamp(),)])
 
 
 def _disks() -> Iterable[Metric]:

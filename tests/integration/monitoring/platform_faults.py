@@ -17,10 +17,7 @@ from sqlalchemy.orm import Session
 
 from learnloop.capacity.amounts import Amounts
 from learnloop.capacity.reservations import Holder, Wanted, ask
-from learnloop.database import (
-    Reservation,
-    session,
-)
+from learnloop.database import BackupRun, Reservation, session
 
 
 @fault
@@ -75,6 +72,16 @@ def disk_nearly_full(watched: Any) -> Iterator[dict[str, str]]:
         yield {"place": "store"}
     finally:
         subprocess.run(["umount", store], check=True)
+
+
+@fault
+def backup_too_old(watched: Any) -> dict[str, str]:
+    """The last good one is old; one that failed since does not count."""
+    past = datetime.now(UTC) - timedelta(days=3)
+    with session() as db:
+        for name, state, ended in (("good", "complete", past), ("failed", "failed", None)):
+            db.add(BackupRun(name=name, place="/backups", state=state, started_at=past, finished_at=ended, owner="ada"))
+    return {}
 
 
 def of_airflow(watched: Any, row: Any) -> None:
