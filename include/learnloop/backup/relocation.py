@@ -13,6 +13,7 @@ COLUMNS = (
     ("mlflow", "model_versions", "source"),
     ("mlflow", "model_versions", "storage_location"),
     ("learnloop", "scoring_runs", "predictions"),
+    ("learnloop", "structure_trials", "models_dir"),
     ("learnloop", "workspaces", "path"),
 )
 
