@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from campaign.loop import Loop
 from campaign.people import Annotator
-from campaign.promises import Stack, broken
+from campaign.promises import Stack, at_rest, broken
 from campaign.seen import Seen
 from campaign.world import World
 from sqlalchemy import Text, create_engine, inspect, text
+from waits import eventually
 
 from learnloop.backup.sealing import make_key
 from learnloop.client import LearnloopClient
@@ -108,6 +109,7 @@ def test_what_was_confirmed_is_there_after_a_restore_and_the_next_round_runs(
     end.set()
     for person in people:
         person.join()
+    eventually(lambda: at_rest(stack_of(other, passwords)), 600)
     assert broken(stack_of(other, passwords), seen, calm=True) == []
 
     # The first backup has what was acknowledged before it began.

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from campaign.loop import Loop
 from campaign.people import Annotator
-from campaign.promises import Stack, broken
+from campaign.promises import Stack, at_rest, broken
 from campaign.seen import Seen
 from campaign.world import World
 from sqlalchemy import create_engine, text
@@ -75,6 +75,7 @@ def test_a_round_that_was_under_way_at_the_upgrade_ends(world: World) -> None:
         store=world.settings.store,
         home=world.home,
     )
+    eventually(lambda: at_rest(stack), 600)
     assert broken(stack, seen, calm=True) == []
 
 

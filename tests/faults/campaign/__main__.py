@@ -27,14 +27,13 @@ from learnloop.errors import LearnloopError
 from .kinds import Fault, kinds, small_disk
 from .loop import Loop
 from .people import Annotator, Application
-from .promises import Stack, broken
+from .promises import Stack, at_rest, broken
 from .seen import Seen
 from .world import World
 
 PEOPLE = 15
 RECOVERY_SECONDS = 600
 REST_SECONDS = 900
-OF_THE_LOOP = ("incremental_training", "score_incoming_data", "structure_optimization")
 
 
 @dataclass
@@ -148,9 +147,9 @@ class Campaign:
             f"{put.what}; well after {put.seconds_to_recover} s; rounds {self.loop.rounds}; broken: {put.broken or 0}"
         )
 
-    def _look(self, *, calm: bool) -> list[str]:
+    def _stack(self) -> Stack:
         settings = self.world.settings
-        stack = Stack(
+        return Stack(
             url=self.url,
             token=self.token,
             learnloop=settings.database_url.replace("postgresql+psycopg://", "postgresql://"),
@@ -158,9 +157,11 @@ class Campaign:
             store=settings.store,
             home=settings.home,
         )
+
+    def _look(self, *, calm: bool) -> list[str]:
         for _ in range(5):
             try:
-                return broken(stack, self.seen, calm=calm)
+                return broken(self._stack(), self.seen, calm=calm)
             except (httpx.HTTPError, psycopg.OperationalError) as error:
                 failed = repr(error)
                 time.sleep(5)
@@ -169,16 +170,7 @@ class Campaign:
     def _rest(self) -> list[str]:
         """Wait until nothing runs any more, then look."""
         deadline = time.monotonic() + REST_SECONDS
-        headers = {"Authorization": f"Bearer {self.token}"}
-        while time.monotonic() < deadline:
-            url = f"{self.url}/api/v2/dags/~/dagRuns?state=running&state=queued&limit=20"
-            runs = httpx.get(url, headers=headers, timeout=30).json()["dag_runs"]
-            if not [
-                run
-                for run in runs
-                if run["dag_id"] in ("incremental_training", "score_incoming_data", "structure_optimization")
-            ]:
-                break
+        while not at_rest(self._stack()) and time.monotonic() < deadline:
             time.sleep(1)
         found = self._look(calm=True)
         with LearnloopClient(self.url, self.token) as client:

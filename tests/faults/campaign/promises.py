@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from .seen import Seen
 
+OF_THE_LOOP = ("incremental_training", "score_incoming_data", "structure_optimization", "dispatch_rounds")
 CLOSED = ("accepted", "rejected", "failed")
 
 
@@ -54,6 +55,15 @@ def broken(stack: Stack, seen: Seen, *, calm: bool) -> list[str]:
             *(_merged(db, stack) if calm else ()),
             *(_left_over(db, stack) if calm else ()),
         ]
+
+
+def at_rest(stack: Stack) -> bool:
+    """Whether no round is open and no run of the loop goes: what is then not as promised will not become so."""
+    with psycopg.connect(stack.learnloop, autocommit=True) as db:
+        if db.execute("SELECT 1 FROM rounds WHERE state IN ('requested', 'running') LIMIT 1").fetchone():
+            return False
+    runs = _get(stack, "/api/v2/dags/~/dagRuns?state=running&state=queued&limit=100")["dag_runs"]
+    return not [run for run in runs if run["dag_id"] in OF_THE_LOOP]
 
 
 def _answers(db: psycopg.Connection[Any], seen: Seen, calm: bool) -> list[str]:
