@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from learnloop.database import Deployment
 
 MANAGED = {"app.kubernetes.io/managed-by": "learnloop", "app.kubernetes.io/component": "model-server"}
-MODEL, ALIAS, TRACK, VERSION = "learnloop/model", "learnloop/alias", "learnloop/track", "learnloop/version"
-STABLE, CANARY = "stable", "canary"
+MODEL = "learnloop/model"
+ALIAS = "learnloop/alias"
+TRACK = "learnloop/track"
+VERSION = "learnloop/version"
+STABLE = "stable"
+CANARY = "canary"
 MADE_FOR = "learnloop/made-for"
 """The annotation that says for which row and generation an object was made."""
 MOST_CANARY_PERCENT = 50
