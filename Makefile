@@ -9,7 +9,8 @@ FAULT_MINUTES ?= 60
 FAULT_SEED ?= 1
 
 .PHONY: help setup setup-test demo up down status password test test-kubernetes test-kubernetes-short faults lint format client lock
-.PHONY: bench clean fault-campaign
+.PHONY: bench clean docs audit fault-campaign
+.PHONY: compose-secrets compose-check compose-up compose-down compose-user compose-native
 
 help:
 	@echo "make demo      set up, run the whole loop on real data, print what happened"
@@ -18,12 +19,19 @@ help:
 	@echo "make status    what runs, and where"
 	@echo "make password USER=name   a new password for a user"
 	@echo "make test      set up, check style, types and layers, run the tests"
-	@echo "make test-kubernetes   the tests of jobs as pods, on the cluster that KUBECONFIG names (-short: those without minutes of waiting)"
+	@echo "make test-kubernetes   the tests of jobs and models as pods, on the cluster that KUBECONFIG names (-short: those without minutes of waiting)"
 	@echo "make faults    the long proofs: processes killed at every step, races, every remote"
+	@echo "make docs      build the documentation site, with warnings as errors"
+	@echo "make audit     look for known faults in what is installed"
 	@echo "make fault-campaign  faults in the running stack for FAULT_MINUTES=60, by FAULT_SEED=1; a report as JSON"
+	@echo "make compose-secrets [HOST=name]  once, for docker-compose.yaml: secrets, folders, a trial certificate"
+	@echo "make compose-up      start docker-compose.yaml and wait until all is healthy; compose-down stops it"
+	@echo "make compose-user USER=name ROLE=role   a user there, whose password is shown once"
+	@echo "make compose-check   check docker-compose.yaml and what it mounts, without an engine"
+	@echo "make compose-native  run what docker-compose.yaml says without an engine, and a round of the loop in it (root)"
 	@echo "make bench     measure, as ratios side by side"
 	@echo "make client    make the asynchronous client anew from the other"
-	@echo "make lock      lock requirements.txt and tests/requirements.txt anew"
+	@echo "make lock      lock requirements.txt and the others anew"
 	@echo "make clean     stop the stack and delete its state directory"
 
 setup:
@@ -62,7 +70,7 @@ test: lint
 	OMP_NUM_THREADS=1 $(PYTHON) -m slipcover -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 # They make namespaces of their own, and label the node. Images are built by the script that KUBERNETES_CLUSTER names, or
-# KUBERNETES_TEST_IMAGE names one that is in the cluster.
+# KUBERNETES_TEST_IMAGE, KUBERNETES_SERVING_IMAGE and KUBERNETES_ANNOTATION_IMAGE name ones that are in the cluster.
 test-kubernetes: setup-test
 	KUBERNETES_TESTS=1 $(PYTHON) -m pytest tests/kubernetes -m "long or not long"
 
@@ -120,13 +128,58 @@ bench: setup-test $(LEARNLOOP_HOME)/label-studio-venv/stamp $(LEARNLOOP_HOME)/ml
 	OMP_NUM_THREADS=1 PYTHONPATH=include $(LEARNLOOP_HOME)/bench-venv/bin/python tests/benchmarks/annotation/bench_labels.py \
 		--out $(LEARNLOOP_HOME)/labels.json
 
+# The reference pages come from the program, so it is set up too; Sphinx itself has a venv of its own.
+$(LEARNLOOP_HOME)/docs-venv/stamp: docs/requirements.txt
+	$(PYTHON3) -m venv $(LEARNLOOP_HOME)/docs-venv
+	$(LEARNLOOP_HOME)/docs-venv/bin/pip install --quiet --require-hashes -r docs/requirements.txt
+	touch $@
+
+docs: setup $(LEARNLOOP_HOME)/docs-venv/stamp
+	PYTHONPATH=docs $(PYTHON) -m generate docs/reference
+	$(LEARNLOOP_HOME)/docs-venv/bin/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --builder html docs $(LEARNLOOP_HOME)/site
+	@echo "the site is in $(LEARNLOOP_HOME)/site"
+
+# Against PyPI's database of advisories. What it does not know, or where it cannot be reached, is a failure too (--strict).
+$(LEARNLOOP_HOME)/audit-venv/stamp:
+	$(PYTHON3) -m venv $(LEARNLOOP_HOME)/audit-venv
+	$(LEARNLOOP_HOME)/audit-venv/bin/pip install --quiet "pip-audit>=2.10,<3"
+	touch $@
+
+audit: $(LEARNLOOP_HOME)/audit-venv/stamp
+	for lock in requirements.txt tests/requirements.txt docs/requirements.txt deploy/images/training/requirements.txt; do \
+		$(LEARNLOOP_HOME)/audit-venv/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$lock || exit 1; \
+	done
+COMPOSE := docker compose --project-directory $(CURDIR) --env-file $(CURDIR)/deploy/compose/.env
+
+compose-secrets:
+	@$(PYTHON3) include/learnloop/stack/compose_prepare.py --host $(or $(HOST),localhost)
+
+compose-up: compose-secrets
+	$(COMPOSE) up --build --detach --wait
+
+compose-down:
+	$(COMPOSE) down
+
+compose-user:
+	@echo '[{"name": "$(USER)", "role": "$(ROLE)"}]' | $(COMPOSE) run --rm -T --no-deps airflow-init python -m learnloop_airflow.roles
+
+compose-check: setup-test
+	@$(PYTHON) -m learnloop.stack.compose_check
+
+compose-native: setup-test
+	$(PYTHON) -m pytest tests/integration/stack/test_production_pieces.py tests/integration/stack/test_production_stack.py -m "long or not long" -s
+
 client: setup-test
 	$(PYTHON) tests/async_client.py
 
 lock:
 	uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o requirements.txt
 	uv pip compile pyproject.toml --group test --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o tests/requirements.txt
-	uv pip compile --group pyproject.toml:training --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o deploy/images/training/requirements.txt
+	uv pip compile --group pyproject.toml:docs --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o docs/requirements.txt
+	uv pip compile pyproject.toml --extra celery --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o deploy/images/airflow/requirements.txt
+	for image in training serving annotation; do \
+		uv pip compile --group pyproject.toml:$$image --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o deploy/images/$$image/requirements.txt || exit 1; \
+	done
 
 clean: down
 	rm -rf $(LEARNLOOP_HOME)

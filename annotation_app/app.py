@@ -19,8 +19,10 @@ from annotation_app.desk import Desk
 from annotation_app.guides import Guide
 from annotation_app.standing import Standing
 from annotation_app.texts import text
+from learnloop import logs
 from learnloop.client import DatasetInfo
 from learnloop.errors import LearnloopError, NotAuthenticated
+from learnloop.settings import settings
 
 HERE = Path(__file__).parent
 # What each view is called, and the right that it needs. (A string here would be shown: Streamlit shows the script's own.)
@@ -33,7 +35,15 @@ VIEWS = {
 }
 
 
+@st.cache_resource
+def write_log() -> None:
+    """Have the server's log in the format that the settings say; once a process."""
+    if settings().log_format == "json":
+        logs.configure("json", component="annotation-page")
+
+
 def main() -> None:
+    write_log()
     languages.remember()
     title = f"{text('page')} · {text('title')}"
     st.set_page_config(page_title=title, page_icon=HERE / "icon.svg", layout="wide")

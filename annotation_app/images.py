@@ -37,6 +37,10 @@ def picture(content: bytes) -> Picture:
     """
     try:
         with Image.open(io.BytesIO(content)) as opened:
+            if opened.width * opened.height > (
+                Image.MAX_IMAGE_PIXELS or 0
+            ):  # Pillow itself only warns up to twice that
+                raise ValueError(f"{opened.width} x {opened.height} pixels are too many")
             image = _displayable(opened)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InvalidInput(f"this sample is no image that can be shown: {error}") from error

@@ -12,6 +12,7 @@ from learnloop_airflow.operators.maintenance import (
     CheckQualityOperator,
     DeliverEventsOperator,
     DueRoundsOperator,
+    FollowDeploymentsOperator,
     LiveBatchesOperator,
     ReleaseLapsedOperator,
     ReleaseReservationsOperator,
@@ -27,7 +28,8 @@ with DAG(
 
 Fast paths release leases and start rounds; this DAG is the guarantee. Events for a paused DAG are dropped by Airflow,
 and a killed worker releases nothing: both are made good here. A mail server that was away is asked again. Pods whose task is
-over are removed, with what they had reserved; so are mounts whose run is.
+over are removed, with what they had reserved; so are mounts whose run is. Where pods serve models, they are made to be what
+the deployments say.
 Samples of live requests that a model was not sure of become a batch, where the dataset asks for that, and are scored.
 Datasets with new answers are looked at, too: labels that the model's predictions speak against go to a reviewer.
 """,
@@ -44,6 +46,7 @@ Datasets with new answers are looked at, too: labels that the model's prediction
     ReleaseReservationsOperator(task_id="release_reservations")
     RemoveOrphanedMountsOperator(task_id="remove_orphaned_mounts")
     AlignRegistryOperator(task_id="align_registry")
+    FollowDeploymentsOperator(task_id="follow_deployments")
     live = LiveBatchesOperator(task_id="live_batches")
     TriggerDagRunOperator.partial(
         task_id="score", trigger_dag_id="score_incoming_data", skip_when_already_exists=True

@@ -33,12 +33,16 @@ RETRIED = {429, 502, 503, 504}
 
 
 class SessionInfo(BaseModel):
+    """Who is logged in, and what they may do."""
+
     name: str
     roles: list[str]
     permissions: list[str]
 
 
 class DatasetInfo(BaseModel):
+    """A dataset; ``head`` is the name of its newest shared version."""
+
     name: str
     task_type: str
     description: str
@@ -47,6 +51,8 @@ class DatasetInfo(BaseModel):
 
 
 class Prediction(BaseModel):
+    """What the model says of a sample; ``uncertainty`` is from 0 to 1."""
+
     label: str
     confidence: float
     uncertainty: float
@@ -55,6 +61,8 @@ class Prediction(BaseModel):
 
 
 class Task(BaseModel):
+    """An annotation task, its sample by ``content_url``, and what the model predicts."""
+
     id: int
     dataset: str
     sample_id: str
@@ -69,6 +77,8 @@ class Task(BaseModel):
 
 
 class ProgressInfo(BaseModel):
+    """How far a dataset is from its next training: ``waiting`` of ``needed`` labels, and why it trains or does not."""
+
     confirmed: int
     waiting: int
     needed: int
@@ -117,6 +127,7 @@ class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods, 
         self.close()
 
     def close(self) -> None:
+        """Close the connections."""
         self._http.close()
 
     def logout(self) -> None:
@@ -132,6 +143,7 @@ class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods, 
         return token
 
     def session(self) -> SessionInfo:
+        """Who this client acts as."""
         return SessionInfo.model_validate(self._get("/session"))
 
     def health(self) -> dict[str, str]:
@@ -139,24 +151,31 @@ class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods, 
         return dict(self._get("/health"))
 
     def dataset(self, name: str) -> DatasetInfo:
+        """One dataset."""
         return DatasetInfo.model_validate(self._get(f"/datasets/{part(name)}"))
 
     def datasets(self) -> list[DatasetInfo]:
+        """All datasets."""
         return [DatasetInfo.model_validate(item) for item in self._all("/datasets")]
 
     def versions(self, dataset: str) -> list[dict[str, Any]]:
+        """A dataset's shared versions and one's own personal ones, newest first."""
         return self._all(f"/datasets/{part(dataset)}/versions")
 
     def batches(self, dataset: str) -> list[dict[str, Any]]:
+        """A dataset's batches, newest first."""
         return self._all(f"/datasets/{part(dataset)}/batches")
 
     def rounds(self, dataset: str) -> list[dict[str, Any]]:
+        """A dataset's rounds with their figures, newest first."""
         return self._all(f"/datasets/{part(dataset)}/rounds")
 
     def start_round(self, dataset: str, reason: str = "") -> dict[str, Any]:
+        """Start a round by hand, whatever the training policy says."""
         return dict(self._write(f"/datasets/{part(dataset)}/rounds", {"reason": reason}).json())
 
     def progress(self, dataset: str) -> ProgressInfo:
+        """How far a dataset is from its next training."""
         return ProgressInfo.model_validate(self._get(f"/datasets/{part(dataset)}/progress"))
 
     def loop(self, dataset: str) -> dict[str, Any]:
@@ -185,6 +204,7 @@ class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods, 
         return Task.model_validate(self._checked("POST", f"{API}/tasks/{task_id}/claim", retry=True).json())
 
     def task(self, task_id: int) -> Task:
+        """One annotation task."""
         return Task.model_validate(self._get(f"/tasks/{task_id}"))
 
     def content(self, task_id: int) -> bytes:

@@ -84,12 +84,15 @@ class AsyncDataMethods:
         return await self._stream("/snapshots", {"path": path, "message": message}, progress)
 
     async def version(self, name: str) -> Json:
+        """One version: who made it, when, of what."""
         return dict(await self._get(f"/versions/{part(name)}"))
 
     async def lineage(self, name: str) -> Json:
+        """What a version was made from, and what of it."""
         return dict(await self._get(f"/versions/{part(name)}/lineage"))
 
     async def diff(self, before: str, after: str, *, limit: int = 100) -> Json:
+        """What differs between two versions, by file and by record; at most ``limit`` of each."""
         return dict(await self._get(f"/versions/{part(before)}/diff/{part(after)}", limit=limit))
 
     async def restore(self, name: str, target: str, *, writable: bool = True, progress: Progress | None = None) -> Json:
@@ -97,12 +100,15 @@ class AsyncDataMethods:
         return await self._stream(f"/versions/{part(name)}/restore", {"target": target, "writable": writable}, progress)
 
     async def revert(self, name: str, message: str = "") -> Json:
+        """Make a new version with the content of an old one."""
         return dict((await self._write(f"/versions/{part(name)}/revert", {"message": message})).json())
 
     async def delete_version(self, name: str, *, dry_run: bool = False) -> Json:
+        """Delete a version; with ``dry_run`` only say what would go, or what is in the way."""
         return await self._delete(f"/versions/{part(name)}", dry_run=dry_run)
 
     async def locks(self, dataset: str) -> Json:
+        """The live leases of a dataset, the line for its write lock, and its open branches."""
         return dict(await self._get(f"/datasets/{part(dataset)}/locks"))
 
     async def lock(
@@ -128,14 +134,17 @@ class AsyncDataMethods:
         return bool((await self._delete(f"/datasets/{part(dataset)}/line/{request_id}"))["withdrawn"])
 
     async def unlock(self, dataset: str, token: int) -> bool:
+        """Give a write lock back; False when it had gone already."""
         return bool((await self._delete(f"/datasets/{part(dataset)}/lock/{token}"))["released"])
 
     async def merge(self, version: str, *, strategy: str | None = None, message: str = "") -> Json:
+        """Merge a version into the head: a merge request, done at once where there is no conflict or a ``strategy``."""
         return dict(
             (await self._write("/merges", {"version": version, "strategy": strategy, "message": message})).json()
         )
 
     async def merges(self, dataset: str, *, state: str = "open") -> list[Json]:
+        """A dataset's merge requests in a state."""
         return await self._all(f"/datasets/{part(dataset)}/merges", state=state)
 
     async def merge_request(self, merge_id: int) -> Json:
@@ -150,6 +159,7 @@ class AsyncDataMethods:
         return dict((await self._write(f"/merges/{merge_id}/answers", body, if_match=if_match)).json())
 
     async def cancel_merge(self, merge_id: int, *, if_match: str | None = None) -> Json:
+        """Cancel an open merge request; with ``if_match`` only if it is still what one saw."""
         return await self._delete(f"/merges/{merge_id}", if_match)
 
     async def dvc_file(self, name: str) -> str:
@@ -157,26 +167,33 @@ class AsyncDataMethods:
         return await self._text(f"/versions/{part(name)}/dvc")
 
     async def workspaces(self) -> list[Json]:
+        """One's own workspaces."""
         return list((await self._get("/workspaces"))["items"])
 
     async def create_workspace(
         self, version: str, name: str, *, days: float | None = None, progress: Progress | None = None
     ) -> Json:
+        """Check a version out into a private workspace, for so many ``days``."""
         return await self._stream("/workspaces", {"version": version, "name": name, "days": days}, progress)
 
     async def workspace_changes(self, name: str) -> Json:
+        """What differs from the version that a workspace was made of."""
         return dict(await self._get(f"/workspaces/{part(name)}/changes"))
 
     async def commit_workspace(self, name: str, message: str = "", *, token: int | None = None) -> Json:
+        """Make a version of a workspace: personal, or with the write lock's ``token`` the dataset's head."""
         return await self._stream(f"/workspaces/{part(name)}/commit", {"message": message, "token": token}, None)
 
     async def discard_workspace(self, name: str) -> bool:
+        """Remove a workspace with what is in it; False when it had gone already."""
         return bool((await self._delete(f"/workspaces/{part(name)}"))["discarded"])
 
     async def space(self) -> Json:
+        """Bytes by tier, dataset and user."""
         return dict(await self._get("/storage/space"))
 
     async def gc(self, *, dry_run: bool = False, grace_hours: float = 48, progress: Progress | None = None) -> Json:
+        """Remove objects that nothing needs and that are older than ``grace_hours``."""
         return await self._stream("/storage/gc", {"dry_run": dry_run, "grace_hours": grace_hours}, progress)
 
     async def verify(
@@ -187,13 +204,16 @@ class AsyncDataMethods:
         repair: bool = False,
         progress: Progress | None = None,
     ) -> Json:
+        """Read the objects of versions (none named: of all), or a ``sample`` of so many; ``repair`` from the remote."""
         body = {"versions": list(versions), "sample": sample, "repair": repair}
         return await self._stream("/storage/verify", body, progress)
 
     async def push(self, versions: Sequence[str] = (), *, progress: Progress | None = None) -> Json:
+        """Copy what the remote lacks of versions (none named: of all)."""
         return await self._stream("/storage/push", {"versions": list(versions)}, progress)
 
     async def fetch(self, versions: Sequence[str] = (), *, progress: Progress | None = None) -> Json:
+        """Bring what the store lacks of versions (none named: of all)."""
         return await self._stream("/storage/fetch", {"versions": list(versions)}, progress)
 
 
@@ -261,6 +281,7 @@ class AsyncEventMethods:
     async def set_notifications(
         self, *, mail: str | None = None, webhook: str | None = None, kinds: Sequence[str] | None = None
     ) -> Json:
+        """Where one is told of events beside the streams; None turns a way off. ``kinds`` left out: all."""
         body: Json = {"mail": mail, "webhook": webhook}
         return dict(
             await self._put("/session/notifications", body if kinds is None else {**body, "kinds": list(kinds)})
@@ -348,6 +369,7 @@ class AsyncModelMethods:
         async def _stream(self, path: str, body: Json, progress: Progress | None, method: str = "POST") -> Json: ...
 
     async def models(self) -> list[str]:
+        """The names of all models."""
         return [str(item["name"]) for item in await self._all("/models")]
 
     async def model_versions(self, model: str, limit: int | None = None) -> list[Json]:
@@ -355,6 +377,7 @@ class AsyncModelMethods:
         return await self._all(f"/models/{part(model)}/versions", limit)
 
     async def model_version(self, model: str, version: int) -> Json:
+        """One version: figures, lineage, aliases, the verdict of the gate."""
         return dict(await self._get(f"/models/{part(model)}/versions/{version}"))
 
     async def model_report(self, model: str, version: int) -> str:
@@ -370,6 +393,7 @@ class AsyncModelMethods:
         return await self._delete(f"/models/{part(model)}/versions/{version}/keep")
 
     async def compare_models(self, model: str, before: int, after: int) -> Json:
+        """Two versions side by side: figures, and accuracy by class."""
         return dict(await self._get(f"/models/{part(model)}/compare/{before}/{after}"))
 
     async def decisions(self, model: str) -> list[Json]:
@@ -377,6 +401,7 @@ class AsyncModelMethods:
         return await self._all(f"/models/{part(model)}/decisions")
 
     async def deployments(self) -> list[Json]:
+        """What should be served: alias, version, generation."""
         return await self._all("/deployments")
 
     async def promote(self, model: str, alias: str, version: int, reason: str = "") -> list[Json]:
@@ -453,6 +478,7 @@ class AsyncPipelineMethods:
         return dict((await self._write("/pipelines", body)).json())
 
     async def pipelines(self) -> list[Json]:
+        """The pipelines one may see, each in its newest version."""
         return await self._all("/pipelines")
 
     async def pipeline(self, name: str, version: int | None = None) -> Json:
@@ -460,6 +486,7 @@ class AsyncPipelineMethods:
         return dict(await self._get(f"/pipelines/{part(name)}" + ("" if version is None else f"/versions/{version}")))
 
     async def pipeline_versions(self, name: str) -> list[Json]:
+        """A pipeline's versions, newest first."""
         return await self._all(f"/pipelines/{part(name)}/versions")
 
     async def remove_pipeline(self, name: str) -> None:
@@ -483,6 +510,7 @@ class AsyncPipelineMethods:
         return dict(await self._get(f"/pipelines/{part(name)}/runs/{part(run_id)}"))
 
     async def cancel_pipeline_run(self, name: str, run_id: str) -> None:
+        """End a run: its jobs are killed, and it counts as failed."""
         await self._post(f"/pipelines/{part(name)}/runs/{part(run_id)}/cancel")
 
     async def rerun_pipeline(self, name: str, run_id: str, stage: str | None = None) -> list[str]:
@@ -571,6 +599,7 @@ class AsyncReviewMethods:
         return dict(await self._put(f"/datasets/{part(dataset)}/guide", body, if_match))
 
     async def my_quality(self, dataset: str) -> Json:
+        """How far one's own answers can be believed, told in steps."""
         return dict(await self._get(f"/datasets/{part(dataset)}/quality/me"))
 
     async def quality(self, dataset: str) -> Json:
@@ -657,6 +686,7 @@ class AsyncLearnloopClient(
         await self.close()
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._http.aclose()
 
     async def logout(self) -> None:
@@ -672,6 +702,7 @@ class AsyncLearnloopClient(
         return token
 
     async def session(self) -> SessionInfo:
+        """Who this client acts as."""
         return SessionInfo.model_validate(await self._get("/session"))
 
     async def health(self) -> dict[str, str]:
@@ -679,24 +710,31 @@ class AsyncLearnloopClient(
         return dict(await self._get("/health"))
 
     async def dataset(self, name: str) -> DatasetInfo:
+        """One dataset."""
         return DatasetInfo.model_validate(await self._get(f"/datasets/{part(name)}"))
 
     async def datasets(self) -> list[DatasetInfo]:
+        """All datasets."""
         return [DatasetInfo.model_validate(item) for item in await self._all("/datasets")]
 
     async def versions(self, dataset: str) -> list[dict[str, Any]]:
+        """A dataset's shared versions and one's own personal ones, newest first."""
         return await self._all(f"/datasets/{part(dataset)}/versions")
 
     async def batches(self, dataset: str) -> list[dict[str, Any]]:
+        """A dataset's batches, newest first."""
         return await self._all(f"/datasets/{part(dataset)}/batches")
 
     async def rounds(self, dataset: str) -> list[dict[str, Any]]:
+        """A dataset's rounds with their figures, newest first."""
         return await self._all(f"/datasets/{part(dataset)}/rounds")
 
     async def start_round(self, dataset: str, reason: str = "") -> dict[str, Any]:
+        """Start a round by hand, whatever the training policy says."""
         return dict((await self._write(f"/datasets/{part(dataset)}/rounds", {"reason": reason})).json())
 
     async def progress(self, dataset: str) -> ProgressInfo:
+        """How far a dataset is from its next training."""
         return ProgressInfo.model_validate(await self._get(f"/datasets/{part(dataset)}/progress"))
 
     async def loop(self, dataset: str) -> dict[str, Any]:
@@ -725,6 +763,7 @@ class AsyncLearnloopClient(
         return Task.model_validate((await self._checked("POST", f"{API}/tasks/{task_id}/claim", retry=True)).json())
 
     async def task(self, task_id: int) -> Task:
+        """One annotation task."""
         return Task.model_validate(await self._get(f"/tasks/{task_id}"))
 
     async def content(self, task_id: int) -> bytes:

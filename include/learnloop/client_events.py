@@ -78,6 +78,7 @@ class EventMethods:
     def set_notifications(
         self, *, mail: str | None = None, webhook: str | None = None, kinds: Sequence[str] | None = None
     ) -> Json:
+        """Where one is told of events beside the streams; None turns a way off. ``kinds`` left out: all."""
         body: Json = {"mail": mail, "webhook": webhook}
         return dict(self._put("/session/notifications", body if kinds is None else {**body, "kinds": list(kinds)}))
 

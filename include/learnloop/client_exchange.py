@@ -19,9 +19,11 @@ class WholeFile:
         self._file = self._temporary.open("wb")
 
     def add(self, chunk: bytes) -> None:
+        """Write on."""
         self._file.write(chunk)
 
     def keep(self) -> int:
+        """Put the file in its place, synced; returns its bytes."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._temporary.replace(self._target)

@@ -20,6 +20,7 @@ class ModelMethods:
         def _stream(self, path: str, body: Json, progress: Progress | None, method: str = "POST") -> Json: ...
 
     def models(self) -> list[str]:
+        """The names of all models."""
         return [str(item["name"]) for item in self._all("/models")]
 
     def model_versions(self, model: str, limit: int | None = None) -> list[Json]:
@@ -27,6 +28,7 @@ class ModelMethods:
         return self._all(f"/models/{part(model)}/versions", limit)
 
     def model_version(self, model: str, version: int) -> Json:
+        """One version: figures, lineage, aliases, the verdict of the gate."""
         return dict(self._get(f"/models/{part(model)}/versions/{version}"))
 
     def model_report(self, model: str, version: int) -> str:
@@ -42,6 +44,7 @@ class ModelMethods:
         return self._delete(f"/models/{part(model)}/versions/{version}/keep")
 
     def compare_models(self, model: str, before: int, after: int) -> Json:
+        """Two versions side by side: figures, and accuracy by class."""
         return dict(self._get(f"/models/{part(model)}/compare/{before}/{after}"))
 
     def decisions(self, model: str) -> list[Json]:
@@ -49,6 +52,7 @@ class ModelMethods:
         return self._all(f"/models/{part(model)}/decisions")
 
     def deployments(self) -> list[Json]:
+        """What should be served: alias, version, generation."""
         return self._all("/deployments")
 
     def promote(self, model: str, alias: str, version: int, reason: str = "") -> list[Json]:

@@ -39,6 +39,7 @@ class PipelineMethods:
         return dict(self._write("/pipelines", body).json())
 
     def pipelines(self) -> list[Json]:
+        """The pipelines one may see, each in its newest version."""
         return self._all("/pipelines")
 
     def pipeline(self, name: str, version: int | None = None) -> Json:
@@ -46,6 +47,7 @@ class PipelineMethods:
         return dict(self._get(f"/pipelines/{part(name)}" + ("" if version is None else f"/versions/{version}")))
 
     def pipeline_versions(self, name: str) -> list[Json]:
+        """A pipeline's versions, newest first."""
         return self._all(f"/pipelines/{part(name)}/versions")
 
     def remove_pipeline(self, name: str) -> None:
@@ -69,6 +71,7 @@ class PipelineMethods:
         return dict(self._get(f"/pipelines/{part(name)}/runs/{part(run_id)}"))
 
     def cancel_pipeline_run(self, name: str, run_id: str) -> None:
+        """End a run: its jobs are killed, and it counts as failed."""
         self._post(f"/pipelines/{part(name)}/runs/{part(run_id)}/cancel")
 
     def rerun_pipeline(self, name: str, run_id: str, stage: str | None = None) -> list[str]:

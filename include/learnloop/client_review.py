@@ -67,6 +67,7 @@ class ReviewMethods:
         return dict(self._put(f"/datasets/{part(dataset)}/guide", body, if_match))
 
     def my_quality(self, dataset: str) -> Json:
+        """How far one's own answers can be believed, told in steps."""
         return dict(self._get(f"/datasets/{part(dataset)}/quality/me"))
 
     def quality(self, dataset: str) -> Json:

@@ -53,31 +53,43 @@ class InvalidDataset(InvalidInput):
 
 
 class UnsupportedMediaType(LearnloopError):
+    """The body is not JSON."""
+
     status = 415
     type = "unsupported-media-type"
 
 
 class BodyTooLarge(LearnloopError):
+    """The body has more bytes than are taken."""
+
     status = 413
     type = "body-too-large"
 
 
 class BodyTooSlow(LearnloopError):
+    """The body did not arrive in time."""
+
     status = 408
     type = "body-too-slow"
 
 
 class NotFound(LearnloopError):
+    """There is no such thing, or not for the caller."""
+
     status = 404
     type = "not-found"
 
 
 class NotAuthenticated(LearnloopError):
+    """No token, or one that has ended."""
+
     status = 401
     type = "not-authenticated"
 
 
 class PermissionDenied(LearnloopError):
+    """No role of the caller grants this, or it is somebody else's."""
+
     status = 403
     type = "permission-denied"
 
@@ -90,6 +102,8 @@ class Conflict(LearnloopError):
 
 
 class Locked(Conflict):
+    """Somebody else holds the write lock; the message names them, and says until when."""
+
     status = 423
     type = "locked"
 
@@ -132,10 +146,14 @@ class Corrupted(LearnloopError):
 
 
 class JobFailed(LearnloopError):
+    """A job ended without a result, or with one that does not hold."""
+
     type = "job-failed"
 
 
 class Unavailable(LearnloopError):
+    """A part that is needed does not answer; the same may work in a moment."""
+
     status = 503
     type = "unavailable"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from learnloop.errors import PermissionDenied
 
-ROLES = ("admin", "engineer", "scientist", "annotator", "reviewer", "viewer", "service")
+ROLES = ("admin", "engineer", "scientist", "annotator", "reviewer", "viewer", "service", "scraper")
 
 _VIEW = {
     "batch:read",
@@ -40,6 +40,7 @@ _SCIENCE = _VIEW | {
 _ENGINEER = _SCIENCE | {
     "dataset:delete",
     "deployment:write",
+    "metrics:read",
     "model:deploy",
     "pipeline:create",
     "storage:write",
@@ -55,6 +56,8 @@ TABLE: dict[str, frozenset[str]] = {
     "viewer": frozenset(_VIEW),
     # Background parts act under this identity; no person bears it.
     "service": frozenset(_ALL - {"user:write", "annotation:claim", "session:write"}),
+    # Who collects metrics: Prometheus, by a token of its own.
+    "scraper": frozenset({"metrics:read"}),
 }
 
 PERMISSIONS = frozenset(_ALL)
@@ -82,6 +85,7 @@ class Principal:
 
 
 SERVICE = Principal("service:learnloop", frozenset({"service"}))
+SCRAPER = Principal("service:metrics", frozenset({"scraper"}))
 
 
 def authorize(principal: Principal, permission: str, *, owner: str | None = None) -> None:

@@ -1,6 +1,7 @@
 """The one place where configuration is read.
 
-A setting comes from the environment (``LEARNLOOP_<NAME>``), else from ``stack.json`` in the state
+A setting comes from the environment (``LEARNLOOP_<NAME>``, or a file that ``LEARNLOOP_<NAME>_FILE`` names, as secrets
+are given to containers), else from ``stack.json`` in the state
 directory (written by ``make up``, so that a command typed by hand finds the running stack), else from
 its default. Nothing else in the project reads ``LEARNLOOP_*``, but for `faultpoints`, which only tests use. Where an MLflow
 server is may be said by MLflow's own variables, too, and where Airflow's database is by Airflow's.
@@ -12,26 +13,31 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from learnloop.errors import InvalidInput
+from learnloop.logs import FORMATS
 
-JOB_RUNNERS = ("local", "kubernetes")
+RUNNERS = ("local", "kubernetes")
+SHORTEST_TOKEN = 20
 ADMISSIONS = ("none", "reservation", "kueue")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where things are and how they run. Paths are absolute, URLs have no trailing slash."""
+    """Where things are and how they run. Paths are absolute, URLs have no trailing slash.
+
+    What may hold a password is left out of the ``repr``, which ends up in logs.
+    """
 
     home: Path
     """The state directory: everything one stack writes lives under it."""
-    database_url: str
+    database_url: str = field(repr=False)
     """SQLAlchemy URL of Learnloop's own database."""
-    mlflow_url: str
+    mlflow_url: str = field(repr=False)
     """SQLAlchemy URL of MLflow's database, or the address of an MLflow server (also by MLflow's own variables)."""
     airflow_database_url: str
     """SQLAlchemy URL of Airflow's database, for backups alone (also by Airflow's own variable); empty: it is left out."""
@@ -81,8 +87,12 @@ class Settings:
     """How many days a workspace that a person may have changed is kept after it expired."""
     webhook_hosts: str
     """Hosts that notifications may be sent to by webhook, separated by commas; a port other than the usual is named."""
-    webhook_secret: str
+    webhook_secret: str = field(repr=False)
     """What webhooks are signed with."""
+    log_format: str
+    """How processes write their logs (docs/observability.md): ``text``, or ``json``, an object a line."""
+    metrics_token: str
+    """What Prometheus shows to read metrics of our API with (a Bearer token); empty: only people who may, may."""
     models: Path
     """Where registered model files are kept."""
     job_runner: str
@@ -117,6 +127,11 @@ class Settings:
     """The host that people and pages use: Airflow at ``/``, our API below it."""
     serving_url: str
     """The model server. How it behaves (`learnloop.serving.config`, docs/serving.md):"""
+    serving_runner: str
+    """who serves applications: ``local`` (the servers that read the database) or ``kubernetes`` (beside them, pods for each
+    alias; docs/kubernetes.md),"""
+    serving_template: str
+    """the template of those pods, a YAML file,"""
     serving_memory_mib: int
     """how many MiB its models may take; 0: no limit,"""
     serving_keep_alive: int
@@ -186,6 +201,8 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "workspace_grace_days": 7,
         "webhook_hosts": "",
         "webhook_secret": "",
+        "log_format": "text",
+        "metrics_token": "",
         "models": home / "models",
         "job_runner": "local",
         "fork_server": "",
@@ -203,6 +220,8 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "kueue_queue": "",
         "api_url": "http://127.0.0.1:8080",
         "serving_url": "http://127.0.0.1:8090",
+        "serving_runner": "local",
+        "serving_template": "",
         "serving_memory_mib": 2048,
         "serving_keep_alive": 0,
         "serving_batch_window_ms": 0,
@@ -215,14 +234,34 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
     }
     values: dict[str, Any] = {}
     for name, default in defaults.items():
-        text = environment.get(f"LEARNLOOP_{name.upper()}", written.get(name))
+        text = _given(name, environment)
+        if text is None:
+            text = written.get(name)
         values[name] = default if text is None else _read(name, str(text), type(default))
-    if values["job_runner"] not in JOB_RUNNERS:
+    for name, known in (("job_runner", RUNNERS), ("serving_runner", RUNNERS), ("log_format", FORMATS)):
+        if values[name] not in known:
+            raise InvalidInput(f"LEARNLOOP_{name.upper()} is {values[name]!r}; it must be one of {', '.join(known)}")
+    if 0 < len(values["metrics_token"]) < SHORTEST_TOKEN:
         raise InvalidInput(
-            f"LEARNLOOP_JOB_RUNNER is {values['job_runner']!r}; it must be one of {', '.join(JOB_RUNNERS)}"
+            f"LEARNLOOP_METRICS_TOKEN must have at least {SHORTEST_TOKEN} characters: others could guess it"
         )
     _check_admission(values)
     return Settings(home=home, **values)
+
+
+def _given(name: str, environment: Mapping[str, str]) -> str | None:
+    """What the environment says, by itself or by a file whose text it is (without the newline at its end)."""
+    variable = f"LEARNLOOP_{name.upper()}"
+    text, file = environment.get(variable), environment.get(f"{variable}_FILE")
+    if file is None:
+        return text
+    if text is not None:
+        raise InvalidInput(f"{variable} and {variable}_FILE are both set; leave one of them out")
+    try:
+        return Path(file).read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InvalidInput(f"{variable}_FILE names {file}, which cannot be read: {reason}") from error
 
 
 def _mlflow_server(environment: Mapping[str, str]) -> str:

@@ -50,3 +50,14 @@ def store() -> Store:
 def model_name_of(dataset: str) -> str:
     """A dataset's models are versions of one registered model of the same name."""
     return dataset
+
+
+def cluster_client() -> Any:
+    """The client of the cluster that serves models, by Airflow's connection ``kubernetes_default``; None: none does."""
+    from learnloop.settings import settings
+
+    if settings().serving_runner != "kubernetes":
+        return None
+    from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+
+    return KubernetesHook(conn_id="kubernetes_default").get_conn()

@@ -9,21 +9,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import model_pods
 import pytest
 import yaml
-from cluster_tools import CLUSTER, ROOT, Cluster, pod_template
+from cluster_tools import Cluster, build_image, pod_template
+from model_pods import Models, write_versions
 
 from learnloop.database.engine import engine
 from learnloop.settings import settings
 
 HERE = Path(__file__).parent
-IMAGE = "learnloop/training:tests"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -39,14 +39,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def image() -> str:
     """The training image as this working tree makes it; KUBERNETES_TEST_IMAGE names one that is in the cluster already."""
-    if given := os.environ.get("KUBERNETES_TEST_IMAGE"):
-        return given
-    dockerfile = ROOT / "deploy" / "images" / "training" / "Dockerfile"
-    build = [CLUSTER, "build", dockerfile, ROOT, IMAGE]
-    subprocess.run([CLUSTER, "base-image"], check=True, capture_output=True, timeout=600)
-    built = subprocess.run(build, capture_output=True, text=True, timeout=900)
-    assert built.returncode == 0, built.stderr[-4000:]
-    return built.stdout.strip().splitlines()[-1]
+    return os.environ.get("KUBERNETES_TEST_IMAGE") or build_image("training")
+
+
+@pytest.fixture(scope="session")
+def serving_image() -> str:
+    """The model server's image; KUBERNETES_SERVING_IMAGE names one that is in the cluster already."""
+    return os.environ.get("KUBERNETES_SERVING_IMAGE") or build_image("serving")
+
+
+@pytest.fixture
+def models(serving_image: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Models]:
+    """A new namespace in which versions of digits may be served, two pods an alias; all of it is gone afterwards."""
+    namespace = f"learnloop-{uuid.uuid4().hex[:8]}"
+    home = Path(tempfile.mkdtemp(prefix="learnloop-models-", dir="/tmp"))
+    cluster = Cluster(namespace, home, os.environ["KUBECONFIG"])
+    write_versions(home / "models")
+    cluster.kubectl("create", "namespace", namespace)
+    connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": cluster.kubeconfig}}
+    monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps(connection))
+    yield model_pods.of(cluster, database_url, serving_image)
+    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+    engine.cache_clear()
+    shutil.rmtree(home)
 
 
 @pytest.fixture

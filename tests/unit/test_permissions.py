@@ -15,38 +15,39 @@ def person(*roles: str, name: str = "ada") -> Principal:
 
 
 # Written out by hand, so that a change of what anybody may do is a change here that somebody reads.
-#                       admin  engineer  scientist  annotator  reviewer  viewer  service
+#                       admin  engineer  scientist  annotator  reviewer  viewer  service scraper
 WHO_MAY = """
-    annotation:claim      x       .         .          x          x        .       .
-    annotation:export     x       x         x          .          x        .       x
-    annotation:import     x       x         x          .          .        .       x
-    annotation:read       x       x         x          x          x        .       x
-    annotation:review     x       .         .          .          x        .       x
-    audit:read            x       .         .          .          .        .       x
-    batch:read            x       x         x          x          x        x       x
-    batch:write           x       x         x          .          .        .       x
-    dataset:delete        x       x         .          .          .        .       x
-    dataset:merge         x       x         x          .          .        .       x
-    dataset:read          x       x         x          x          x        x       x
-    dataset:write         x       x         x          .          .        .       x
-    deployment:read       x       x         x          x          x        x       x
-    deployment:write      x       x         .          .          .        .       x
-    model:deploy          x       x         .          .          .        .       x
-    model:read            x       x         x          x          x        x       x
-    model:write           x       x         x          .          .        .       x
-    pipeline:create       x       x         .          .          .        .       x
-    pipeline:read         x       x         x          .          .        .       x
-    pipeline:run          x       x         x          .          .        .       x
-    round:read            x       x         x          x          x        x       x
-    round:start           x       x         x          .          .        .       x
-    session:read          x       x         x          x          x        x       x
-    session:write         x       x         x          x          x        x       .
-    storage:read          x       x         x          x          x        x       x
-    storage:write         x       x         .          .          .        .       x
-    user:write            x       .         .          .          .        .       .
-    workspace:write       x       x         x          .          .        .       x
+    annotation:claim      x       .         .          x          x        .       .       .
+    annotation:export     x       x         x          .          x        .       x       .
+    annotation:import     x       x         x          .          .        .       x       .
+    annotation:read       x       x         x          x          x        .       x       .
+    annotation:review     x       .         .          .          x        .       x       .
+    audit:read            x       .         .          .          .        .       x       .
+    batch:read            x       x         x          x          x        x       x       .
+    batch:write           x       x         x          .          .        .       x       .
+    dataset:delete        x       x         .          .          .        .       x       .
+    dataset:merge         x       x         x          .          .        .       x       .
+    dataset:read          x       x         x          x          x        x       x       .
+    dataset:write         x       x         x          .          .        .       x       .
+    deployment:read       x       x         x          x          x        x       x       .
+    deployment:write      x       x         .          .          .        .       x       .
+    metrics:read          x       x         .          .          .        .       x       x
+    model:deploy          x       x         .          .          .        .       x       .
+    model:read            x       x         x          x          x        x       x       .
+    model:write           x       x         x          .          .        .       x       .
+    pipeline:create       x       x         .          .          .        .       x       .
+    pipeline:read         x       x         x          .          .        .       x       .
+    pipeline:run          x       x         x          .          .        .       x       .
+    round:read            x       x         x          x          x        x       x       .
+    round:start           x       x         x          .          .        .       x       .
+    session:read          x       x         x          x          x        x       x       .
+    session:write         x       x         x          x          x        x       .       .
+    storage:read          x       x         x          x          x        x       x       .
+    storage:write         x       x         .          .          .        .       x       .
+    user:write            x       .         .          .          .        .       .       .
+    workspace:write       x       x         x          .          .        .       x       .
 """
-COLUMNS = ("admin", "engineer", "scientist", "annotator", "reviewer", "viewer", "service")
+COLUMNS = ("admin", "engineer", "scientist", "annotator", "reviewer", "viewer", "service", "scraper")
 LINES = {
     line.split()[0]: dict(zip(COLUMNS, line.split()[1:], strict=True)) for line in WHO_MAY.split("\n") if line.strip()
 }
@@ -114,7 +115,7 @@ def test_the_documentation_says_what_the_table_says() -> None:
     shown = {
         row[0]: dict(zip(rows[start][1:], row[1:], strict=True)) for row in rows[start + 2 : start + 2 + len(LINES)]
     }
-    people = [role for role in COLUMNS if role != "service"]
+    people = [role for role in COLUMNS if role not in ("service", "scraper")]
     wanted = {name: {role: LINES[name][role].strip(".") for role in people} for name in LINES}
     assert shown == wanted
 

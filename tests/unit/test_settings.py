@@ -54,3 +54,27 @@ def test_an_mlflow_server_may_be_named_by_mlflows_own_variables(
 def test_a_wrong_way_of_admission_is_named(tmp_path: Path, given: dict[str, str], said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
         load({"LEARNLOOP_HOME": str(tmp_path), **{f"LEARNLOOP_{name}": value for name, value in given.items()}})
+
+
+def test_a_setting_may_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql+psycopg://ana:s%20cret@db/learnloop\n")
+    (tmp_path / "rate").write_text("7")
+    found = load(
+        {
+            "LEARNLOOP_HOME": str(tmp_path),
+            "LEARNLOOP_DATABASE_URL_FILE": str(tmp_path / "url"),
+            "LEARNLOOP_RATE_READ_FILE": str(tmp_path / "rate"),
+        }
+    )
+    assert (found.database_url, found.rate_read) == ("postgresql+psycopg://ana:s%20cret@db/learnloop", 7)
+
+
+def test_a_file_that_cannot_be_read_or_says_what_is_said_already_is_named(tmp_path: Path) -> None:
+    missing = {"LEARNLOOP_HOME": str(tmp_path), "LEARNLOOP_WEBHOOK_SECRET_FILE": "/nowhere/secret"}
+    with pytest.raises(InvalidInput, match="LEARNLOOP_WEBHOOK_SECRET_FILE names /nowhere/secret, which cannot be read"):
+        load(missing)
+    with pytest.raises(InvalidInput, match="LEARNLOOP_WEBHOOK_SECRET and LEARNLOOP_WEBHOOK_SECRET_FILE are both set"):
+        load({**missing, "LEARNLOOP_WEBHOOK_SECRET": "x"})
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    with pytest.raises(InvalidInput, match="it is no text"):
+        load({**missing, "LEARNLOOP_WEBHOOK_SECRET_FILE": str(tmp_path / "bytes")})

@@ -163,12 +163,15 @@ class GateConfig(_Part):
         return self.model_dump(exclude={"approval"})
 
 
+Plain = bool | int | float | str
+
+
 class TrainerConfig(_Part):
     """Which trainer, the widths of its hidden layers (if it has any), and its own parameters by name."""
 
     name: str = Field(default="mlp", pattern=r"^[a-z][a-z0-9_]{0,99}$")
     hidden: list[Annotated[int, Field(ge=1, le=8192)]] = Field(default=[32], min_length=1, max_length=10)
-    parameters: dict[str, bool | int | float | str] = {}
+    parameters: dict[str, Plain | Annotated[list[Plain], Field(max_length=100)]] = {}
 
 
 class LiveConfig(_Part):

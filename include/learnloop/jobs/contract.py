@@ -46,12 +46,18 @@ class Places:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Places:
+        """The places that the runner told this process of.
+
+        Raises:
+            InvalidInput: this process is no job.
+        """
         missing = [name for name in VARIABLES.values() if not environment.get(name)]
         if missing:
             raise InvalidInput(f"this is not a job: {', '.join(missing)} not set; a job runner sets them")
         return cls(**{field: Path(environment[name]) for field, name in VARIABLES.items()})
 
     def environment(self) -> dict[str, str]:
+        """The variables that tell a job of its places."""
         return {name: str(getattr(self, field)) for field, name in VARIABLES.items()}
 
     def find(self, output: str) -> Path:
@@ -73,10 +79,12 @@ class JobResult:
 
     @property
     def results_dir(self) -> Path:
+        """Where the job wrote its results."""
         return self.places.results
 
     @property
     def models_dir(self) -> Path:
+        """Where the job wrote its models."""
         return self.places.models
 
     def path(self, output: str) -> Path:
@@ -105,6 +113,7 @@ class Job:
 
     @classmethod
     def current(cls) -> Job:
+        """The job that this process is."""
         return cls(Places.from_environment())
 
     @property

@@ -70,7 +70,7 @@ def _start(become_the_job: Callable[[], None]) -> int:
 
 def _execute(command: list[str]) -> None:
     try:
-        os.execvp(command[0], command)  # noqa: S606
+        os.execvp(command[0], command)  # noqa: S606 - the job, without a shell
     except OSError as error:
         os.write(2, f"cannot run {command[0]}: {error.strerror}\n".encode())
 

@@ -100,6 +100,7 @@ class Mount(BaseModel):
 
     @property
     def bytes(self) -> int:
+        """``size`` in bytes."""
         return bytes_of(self.size)
 
     @property
@@ -109,6 +110,7 @@ class Mount(BaseModel):
 
     @property
     def only_read(self) -> bool:
+        """Whether jobs may only read it."""
         return self.access in ("read_only", "read_only_many")
 
 

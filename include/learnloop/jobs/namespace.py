@@ -47,12 +47,12 @@ def namespace_of(root: Path, kind: str, user: str) -> Path:
     return root / kind / user_folder(user)
 
 
-def kubernetes_name(prefix: str, *parts: str) -> str:
+def kubernetes_name(prefix: str, *parts: str, longest: int = LONGEST) -> str:
     """A DNS label that begins with ``prefix`` (a short word of ours), another for any other ``parts``.
 
     What is readable of the last part is in it; what tells names apart is the hash of all.
     """
-    readable, suffix = _readable(parts[-1], LONGEST - len(prefix) - 1), _digest(json.dumps(parts))
+    readable, suffix = _readable(parts[-1], longest - len(prefix) - 1), _digest(json.dumps(parts))
     return f"{prefix}-{readable}--{suffix}"
 
 

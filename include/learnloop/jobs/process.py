@@ -50,7 +50,7 @@ class GuardedProcess:
             raise
         finally:
             os.close(control)
-        assert self._guardian.stdout is not None  # noqa: S101
+        assert self._guardian.stdout is not None  # noqa: S101 - it was asked for above
         self._output = self._guardian.stdout.fileno()
         self._ended = os.pidfd_open(self._guardian.pid)
 

@@ -68,7 +68,15 @@ def performance(session: Session, dataset: Dataset) -> dict[str, Any]:
 
     version = served_version(session, dataset.name, "current")
     now = next((found for found in accuracy_by_model(session, dataset) if found.model_version == version), None)
-    gate = session.scalars(
+    at_gate = None if now is None or version is None else accuracy_at_gate(session, dataset, version)
+    if now is None or at_gate is None:
+        return {}
+    return {"accuracy_at_gate": at_gate, "accuracy_now": now.accuracy, "accuracy_now_at_most": now.high}
+
+
+def accuracy_at_gate(session: Session, dataset: Dataset, version: int) -> float | None:
+    """Of a model version on the test split when it was decided about; None when nobody measured it."""
+    decided = session.scalars(
         select(Decision.comparison)
         .where(
             Decision.dataset_id == dataset.id,
@@ -78,13 +86,7 @@ def performance(session: Session, dataset: Dataset) -> dict[str, Any]:
         .order_by(Decision.id.desc())
         .limit(1)
     ).first()
-    if now is None or gate is None or "candidate" not in gate:
-        return {}
-    return {
-        "accuracy_at_gate": float(gate["candidate"]["accuracy"]),
-        "accuracy_now": now.accuracy,
-        "accuracy_now_at_most": now.high,
-    }
+    return float(decided["candidate"]["accuracy"]) if decided and "candidate" in decided else None
 
 
 def _gold(session: Session, dataset: Dataset) -> dict[str, Any]:

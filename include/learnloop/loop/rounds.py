@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Integer, Select, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import Integer, Select, bindparam, delete, exists, extract, func, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from learnloop.database import (
@@ -227,6 +227,12 @@ def waiting(session: Session, dataset: Dataset) -> int:
     return session.scalar(_WAITING, {"dataset": dataset.id}) or 0
 
 
+def waiting_since(session: Session, dataset: Dataset) -> tuple[int, float | None]:
+    """How many confirmed labels no round has used, and how many seconds ago the oldest of them was confirmed."""
+    count, seconds = session.execute(_WAITING_SINCE, {"dataset": dataset.id}).one()
+    return count, None if seconds is None else float(seconds)
+
+
 def lock(session: Session, dataset: Dataset) -> None:
     """Take the dataset's row (`lock_by_id`)."""
     lock_by_id(session, dataset.id)
@@ -262,6 +268,9 @@ def _unused() -> Select[int]:
 
 _UNUSED = _unused()
 _WAITING = select(func.count()).select_from(_UNUSED.subquery())
+_WAITING_SINCE = _UNUSED.with_only_columns(
+    func.count(), extract("epoch", func.now() - func.min(ConfirmedAnnotation.confirmed_at))
+)
 
 
 def _open(session: Session, dataset: Dataset, reason: str, owner: str) -> Round:

@@ -106,7 +106,7 @@ def wait_until_served(session_factory: SessionFactory, deployment_id: int, gener
             f"{name}: {status.message}" for name, status in replicas.items() if status and status.state == "failed"
         ]
         if failed:
-            restored = _restore(session_factory, deployment_id, generation)
+            restored = restore(session_factory, deployment_id, generation)
             raise Conflict(f"{what} was not deployed ({restored}): {'; '.join(failed)}")
         ready = [status.reported_at for status in replicas.values() if status and status.state == "ready"]
         if ready and len(ready) == len(replicas):
@@ -268,7 +268,7 @@ def _live_statuses(session: Session, deployment_id: int, generation: int) -> dic
     return {row[0]: row[1] for row in rows}
 
 
-def _restore(session_factory: SessionFactory, deployment_id: int, generation: int) -> str:
+def restore(session_factory: SessionFactory, deployment_id: int, generation: int) -> str:
     """Undo a generation that failed, unless it was replaced meanwhile. Returns what is so now."""
     with session_factory() as session:
         row = session.scalar(select(Deployment).where(Deployment.id == deployment_id).with_for_update(key_share=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -16,12 +17,18 @@ from learnloop.models import registry
 from learnloop.models.deployment import (
     SessionFactory,
     deploy,
-    require_a_server,
     rollback,
     set_canary,
-    wait_until_served,
     withdraw,
 )
+from learnloop.models.everywhere import require_someone, wait_everywhere
+from learnloop.serving.cluster.units import check_percent
+from learnloop.settings import settings
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+    from learnloop.models.everywhere import Log
 
 CURRENT = "current"
 TIMEOUT_SECONDS = 120.0
@@ -40,13 +47,26 @@ class Moved:
 
 
 def move_alias(
-    sessions: SessionFactory, dataset_id: int, model: str, alias: str, version: int, *, by: str, timeout: float
+    sessions: SessionFactory,
+    dataset_id: int,
+    model: str,
+    alias: str,
+    version: int,
+    *,
+    by: str,
+    timeout: float,
+    client: ApiClient | None = None,
+    log: Log | None = None,
 ) -> Moved:
-    """Serve ``version`` as ``{model}:{alias}`` on every live server, and say so in the registry; raises as `promote`."""
+    """Serve ``version`` as ``{model}:{alias}`` everywhere, and say so in the registry; raises as `promote`.
+
+    Args:
+        client, log: of the cluster where models are pods, as for `wait_everywhere`.
+    """
     with sessions() as db:
         row = deploy(db, dataset_id=dataset_id, model_name=model, alias=alias, version=version, owner=by)
         deployed, previous = (row.id, row.generation), row.previous_version
-    served_at = wait_until_served(sessions, *deployed, timeout=timeout)
+    served_at = wait_everywhere(sessions, *deployed, timeout=timeout, client=client, log=log)
     registry.set_alias(model, alias, version)
     return Moved(model, alias, version, previous, served_at)
 
@@ -73,8 +93,8 @@ def promote(
         Unavailable: no server, or not every server, had it in time.
     """
     registry.source_of(model, version)
+    require_someone(sessions)
     with sessions() as db:
-        require_a_server(db)
         dataset_id = _dataset_of(db, model).id
     aliases = list(dict.fromkeys((alias, CURRENT)))
     moved = [move_alias(sessions, dataset_id, model, name, version, by=by, timeout=timeout) for name in aliases]
@@ -106,7 +126,7 @@ def roll_back(
         before = _served(db, model, alias)
         if before is None:
             raise NotFound(f"nothing is deployed as {model}:{alias}")
-        require_a_server(db)
+        require_someone(sessions)
         if seen not in (None, before):
             raise Conflict(f"{model}:{alias} serves version {before}, not {seen}: look again before rolling it back")
         rows = [rollback(db, model, alias, by)]
@@ -125,7 +145,7 @@ def roll_back(
         wanted = [(row.alias, row.id, row.generation) for row in rows]
     moved = []
     for name, deployment_id, generation in wanted:
-        served_at = wait_until_served(sessions, deployment_id, generation, timeout=timeout)
+        served_at = wait_everywhere(sessions, deployment_id, generation, timeout=timeout)
         registry.set_alias(model, name, version)
         moved.append(Moved(model, name, version, before, served_at))
     _remember(sessions, "rollback", model, version, f"{alias}: from {before}: {reason or 'no reason given'}", by)
@@ -144,6 +164,8 @@ def canary(
         InvalidInput: the percentage cannot be, or the version is the alias's own.
     """
     if version is not None:
+        if settings().serving_runner == "kubernetes":
+            check_percent(model, alias, percent)
         registry.source_of(model, version)
     row = set_canary(db, model_name=model, alias=alias, version=version, percent=percent, owner=by)
     what = f"version {version} answers {percent} %" if version is not None else "ended"

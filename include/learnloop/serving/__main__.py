@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
+
+from learnloop import logs
+from learnloop.settings import settings
 
 
 def main() -> None:
@@ -12,7 +14,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8090)
     asked = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure(settings().log_format, component="model-server")
     # Requests are served side by side already; BLAS threads on top only get in each other's way. It must be
     # set before numpy is imported, hence the imports here.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -21,7 +23,6 @@ def main() -> None:
     from learnloop.models.registry import source_of
     from learnloop.serving.config import ServingConfig
     from learnloop.serving.server import ModelServer
-    from learnloop.settings import settings
     from learnloop.training.models import load
 
     ModelServer(

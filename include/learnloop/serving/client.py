@@ -61,6 +61,7 @@ class ModelClient:
         self.close()
 
     def close(self) -> None:
+        """Close the connections."""
         self._http.close()
 
     def infer(self, name: str, features: NDArray[Any], version: int | None = None) -> Prediction:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from learnloop.settings import Settings
 
+FINISH_SECONDS = 30
+"""How long a server that ends may take for the requests it has begun."""
+
 
 @dataclass(frozen=True)
 class ServingConfig:

@@ -208,7 +208,7 @@ class Inference:
                 "client": request.client.host if request.client else "",
                 "request_id": request.headers.get("x-request-id", "")[:100],
             }
-            access_log.info("%s", orjson.dumps(line).decode())
+            access_log.info("%s", orjson.dumps(line).decode(), extra={"fields": {"event": "inference", **line}})
 
 
 def _with_features(loaded: LoadedVersion, asked: InferRequest) -> InferRequest:

@@ -19,9 +19,13 @@ PREFIX = "learnloop_serving_"
 
 
 class Metrics:
-    """Counters of one server process. Models that do not exist are counted under the empty name."""
+    """Counters of one server process. Models that do not exist are counted under the empty name.
 
-    def __init__(self, models: ModelSet) -> None:
+    Args:
+        database: whether the server reads one, and so tells whether it answers.
+    """
+
+    def __init__(self, models: ModelSet, *, database: bool = True) -> None:
         self._registry = CollectorRegistry()
         self._requests = self._made(Counter, "requests", "Inference requests answered.", "model", "version", "status")
         self._seconds = self._made(
@@ -41,7 +45,8 @@ class Metrics:
         self._cold = self._made(Counter, "cold_loads", "Requests that waited for their model to come back to memory.")
         self._recorded = self._made(Counter, "recorded", "Live rows counted for drift.", "model")
         self._waiting = self._made(Gauge, "waiting_requests", "Inference requests admitted and not answered yet.")
-        self._database_up = self._made(Gauge, "database_up", "Whether the last reconciliation reached the database.")
+        what = "Whether the last reconciliation reached the database."
+        self._database_up = self._made(Gauge, "database_up", what) if database else None
         self._registry.register(_Models(models))
         self.database_up = False
         self.waiting = 0
@@ -86,7 +91,8 @@ class Metrics:
 
     def text(self) -> bytes:
         self._waiting.set(self.waiting)
-        self._database_up.set(self.database_up)
+        if self._database_up is not None:
+            self._database_up.set(self.database_up)
         return generate_latest(self._registry)
 
     def _made(self, kind: Any, name: str, what: str, *labels: str, **how: Any) -> Any:

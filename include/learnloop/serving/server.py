@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from learnloop.models.deployment import DEPLOYMENTS_CHANNEL
 from learnloop.serving.app import create_app
 from learnloop.serving.callers import Callers
-from learnloop.serving.config import ServingConfig
+from learnloop.serving.config import FINISH_SECONDS, ServingConfig
 from learnloop.serving.inference import Inference
 from learnloop.serving.listener import Listener
 from learnloop.serving.live import Recorder
@@ -26,7 +26,6 @@ from learnloop.serving.reconciler import Reconciler
 from learnloop.serving.versions import Load, Source
 from learnloop.settings import settings
 
-DRAIN_SECONDS = 30
 KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep idle connections, so that it is they who close them and no request meets a closed one."""
 
@@ -92,7 +91,7 @@ class ModelServer:
                 access_log=False,
                 log_config=None,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=DRAIN_SECONDS,
+                timeout_graceful_shutdown=FINISH_SECONDS,
             )
         )
 

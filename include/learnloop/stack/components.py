@@ -107,6 +107,7 @@ def environment(settings: Settings, places: Places, ports: dict[str, int], airfl
         "AIRFLOW__API_AUTH__JWT_SECRET": places.secret("jwt_secret"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": airflow_url,
         "AIRFLOW__FAB__CONFIG_FILE": str(ROOT / "deploy" / "airflow" / "webserver_config.py"),
+        "AIRFLOW__LOGGING__JSON_LOGS": str(settings.log_format == "json"),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(places.airflow / "logs"),
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(places.airflow / "bundles"),
     }

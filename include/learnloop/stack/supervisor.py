@@ -115,7 +115,7 @@ class Supervisor:
         )
         found = {"database_url", "mlflow_url", "airflow_database_url", "api_url", "serving_url", "fork_server"}
         asked = {field.name for field in fields(settings) if f"LEARNLOOP_{field.name.upper()}" in os.environ}
-        names = found | asked - {"home", "webhook_secret"}
+        names = found | asked - {"home", "webhook_secret", "metrics_token"}
         write_json(self.places.stack_file, {name: str(getattr(settings, name)) for name in sorted(names)})
         return settings, ports
 

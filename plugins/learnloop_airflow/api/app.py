@@ -10,6 +10,7 @@ from learnloop import __version__
 from learnloop_airflow.api import contract, problems
 from learnloop_airflow.api.audited import Audited
 from learnloop_airflow.api.bodies import LimitBody
+from learnloop_airflow.api.counting import Counted, Requests
 from learnloop_airflow.api.etags import Conditional
 from learnloop_airflow.api.routes import (
     audit,
@@ -19,6 +20,7 @@ from learnloop_airflow.api.routes import (
     guides,
     locks,
     merges,
+    metrics,
     models,
     mounts,
     pipeline_runs,
@@ -60,6 +62,7 @@ _GROUPS = (
     pipeline_runs,
     audit,
     users,
+    metrics,
 )
 
 
@@ -77,6 +80,8 @@ def create_app() -> FastAPI:
     app.add_middleware(Conditional)
     app.add_middleware(LimitBody)
     app.add_middleware(Audited)
+    app.state.requests, app.state.collector = Requests(), metrics.collector()
+    app.add_middleware(Counted, requests=app.state.requests)
     for group in _GROUPS:
         app.include_router(group.routes.router)
 

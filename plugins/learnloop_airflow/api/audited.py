@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from learnloop.audit import Entry
 from learnloop.errors import TooManyRequests
@@ -93,6 +94,7 @@ class Audited:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         entry = scope[_KEY] = entry_of(scope, path)
         token = _current.set(entry)
+        in_log = bind_contextvars(request_id=entry.request_id)  # in each line that Airflow's logging writes meanwhile
         answered = False
 
         async def answer(message: Message) -> None:
@@ -121,3 +123,4 @@ class Audited:
             raise
         finally:
             _current.reset(token)
+            reset_contextvars(**in_log)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -10,7 +11,8 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials
 
 from learnloop.errors import NotAuthenticated, PermissionDenied
-from learnloop.permissions import SERVICE, Principal, is_persons_name
+from learnloop.permissions import SCRAPER, SERVICE, Principal, is_persons_name
+from learnloop.settings import settings
 from learnloop_airflow.api.audited import SAFE, name_caller
 from learnloop_airflow.api.tokens import bearer_of, presented
 
@@ -26,6 +28,9 @@ async def principal(request: Request) -> Principal:
         PermissionDenied: a write that bears only the cookie and comes from another site.
     """
     token = bearer_of(request)
+    if token and _is_scrapers(token):
+        name_caller(request.scope, SCRAPER.name)
+        return SCRAPER
     bearer = HTTPAuthorizationCredentials(scheme="Bearer", credentials=token) if token else None
     try:
         user = await get_user(request, None, bearer)
@@ -40,6 +45,12 @@ async def principal(request: Request) -> Principal:
             f"{name}: names that begin with 'service:' or 'archive:' are the platform's own; nobody logs in as one"
         )
     return Principal(name, _roles(user))
+
+
+def _is_scrapers(token: str) -> bool:
+    """Whether it is the token of who collects metrics: a setting, for a scraper cannot log in anew every day."""
+    expected = settings().metrics_token
+    return bool(expected) and hmac.compare_digest(token.encode(), expected.encode())
 
 
 async def still_logged_in(request: Request) -> None:
@@ -62,8 +73,8 @@ def _roles(user: object) -> frozenset[str]:
     else:
         one = str(getattr(user, "role", None) or "").lower()  # SimpleAuthManager: one of Airflow's four
         names = [SIMPLE_ROLES.get(one, one)] if one else []
-    # The background parts' role is no person's, whatever somebody called a role in Airflow.
-    return frozenset(name for name in names if name.lower() not in {role.lower() for role in SERVICE.roles})
+    # The background parts' roles are no person's, whatever somebody called a role in Airflow.
+    return frozenset(name for name in names if name.lower() not in SERVICE.roles | SCRAPER.roles)
 
 
 def _refuse_other_sites(request: Request) -> None:

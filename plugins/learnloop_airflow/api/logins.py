@@ -57,8 +57,10 @@ class LoginAudit:
         from learnloop.settings import settings
         from learnloop_airflow.api.audited import entry_of, write
         from learnloop_airflow.api.bodies import read_body, replay
+        from learnloop_airflow.api.login_log import keep_names_out
         from learnloop_airflow.api.problems import answer_of
 
+        keep_names_out()
         tries = scope["method"] == "POST" and path in (*_TOKEN_ROUTES, *_FORMS)
         entry = entry_of(scope, path)
         if tries:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -27,6 +27,10 @@ class Lines(StreamingResponse):
     """Progress and then the result, as lines of JSON."""
 
     media_type = "application/x-ndjson"
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        # nginx hands each line on as it comes.
+        super().init_headers({"X-Accel-Buffering": "no", **(headers or {})})
 
 
 class _Request(Request):
@@ -65,6 +69,7 @@ class Routes:
         answers: Any = None,
         result: Any = None,
         errors: tuple[int, ...] = (),
+        limited: bool = True,
         **options: Any,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Add the decorated function as a route.
@@ -73,6 +78,8 @@ class Routes:
             answers: what a handler that makes its own response answers with, for the OpenAPI document.
             result: the same for one that answers in `Lines`.
             errors: statuses it may end with, beside those that any such route may.
+            limited: whether requests count against their caller's limit, which our database keeps. Not those that must be
+                answered when it is away.
         """
         if permission not in PERMISSIONS:
             raise ValueError(f"{method} {path}: unknown permission {permission!r}")
@@ -83,7 +90,7 @@ class Routes:
         async def check(caller: Caller, request: Request) -> None:
             name_caller(request.scope, caller.name, action_of(method, path))
             key, limit = f"{kind} {caller.name}", getattr(settings(), f"rate_{kind}")
-            if not spend(key, limit):
+            if limited and not spend(key, limit):
                 await run_in_threadpool(take, key, limit)
             authorize(caller, permission)
             _refuse_odd(request, known)

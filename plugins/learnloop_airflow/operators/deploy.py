@@ -1,4 +1,4 @@
-"""Put an accepted model version behind an alias."""
+"""Put an accepted model version behind an alias: of model servers, or of pods."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from learnloop_airflow.common import run_owner
+from learnloop_airflow.common import cluster_client, run_owner
 
 
 class DeployOperator(BaseOperator):
@@ -16,6 +16,9 @@ class DeployOperator(BaseOperator):
 
     A server that cannot load the model, or whose smoke test fails, keeps the old one: the task then fails with the
     server's reason and both aliases stay where they were. Skipped when the gate rejected the model.
+
+    With ``LEARNLOOP_SERVING_RUNNER=kubernetes`` the alias is a Deployment and a Service besides (docs/kubernetes.md): its
+    pods are rolled out one by one, and a rollout that stalls is taken back, with what it waited for as the reason.
 
     :param gate: what ``ApproveModelOperator`` (or ``GateOperator``) returned (templated).
     :param alias: ``base``, ``realtime`` or ``optimized``.
@@ -42,7 +45,17 @@ class DeployOperator(BaseOperator):
         with session() as db:
             dataset_id = get_dataset(db, self.gate["dataset"]).id
         for alias in (self.alias, CURRENT):
-            moved = move_alias(session, dataset_id, name, alias, version, by=owner, timeout=self.timeout_seconds)
+            moved = move_alias(
+                session,
+                dataset_id,
+                name,
+                alias,
+                version,
+                by=owner,
+                timeout=self.timeout_seconds,
+                client=cluster_client(),
+                log=self.log.info,
+            )
             served_at = moved.served_at
             self.log.info("%s:%s is version %d, served since %s", name, alias, version, served_at.isoformat())
         with session() as db:

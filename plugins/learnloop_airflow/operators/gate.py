@@ -11,7 +11,9 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context, Param
 
 from learnloop_airflow.common import model_name_of, run_owner
+from learnloop_airflow.lineage import TellsLineage, dataset_version, model_version
 from learnloop_airflow.notifiers.events import EventNotifier
+from learnloop_airflow.operators.train import parents_of
 
 if TYPE_CHECKING:
     from learnloop.models.report import Facts
@@ -36,7 +38,7 @@ class ReportLink(BaseOperatorLink):
         return f"{settings().loop_api_url}/models/{name}/versions/{gate['model_version']}/report"
 
 
-class GateOperator(BaseOperator):
+class GateOperator(TellsLineage, BaseOperator):
     """Register the candidate as a model version, compare it with the current model, store the decision.
 
     A rejected model stays in the registry with its reason; it gets no alias. Where the dataset's gate asks for a
@@ -106,6 +108,8 @@ class GateOperator(BaseOperator):
             "labels": self.trained["result"].get("labels"),
             "structure": self.pin.get("structure"),
         }
+        self.read = [dataset_version(self.pin), *parents_of(self.pin["dataset"], self.pin.get("parent_model_version"))]
+        self.made = [model_version(name, version)]
         if accepted is not None:
             record(gate, comparison, context, owner=run_owner(context))
         self.log.info("%s version %d: %s", name, version, decision.reason)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DueRoundsOperator(BaseOperator):
-    """List the rounds that wait for their run, as arguments for mapped ``TriggerDagRunOperator``s.
+    """List the rounds that wait for their run, as arguments for mapped tasks of ``TriggerDagRunOperator``.
     The run id is the round's own, so that starting a round twice is refused by Airflow.
 
     :param ask_policies: before, ask the training policies that look at more than labels, such as time.
@@ -79,8 +79,8 @@ class CheckQualityOperator(BaseOperator):
 
 
 class LiveBatchesOperator(BaseOperator):
-    """Make batches of the live samples that models were not sure of, and list those that wait to be scored, as arguments for
-    mapped ``TriggerDagRunOperator``s. The run id is the batch's own, so that scoring one twice is refused by Airflow.
+    """Make batches of the live samples that models were not sure of, and list those that wait to be scored, as arguments
+    for mapped tasks of ``TriggerDagRunOperator``. The run id is the batch's own, so that scoring one twice is refused.
     """
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
@@ -104,6 +104,40 @@ class AlignRegistryOperator(BaseOperator):
         moved = align_registry(session)
         self.log.info("aliases moved in the registry: %s", ", ".join(moved) or "none")
         return moved
+
+
+class FollowDeploymentsOperator(BaseOperator):
+    """Have the pods that serve models be what the deployment rows say, where an API server or a worker could not see to it.
+
+    :return: ``{model: what was changed}``, of the models of which something was. It fails after all have been looked at.
+    """
+
+    def execute(self, context: Context) -> dict[str, list[str]]:
+        from airflow.sdk.exceptions import AirflowException
+        from sqlalchemy import select
+
+        from learnloop.database import Deployment, session
+        from learnloop.errors import LearnloopError
+        from learnloop.settings import settings
+
+        if settings().serving_runner != "kubernetes":
+            return {}
+        from learnloop.serving.cluster.connected import rows_of, served_models
+        from learnloop_airflow.common import cluster_client
+
+        cluster = served_models(cluster_client(), self.log.info)
+        with session() as db:
+            models = set(db.scalars(select(Deployment.model_name))) | cluster.models()
+        changed, failed = {}, []
+        for model in sorted(models):
+            try:
+                if found := cluster.follow(model, rows_of(session, model)):
+                    changed[model] = found
+            except LearnloopError as error:
+                failed.append(f"{model}: {error}")
+        if failed:
+            raise AirflowException("; ".join(failed))
+        return changed
 
 
 class DeliverEventsOperator(BaseOperator):

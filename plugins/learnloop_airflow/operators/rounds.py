@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 
 from learnloop_airflow.common import model_name_of, run_owner, store
+from learnloop_airflow.lineage import TellsLineage, dataset_version
 from learnloop_airflow.operators.snapshot import pin
 
 
@@ -35,7 +36,7 @@ class OpenBaseRoundOperator(BaseOperator):
             return {**self.pin, "round": opened.number, "round_id": opened.id, **loop_facts(version.dataset)}
 
 
-class MergeConfirmedOperator(BaseOperator):
+class MergeConfirmedOperator(TellsLineage, BaseOperator):
     """Start the round that this run is for, and merge what it consumed of the confirmed pool into the head.
 
     A run that is no round's (a person triggered it) opens one, with what is confirmed so far.
@@ -83,6 +84,7 @@ class MergeConfirmedOperator(BaseOperator):
             facts = loop_facts(dataset)
             started.parent_model_version = facts["parent_model_version"]
             started.model_name = model_name_of(dataset.name)
+            self.read, self.made = [dataset_version(pin(base))], [dataset_version(pin(version))]
             return {**pin(version), "round": started.number, "round_id": started.id, **facts}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from airflow.sdk import BaseOperator, Context
 from learnloop_airflow.common import model_name_of, readable, run_owner, store
 
 LEASE = timedelta(hours=1)
+MOST_SHARDS = 100
 
 
 class RegisterBatchOperator(BaseOperator):
@@ -83,9 +85,11 @@ class RegisterBatchOperator(BaseOperator):
 
 
 class ShardOperator(BaseOperator):
-    """Cut a batch into shards of at most ``size`` samples, one mapped prediction task each.
+    """Cut a batch into shards of ``size`` samples, one mapped prediction task each.
 
-    The dataset's gold candidates are one more shard: their predictions make a gold task look like any other.
+    Of a large batch the shards are larger, so that there are no more than `MOST_SHARDS`: each task reads the list of the
+    whole batch's files, and Airflow maps no more than 1024 (``[core] max_map_length``). The dataset's gold candidates are
+    one more shard: their predictions make a gold task look like any other.
 
     :param pin: what ``RegisterBatchOperator`` returned (templated).
     """
@@ -99,9 +103,10 @@ class ShardOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         count = self.pin["samples"]
+        size = max(self.size, math.ceil(count / MOST_SHARDS))
         shards = [
-            {**self.pin, "kind": "batch", "start": start, "stop": min(start + self.size, count)}
-            for start in range(0, count, self.size)
+            {**self.pin, "kind": "batch", "start": start, "stop": min(start + size, count)}
+            for start in range(0, count, size)
         ]
         return [*shards, {**self.pin, "kind": "gold", "start": 0, "stop": 0}]
 

@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 
 from learnloop_airflow.common import readable, run_owner, store
+from learnloop_airflow.lineage import TellsLineage, dataset_version, place
 
 
 class ValidateOperator(BaseOperator):
@@ -35,7 +36,7 @@ class ValidateOperator(BaseOperator):
         return {"samples": report.samples, "labelled": report.labelled, "per_class": report.per_class}
 
 
-class SnapshotOperator(BaseOperator):
+class SnapshotOperator(TellsLineage, BaseOperator):
     """Snapshot a folder or an S3 prefix into a new version of the dataset that its ``dataset.yaml`` names.
 
     :param path: the folder, or a URL such as ``s3://bucket/prefix`` (templated).
@@ -69,10 +70,12 @@ class SnapshotOperator(BaseOperator):
                 storage_options=storage_options(self.path, self.aws_conn_id),
                 progress=lambda done, files: self.log.info("%s: %d of %d files", self.path, done, files),
             )
-            return pin(version)
+            made = pin(version)
+        self.read, self.made = [place(self.path)], [dataset_version(made)]
+        return made
 
 
-class PreprocessOperator(BaseOperator):
+class PreprocessOperator(TellsLineage, BaseOperator):
     """Make the version that training reads: frozen test split, features by the dataset's recipe.
 
     :param version: the name of the version to preprocess (templated).
@@ -94,7 +97,10 @@ class PreprocessOperator(BaseOperator):
             version = preprocess(
                 db, store(), get_version(db, self.version), owner=run_owner(context), run_id=context["run_id"]
             )
-            return pin(version)
+            made = pin(version)
+        self.read = [dataset_version({**made, "version": self.version})]
+        self.made = [dataset_version(made)]
+        return made
 
 
 def pin(version: Any) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 
 from learnloop_airflow.common import model_name_of, run_owner
+from learnloop_airflow.lineage import TellsLineage, Thing, dataset_version, model_version
 from learnloop_airflow.operators.job import TRAINING_TABLES, JobOperator
 
 if TYPE_CHECKING:
     from learnloop.jobs.spec import JobSpec
 
 
-class TrainOperator(JobOperator):
+class TrainOperator(TellsLineage, JobOperator):
     """Train a model on a pinned dataset version, from a parent model when there is one.
 
     :param pin: a version as ``SnapshotOperator`` returns it, with ``parent_model_version`` and ``trainer`` optional
@@ -34,11 +35,13 @@ class TrainOperator(JobOperator):
     def build_spec(self, context: Context) -> JobSpec:
         given = json.loads(self.trainer) if isinstance(self.trainer, str) else self.trainer
         params = {**self.pin.get("trainer", {}), **(given or {})}
+        parent = None if params.get("from_scratch") else self.pin.get("parent_model_version")
+        self.read = [dataset_version(self.pin), *parents_of(self.pin["dataset"], parent)]
         return job_on_dataset(
             "learnloop.training.train",
             self.pin,
             params=params,
-            parent=None if params.get("from_scratch") else self.pin.get("parent_model_version"),
+            parent=parent,
             user=run_owner(context),
         )
 
@@ -63,6 +66,11 @@ class EvaluateOperator(JobOperator):
         if current is not None:
             inputs["current"] = {"kind": "model", "source": f"{model_name_of(self.pin['dataset'])}/{current}"}
         return job_on_dataset("learnloop.training.evaluate", self.pin, inputs=inputs, user=run_owner(context))
+
+
+def parents_of(dataset: str, version: int | None) -> list[Thing]:
+    """The model that one is trained from, or held against; none for a first one."""
+    return [] if version is None else [model_version(model_name_of(dataset), version)]
 
 
 def job_on_dataset(

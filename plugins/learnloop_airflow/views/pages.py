@@ -29,7 +29,7 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
     html = made.render(
         values,
         style=Markup(style),  # noqa: S704 - our own files
-        script=Markup(script),  # noqa: S704
+        script=Markup(script),  # noqa: S704 - our own files
         root=root,
         prefix=root + PREFIX,
         here=request.url.path.removeprefix(root + PREFIX).strip("/"),

@@ -15,13 +15,15 @@ from databases import new_database
 from learnloop.database.engine import engine
 from learnloop.models.registry import prepare
 
+METRICS_TOKEN = "what-prometheus-shows"
+
 
 @pytest.fixture(scope="session", params=sorted(MANAGERS))
 def airflow(request: pytest.FixtureRequest, postgres: str) -> Iterator[AirflowServer]:
     with new_database(postgres, "template1") as mlflow:
         prepare(mlflow)
         engine(mlflow).dispose()
-        with airflow_server(request.param, postgres, mlflow_url=mlflow) as running:
+        with airflow_server(request.param, postgres, mlflow_url=mlflow, metrics_token=METRICS_TOKEN) as running:
             yield running
 
 

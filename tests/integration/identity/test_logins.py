@@ -66,6 +66,9 @@ def test_a_failed_login_names_only_who_is_known(airflow, since) -> None:
     assert "ok" not in {row[2] for row in brief(since())[1:]}
     assert typed not in everything(airflow)
     assert "guess" not in everything(airflow)
+    log = airflow.home.joinpath("api-server.log").read_text()
+    assert "/auth/token" in log
+    assert typed not in log
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"\xff\xfe", b"x" * 100])

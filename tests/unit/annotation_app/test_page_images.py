@@ -50,3 +50,9 @@ def test_every_mode_becomes_8_bits(mode: str) -> None:
 def test_no_image_is_refused_with_a_reason(content: bytes) -> None:
     with pytest.raises(InvalidInput, match="no image that can be shown"):
         picture(content)
+
+
+def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded() -> None:
+    huge = png(Image.new("1", (10_000, 9_500)))
+    with pytest.warns(Image.DecompressionBombWarning), pytest.raises(InvalidInput, match="10000 x 9500 pixels are too"):
+        picture(huge)

@@ -106,6 +106,7 @@ STRATEGIES: dict[str, Strategy] = {}
 
 
 def register(strategy: Strategy) -> None:
+    """Make a strategy known by its name to datasets and to the contract tests."""
     STRATEGIES[strategy.name] = strategy
 
 

@@ -47,6 +47,11 @@ class Trainer(BaseModel):
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
+        """The trainer with a dataset's parameters.
+
+        Raises:
+            InvalidInput: a parameter that it does not take, or with a wrong value.
+        """
         # A dataset's trainer section always has widths; a trainer without layers has no use for them.
         ignored = {"hidden"} - set(cls.model_fields)
         try:

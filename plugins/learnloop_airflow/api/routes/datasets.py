@@ -111,12 +111,14 @@ class StartRound(Body):
 
 @routes.add("GET", "/datasets", "dataset:read", response_model=Page[DatasetItem])
 def list_datasets(limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
+    """All datasets, newest first."""
     with reading() as db:
         return page(db, _DATASETS, limit, cursor, _dataset)
 
 
 @routes.add("GET", "/datasets/{name}", "dataset:read", response_model=DatasetItem)
 def show_dataset(name: str) -> dict[str, Any]:
+    """A dataset, its classes, and its newest shared version."""
     with reading() as db:
         found = db.execute(_ONE_DATASET, {"name": name}).one_or_none()
     if found is None:
@@ -133,6 +135,7 @@ def list_versions(name: str, caller: Caller, limit: Limit = 50, cursor: Cursor =
 
 @routes.add("GET", "/datasets/{name}/batches", "batch:read", response_model=Page[BatchItem])
 def list_batches(name: str, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
+    """A dataset's batches, newest first."""
     with reading() as db:
         return page(db, _BATCHES, limit, cursor, dataset=dataset_id(db, name))
 

@@ -79,6 +79,7 @@ async def stream_events(
 
 @routes.add("GET", "/session/notifications", "session:read", response_model=NotificationsItem)
 def get_notifications(caller: Caller, response: Response) -> dict[str, Any]:
+    """Where the caller is told of events beside the streams."""
     with reading() as db:
         found = _chosen(db, caller.name)
     response.headers["ETag"] = etag_of(found)

@@ -91,6 +91,7 @@ def take_lock(name: str, wanted: WantedLock, caller: Caller) -> JSONResponse:
 
 @routes.add("POST", "/datasets/{name}/lock/{token}/renew", "dataset:write", answers=LockItem, errors=(409,))
 def renew_lock(name: str, token: int, wanted: Renewal, caller: Caller) -> JSONResponse:
+    """Hold the write lock for longer, by its token."""
     with session() as db:
         dataset = get_dataset(db, name)
         _own(db.scalar(_held(dataset, token)), caller, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -12,13 +13,14 @@ from sqlalchemy import bindparam, select
 
 from learnloop.database import Decision, Deployment, PolicyEvaluation, reading, session
 from learnloop.datasets.versions import dataset_id
-from learnloop.errors import NotFound
+from learnloop.errors import LearnloopError, NotFound
 from learnloop.models import registry
 from learnloop.models.comparison import scores_of, side_by_side
 from learnloop.models.promotion import canary, promote, roll_back, take_away
 from learnloop.models.registered import KEY_TAG, LAST_VERSION, RegisteredVersion
 from learnloop.models.report import FILE, POLICY
 from learnloop.models.retention import keep, let_go
+from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import TEXT, WHOLE, Body
 from learnloop_airflow.api.paging import Cursor, Limit, name_after, newest_first, number_after, page, paged
@@ -36,6 +38,7 @@ from learnloop_airflow.api.shapes.rounds import DecisionItem, EvaluationItem
 from learnloop_airflow.api.streaming import Progress, stream
 
 routes = Routes()
+log = logging.getLogger(__name__)
 
 Version = Annotated[int, Path(ge=1, lt=2**31)]
 Number = Annotated[int, Field(ge=1, lt=2**31), WHOLE]
@@ -176,6 +179,7 @@ def list_evaluations(name: str, limit: Limit = 50, cursor: Cursor = None) -> dic
 
 @routes.add("GET", "/deployments", "deployment:read", response_model=Page[DeploymentItem])
 def list_deployments(limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
+    """What should be served: alias, version, generation."""
     with reading() as db:
         return page(db, _DEPLOYMENTS, limit, cursor)
 
@@ -206,16 +210,32 @@ def post_rollback(name: str, alias: str, wanted: Rollback, caller: Caller) -> Li
 def put_canary(name: str, alias: str, wanted: Canary, caller: Caller) -> dict[str, Any]:
     """Have another version answer a share of an alias's requests, or end that. Servers follow within seconds."""
     with session() as db:
-        return _deployment(
+        answer = _deployment(
             canary(db, name, alias, wanted.version, percent=wanted.percent, by=caller.name, reason=wanted.reason)
         )
+    _follow(name)
+    return answer
 
 
 @routes.add("DELETE", "/deployments/{name}/{alias}", "model:deploy", response_model=DeploymentItem)
 def delete_deployment(name: str, alias: str, caller: Caller) -> dict[str, Any]:
     """Serve nothing under an alias any more; answers with what was there. Versions stay in the registry."""
     with session() as db:
-        return _deployment(take_away(db, name, alias, by=caller.name))
+        answer = _deployment(take_away(db, name, alias, by=caller.name))
+    _follow(name)
+    return answer
+
+
+def _follow(model: str) -> None:
+    """Have pods follow, where models are pods; what that cannot do now is platform_maintenance's."""
+    if settings().serving_runner != "kubernetes":
+        return
+    from learnloop.serving.cluster.connected import follow
+
+    try:
+        follow(session, model)
+    except LearnloopError as error:
+        log.warning("The pods of %s are left to platform_maintenance: %s", model, error)
 
 
 def _version(found: RegisteredVersion) -> dict[str, Any]:

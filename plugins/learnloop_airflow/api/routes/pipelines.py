@@ -127,12 +127,14 @@ def show_pipeline(name: str, caller: Caller) -> dict[str, Any]:
 
 @routes.add("GET", "/pipelines/{name}/versions", "pipeline:read", response_model=Page[PipelineVersionItem])
 def list_pipeline_versions(name: str, caller: Caller, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
+    """A pipeline's versions, newest first."""
     with reading() as db:
         return page(db, _VERSIONS, limit, cursor, pipeline=visible(db, name, user=caller.name).id)
 
 
 @routes.add("GET", "/pipelines/{name}/versions/{number}", "pipeline:read", response_model=PipelineDetails)
 def show_pipeline_version(name: str, number: Number, caller: Caller) -> dict[str, Any]:
+    """One version of a pipeline: what was given, and the graph that it stands for."""
     with reading() as db:
         return _details(db, find(db, name, number, user=caller.name), caller.name)
 

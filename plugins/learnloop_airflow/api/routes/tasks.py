@@ -146,6 +146,7 @@ def undo_answer(name: str, caller: Caller, key: Key = None) -> JSONResponse:
 
 @routes.add("GET", "/tasks/{task_id}", "annotation:read", response_model=TaskItem)
 def show_task(task_id: int, caller: Caller) -> dict[str, Any]:
+    """An annotation task, and what the model predicts."""
     with reading() as db:
         return _task(_visible(queue.get_task(db, task_id, joinedload(AnnotationTask.dataset)), caller))
 

@@ -39,6 +39,7 @@ class Commit(Body):
 
 @routes.add("GET", "/workspaces", "workspace:write", response_model=Page[WorkspaceItem])
 def list_mine(caller: Caller) -> dict[str, Any]:
+    """The caller's workspaces."""
     with reading() as db:
         now = clock(db)
         rows = workspaces.list_workspaces(
@@ -94,6 +95,7 @@ def commit(name: str, wanted: Commit, caller: Caller) -> Lines:
 
 @routes.add("DELETE", "/workspaces/{name}", "workspace:write", response_model=Discarded)
 def remove(name: str, caller: Caller) -> dict[str, Any]:
+    """Remove a workspace with what is in it."""
     return {"discarded": discard(session, name, owner=caller.name)}
 
 

@@ -1,0 +1,219 @@
+"""What docker-compose.yaml brings from elsewhere, run natively: nginx, PostgreSQL with its replica, Redis, S3.
+
+With the same files, commands, secrets and health checks. The whole stack is in `test_production_stack`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from compose_native import Native
+from namespaces import USER, Container, possible
+from waits import eventually
+
+MISSING = [name for name in ("nginx", "redis-server", "redis-cli") if not shutil.which(name, path="/usr/sbin:/usr/bin")]
+NEEDS = [
+    pytest.mark.skipif(
+        bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (apt-get install nginx redis-server)"
+    ),
+    pytest.mark.skipif(bool(possible()), reason=possible()),
+]
+pytestmark = [*NEEDS, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Native]:
+    made = Native(
+        tmp_path_factory.mktemp("pieces"), ["replica"], only=["nginx", "postgres", "postgres-replica", "redis", "s3"]
+    )
+    try:
+        made.start(seconds=120)
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def pages(pieces: Native) -> Iterator[dict[str, Container]]:
+    """Servers in the place of pages, each of which says who it is: nginx is what is tried."""
+    with answering(
+        pieces, {"annotation-page": ("172.30.71.31/24", 8501), "annotation-page-2": ("172.30.71.32/24", 8501)}
+    ) as made:
+        yield made
+
+
+@contextmanager
+def answering(pieces: Native, places: dict[str, tuple[str, int]]) -> Iterator[dict[str, Container]]:
+    """File servers: each has ``/annotate/``, with its name in it, and ``/only/NAME``."""
+    made = {}
+    for name, (address, port) in places.items():
+        files = pieces.folder / name
+        for place in ("annotate/index.html", f"only/{name}"):
+            (files / place).parent.mkdir(parents=True, exist_ok=True)
+            (files / place).write_text(name)
+        made[name] = Container(
+            name, ["/usr/bin/python3", "-m", "http.server", str(port), "--directory", "/files"],
+            {"HOME": "/tmp", "PATH": "/usr/bin:/bin"},
+            {"/files": (files, False)}, ["/tmp:mode=1777"], pieces.folder / "run" / name, {"front": address},
+        )  # fmt: skip
+        made[name].start(pieces.switchboard)
+    try:
+        yield made
+    finally:
+        for server in made.values():
+            server.kill()
+
+
+@pytest.fixture(scope="module")
+def apis(pieces: Native) -> Iterator[None]:
+    """The same in the place of API servers, so that somebody answers."""
+    with answering(
+        pieces, {"airflow-api-1": ("172.30.71.11/24", 8080), "airflow-api-2": ("172.30.71.12/24", 8080)}
+    ) as made:
+        eventually(
+            lambda: all(
+                server.run(["curl", "-sf", "http://127.0.0.1:8080/"]).returncode == 0 for server in made.values()
+            )
+        )
+        yield
+
+
+@pytest.fixture
+def browser(pieces: Native) -> Iterator[httpx.Client]:
+    """It trusts nobody but the stack's own certificate."""
+    with httpx.Client(base_url=pieces.url, verify=ssl.create_default_context(cafile=str(pieces.certificate))) as client:
+        yield client
+
+
+def sql(pieces: Native, service: str, statement: str, user: str = "postgres", host: str = "/var/run/postgresql") -> str:
+    names = {"postgres": "postgres_password", "replication": "password-replication"}
+    word = (pieces.folder / "compose" / "secrets" / names.get(user, f"password-{user}")).read_text()
+    command = ["psql", "-X", "-A", "-t", "-h", host, "-U", user, "-d", user, "-c", statement]
+    answer = pieces.containers[service].run(["env", f"PGPASSWORD={word}", *command])
+    return answer.stdout.strip() or answer.stderr.strip()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # old TLS is named to see it refused
+def test_tls_is_verified_and_nothing_else_is_spoken(pieces: Native, browser: httpx.Client) -> None:
+    assert browser.get("/execution/health").status_code == 404
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        httpx.get(pieces.url, verify=ssl.create_default_context())
+    plain = httpx.get(pieces.url.replace("https:", "http:") + "/annotate/?q=1")
+    assert (plain.status_code, plain.headers["location"]) == (308, f"{pieces.url}/annotate/?q=1")
+    old = ssl.create_default_context(cafile=str(pieces.certificate))
+    old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(pieces.url, verify=old)
+
+
+@pytest.mark.usefixtures("apis", "pages")
+def test_every_answer_has_the_security_headers(browser: httpx.Client) -> None:
+    eventually(lambda: browser.get("/annotate/").status_code == 200)
+    for path, status in (("/annotate/", 200), ("/annotate", 301), ("/execution/x", 404), ("/api/v2/version", 404)):
+        answer = browser.get(path)
+        assert answer.status_code == status, path
+        assert answer.headers["strict-transport-security"] == "max-age=31536000", path
+        assert answer.headers["x-content-type-options"] == "nosniff", path
+        assert answer.headers["x-frame-options"] == "SAMEORIGIN", path
+        assert "frame-ancestors 'self'" in answer.headers["content-security-policy"], path
+        assert "/" not in answer.headers.get("server", ""), path  # no version
+
+
+def test_a_body_that_is_too_large_is_refused(browser: httpx.Client) -> None:
+    assert browser.post("/learnloop/api/v1/datasets", content=b"x" * (17 * 2**20)).status_code == 413
+
+
+@pytest.mark.usefixtures("apis")
+def test_who_asks_too_often_gets_429_and_logins_sooner(browser: httpx.Client) -> None:
+    logins = Counter(browser.post("/auth/token", json={}).status_code for _ in range(40))
+    assert logins[429] >= 15  # a burst of 20, and one every other second
+    assert browser.get("/auth/token").status_code != 429  # only what is posted is counted
+
+
+def test_a_person_stays_at_their_page(pieces: Native, browser: httpx.Client, pages: dict[str, Container]) -> None:
+    nginx = pieces.containers["nginx"]
+    both = (pieces.folder / "upstreams.conf").resolve()
+    own = nginx.mounts["/etc/nginx/upstreams.conf"]
+    line = "    server annotation-page:8501 max_fails=1 fail_timeout=5s;\n"
+    assert line in own[0].read_text()
+    both.write_text(own[0].read_text().replace(line, line + line.replace("annotation-page:", "172.30.71.32:")))
+    nginx.stop()
+    pieces.containers["nginx"] = second = Container(
+        **{**vars(nginx), "mounts": {**nginx.mounts, "/etc/nginx/upstreams.conf": (both, False)}, "process": None}
+    )
+    second.start(pieces.switchboard)
+    eventually(lambda: pieces.healthy("nginx"))
+    seen = Counter()
+    for _ in range(20):
+        browser.cookies.clear()
+        first = browser.get("/annotate/")
+        assert "Secure; HttpOnly; SameSite=Lax" in first.headers["set-cookie"]
+        again = [browser.get("/annotate/") for _ in range(5)]
+        assert {answer.text for answer in again} == {first.text}
+        assert all("set-cookie" not in answer.headers for answer in again)
+        seen[first.text] += 1
+    assert set(seen) == set(pages)  # and people are on both
+    pages[first.text].kill()
+    assert browser.get("/annotate/").text != first.text  # whose page is gone comes to the other
+
+
+def test_a_model_that_one_server_does_not_know_yet_is_asked_of_the_other(pieces: Native) -> None:
+    def ask(path: str) -> str:
+        return (
+            pieces.containers["nginx"].run(["curl", "-s", "-w", "%{http_code}", f"http://127.0.0.1:8090{path}"]).stdout
+        )
+
+    places = {"model-server-1": ("172.30.71.21/24", 8090), "model-server-2": ("172.30.71.22/24", 8090)}
+    with answering(pieces, places):
+        eventually(lambda: all(ask(f"/only/{name}") == f"{name}200" for name in places))
+        assert {ask(f"/only/{name}") for _ in range(5) for name in places} == {f"{name}200" for name in places}
+        assert ask("/only/nobody").endswith("404")
+
+
+def test_postgres_lets_in_whom_it_should(pieces: Native) -> None:
+    for name in ("airflow", "learnloop", "mlflow"):
+        assert sql(pieces, "postgres-replica", "select current_user", user=name, host="postgres") == name
+    assert "no pg_hba.conf entry" in sql(
+        pieces, "postgres-replica", "select 1", host="postgres"
+    )  # the superuser, from afar
+    assert sql(pieces, "postgres", "show data_checksums") == "on"
+    assert sql(pieces, "postgres", "show max_connections") == "400"
+
+
+def test_the_replica_follows(pieces: Native) -> None:
+    assert sql(pieces, "postgres", "select application_name || ':' || state from pg_stat_replication").endswith(
+        ":streaming"
+    )
+    sql(pieces, "postgres", "create table told (word text); insert into told values ('hello')")
+    eventually(lambda: sql(pieces, "postgres-replica", "select word from told") == "hello")
+    assert "read-only" in sql(pieces, "postgres-replica", "insert into told values ('x')")
+
+
+def test_redis_lets_nobody_in_without_its_secret(pieces: Native) -> None:
+    redis = pieces.containers["redis"]
+
+    def ask(*words: str) -> str:
+        return redis.run(["redis-cli", "--no-auth-warning", *words]).stdout.strip()
+
+    assert "NOAUTH" in ask("ping")
+    assert "NOPERM" in ask("--user", "probe", "--pass", "probe", "get", "x")
+    word = (pieces.folder / "compose" / "secrets" / "password-redis").read_text()
+    assert ask("--user", "learnloop", "--pass", word, "set", "x", "1") == "OK"
+    assert "NOPERM" in ask("--user", "learnloop", "--pass", word, "config", "get", "*")
+
+
+def test_what_runs_is_nobody_and_can_write_nowhere_else(pieces: Native) -> None:
+    for name, container in pieces.containers.items():
+        told = container.run(["cat", "/proc/self/status"]).stdout.splitlines()
+        status = dict(line.split(":\t", 1) for line in told if ":\t" in line)
+        assert status["Uid"].split() == [str(USER)] * 4, name
+        assert (status["CapEff"], status["CapBnd"], status["NoNewPrivs"]) == ("0" * 16, "0" * 16, "1"), name
+        assert container.run(["touch", "/var/lib/x"]).returncode != 0, name
+        mine = {path.rpartition("/")[2] for path in container.run(["ls", "/run/secrets"]).stdout.split()}
+        assert mine == set(pieces.services[name].get("secrets", ())), name
