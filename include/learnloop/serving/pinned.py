@@ -17,7 +17,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from learnloop import logs
 from learnloop.errors import Corrupted, InvalidInput
+from learnloop.settings import settings
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -133,12 +135,11 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8090)
     parser.add_argument("--drain-seconds", type=float, default=DRAIN_SECONDS)
     asked = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure(settings().log_format, component="model-server", model=asked.name, version=asked.version)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # as in learnloop.serving.__main__, and before numpy is imported
 
     from learnloop.serving.config import ServingConfig
-    from learnloop.settings import settings
     from learnloop.training.models import load
 
     server = PinnedServer(
