@@ -51,7 +51,7 @@ class Campaign:
     def __init__(self, seed: int, only: list[str]) -> None:
         self.seed, self.only = seed, only
         self.chance = random.Random(seed)
-        self.seen, self.end = Seen(), threading.Event()
+        self.seen, self.end, self.last_round = Seen(), threading.Event(), threading.Event()
         self.put: list[Put] = []
         self.hurt = ""  # the kind of fault that is in, or whose traces are not gone
 
@@ -62,7 +62,7 @@ class Campaign:
             world.up()
             self._say("the stack is up")
             self._log_in()
-            loop = self.loop = Loop(self.url, self.token, world.data, self.seen, self.end)
+            loop = self.loop = Loop(self.url, self.token, world.data, self.seen, self.last_round)
             loop.begin()
             self._say("the base model is served; annotators begin")
             threads = [*self._people(), self._application(), threading.Thread(target=self._push, daemon=True), loop]
@@ -70,6 +70,8 @@ class Campaign:
                 thread.start()
             self._put_faults(seconds)
             self._say("no more faults; the round under way ends")
+            self.last_round.set()  # people answer until it has ended
+            loop.join(REST_SECONDS)
             self.end.set()
             for thread in threads:
                 thread.join(REST_SECONDS)
