@@ -11,6 +11,7 @@ from learnloop_airflow.operators.gate import ApproveModelOperator, GateOperator
 from learnloop_airflow.operators.results import SnapshotResultsOperator
 from learnloop_airflow.operators.rounds import CloseRoundOperator, MergeConfirmedOperator
 from learnloop_airflow.operators.train import EvaluateOperator, TrainOperator
+from learnloop_airflow.retries import RETRIED
 
 with DAG(
     "incremental_training",
@@ -25,7 +26,9 @@ You can start a round yourself with what is confirmed so far: trigger this DAG w
 `POST /learnloop/api/v1/datasets/{name}/rounds`. It is refused while another round is under way, or when no confirmed
 label is new.
 
-A failed run can be cleared and goes on where it stopped: the merge and the training are idempotent.
+What fails for a moment (a database that is started anew, a job that was killed) is tried again twice, and goes on where it
+stopped. When a round fails for good, it is closed and its labels go back to the pool: the next confirmed label starts
+another round, or you do.
 """,
     schedule=None,
     catchup=False,
@@ -35,13 +38,13 @@ A failed run can be cleared and goes on where it stopped: the merge and the trai
     params={"dataset": Param("", type="string", minLength=1, title="Dataset", description="Whose round it is")},
 ):
     merge = MergeConfirmedOperator(
-        task_id="merge_confirmed_pool", round_run_id="{{ run_id }}", dataset="{{ params.dataset }}"
+        task_id="merge_confirmed_pool", round_run_id="{{ run_id }}", dataset="{{ params.dataset }}", **RETRIED
     )
-    train = TrainOperator(task_id="train", pin=merge.output)
-    evaluate = EvaluateOperator(task_id="evaluate", pin=merge.output, trained=train.output)
-    gate = GateOperator(task_id="gate", pin=merge.output, trained=train.output, evaluated=evaluate.output)
+    train = TrainOperator(task_id="train", pin=merge.output, **RETRIED)
+    evaluate = EvaluateOperator(task_id="evaluate", pin=merge.output, trained=train.output, **RETRIED)
+    gate = GateOperator(task_id="gate", pin=merge.output, trained=train.output, evaluated=evaluate.output, **RETRIED)
     approve = ApproveModelOperator(task_id="approve", gate=gate.output, evaluated=evaluate.output)
-    deploy = DeployOperator(task_id="deploy", gate=approve.output, alias="realtime")
+    deploy = DeployOperator(task_id="deploy", gate=approve.output, alias="realtime", **RETRIED)
     snapshot_results = SnapshotResultsOperator(
         task_id="snapshot_results",
         pin=merge.output,

@@ -12,6 +12,7 @@ from learnloop_airflow.operators.scoring import (
     ReleaseModelOperator,
     ShardOperator,
 )
+from learnloop_airflow.retries import RETRIED
 
 with DAG(
     "score_incoming_data",
@@ -46,7 +47,7 @@ on the annotation page.
         batch="{{ params.batch or '' }}",
     )
     shards = ShardOperator(task_id="shards", pin=register.output)
-    predict = PredictOperator.partial(task_id="predict").expand(shard=shards.output)
+    predict = PredictOperator.partial(task_id="predict", **RETRIED).expand(shard=shards.output)
     choose = ChooseOperator(task_id="choose", pin=register.output)
     release = ReleaseModelOperator(task_id="release_model", pin=register.output).as_teardown()
 

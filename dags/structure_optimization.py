@@ -16,6 +16,7 @@ from learnloop_airflow.operators.structure import (
     TrialOperator,
 )
 from learnloop_airflow.operators.train import EvaluateOperator, TrainOperator
+from learnloop_airflow.retries import RETRIED
 
 AT_ONCE = 4  # trials of one run: what is asked for later goes by what has ended
 
@@ -78,15 +79,15 @@ with "no change", and why. The others are kept as model versions with the reason
     candidates = PlanTrialsOperator(task_id="candidates", pin=needed.output)
     # Nobody is told that a trial failed: the run goes on, and tells how it ends.
     trials = TrialOperator.partial(
-        task_id="trial", pin=needed.output, max_active_tis_per_dagrun=AT_ONCE, on_failure_callback=None
+        **RETRIED, task_id="trial", pin=needed.output, max_active_tis_per_dagrun=AT_ONCE, on_failure_callback=None
     ).expand(number=candidates.output)
     choose = ChooseStructureOperator(task_id="choose", pin=needed.output, trigger_rule="all_done_min_one_success")
-    train = TrainOperator(task_id="train", pin=choose.output)
-    evaluate = EvaluateOperator(task_id="evaluate", pin=choose.output, trained=train.output)
+    train = TrainOperator(task_id="train", pin=choose.output, **RETRIED)
+    evaluate = EvaluateOperator(task_id="evaluate", pin=choose.output, trained=train.output, **RETRIED)
     gate = GateOperator(
-        task_id="gate", pin=choose.output, trained=train.output, evaluated=evaluate.output, kind="structure"
+        task_id="gate", pin=choose.output, trained=train.output, evaluated=evaluate.output, kind="structure", **RETRIED
     )
     approve = ApproveModelOperator(task_id="approve", gate=gate.output, evaluated=evaluate.output)
-    DeployOperator(task_id="deploy", gate=approve.output, alias="optimized")
+    DeployOperator(task_id="deploy", gate=approve.output, alias="optimized", **RETRIED)
 
     trials >> choose

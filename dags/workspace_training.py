@@ -15,6 +15,7 @@ from learnloop_airflow.operators.workspace import (
     ReleaseReadOperator,
     WorkspaceOperator,
 )
+from learnloop_airflow.retries import RETRIED
 
 with DAG(
     "workspace_training",
@@ -71,8 +72,8 @@ The model is not deployed: that is for the rounds of `incremental_training`, whi
         annotations="{{ params.annotations or '' }}",
         message="{{ params.message or '' }}",
     )
-    train = TrainOperator(task_id="train", pin=commit.output, trainer="{{ params.trainer | tojson }}")
-    evaluate = EvaluateOperator(task_id="evaluate", pin=commit.output, trained=train.output)
+    train = TrainOperator(task_id="train", pin=commit.output, trainer="{{ params.trainer | tojson }}", **RETRIED)
+    evaluate = EvaluateOperator(task_id="evaluate", pin=commit.output, trained=train.output, **RETRIED)
     results = SnapshotResultsOperator(
         task_id="snapshot_results", pin=commit.output, trained=train.output, evaluated=evaluate.output
     )

@@ -55,6 +55,7 @@ KEPT = {
     "test_the_first_is_merged_and_who_disagrees_gets_a_branch": 0,
     "test_a_failed_run_leaves_nothing": 0,
     # a training in the running Airflow, half a minute each
+    "test_a_job_that_is_killed_is_tried_again_and_the_model_serves": 0,
     "test_a_person_rejects_and_nothing_serves": 0,
     # a minute on the live stack; every run has what it derives (test_pipeline_incremental.py)
     "test_an_incremental_training_is_derived_from_its_base": 0,

@@ -17,6 +17,7 @@
     ├── Gone                    the lease has lapsed                HTTP 410
     ├── Corrupted               stored bytes do not match their name
     ├── JobFailed               a job ended without its result
+    │   └── JobKilled           it was ended from outside; another try may do
     ├── Unavailable             a part that is needed does not answer   HTTP 503
     └── OutOfSpace              a disk is full                      HTTP 507
 
@@ -149,6 +150,10 @@ class JobFailed(LearnloopError):
     """A job ended without a result, or with one that does not hold."""
 
     type = "job-failed"
+
+
+class JobKilled(JobFailed):
+    """A job was ended from outside: by a signal, for want of memory, with its node. Another try may do."""
 
 
 class Unavailable(LearnloopError):

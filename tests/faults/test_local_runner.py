@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from learnloop.errors import Conflict, JobFailed
+from learnloop.errors import Conflict, JobFailed, JobKilled
 from learnloop.jobs.contract import read_progress
 from learnloop.jobs.local import LocalRunner
 from learnloop.jobs.spec import JobSpec
@@ -128,7 +128,7 @@ def test_two_concurrent_runs_train_once(tmp_path: Path) -> None:
 
 def test_retry_after_a_crash_finds_its_checkpoint(runner: LocalRunner, tmp_path: Path) -> None:
     crashing = spec(tmp_path, params={"runs": str(tmp_path / "runs"), "crash": True})
-    with pytest.raises(JobFailed, match=r"signal 9.*\n  hello"):
+    with pytest.raises(JobKilled, match=r"signal 9.*\n  hello"):
         runner.run(crashing, stage=stage, log=lambda line: None)
     assert runner.run(crashing, stage=stage, log=lambda line: None).result == {"resumed": True}
     assert runs(tmp_path) == 2

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from waits import eventually
 
 from learnloop.database import Event, JobProgress
-from learnloop.errors import InvalidInput, JobFailed
+from learnloop.errors import InvalidInput, JobFailed, JobKilled
 from learnloop.settings import settings
 
 
@@ -108,7 +108,7 @@ def test_a_job_out_of_memory_gets_more_at_its_next_try_up_to_the_cap(cluster, mo
     settings.cache_clear()
     code = "x = bytearray(600 << 20); print(len(x))"
     task = Task(spec(code, outputs=[]))
-    with pytest.raises(JobFailed, match=r"ran out of memory(.|\n)*it had 128Mi: the next try asks for 192Mi"):
+    with pytest.raises(JobKilled, match=r"ran out of memory(.|\n)*it had 128Mi: the next try asks for 192Mi"):
         task.run()
     assert task.begin() is None
     event = task.wait()

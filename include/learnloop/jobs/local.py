@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 
-from learnloop.errors import InvalidInput, JobFailed
+from learnloop.errors import InvalidInput, JobFailed, JobKilled
 from learnloop.jobs import forkserver
 from learnloop.jobs.attempt import LAST_LINES, accept, environment_of, finished, reject, with_log
 from learnloop.jobs.contract import LOCK, JobResult, Places, prepare
@@ -135,8 +135,9 @@ class LocalRunner:
             raise JobFailed(with_log("the job was killed", last))
         if code != 0:
             reject(places)
-            how = f"was ended by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
-            raise JobFailed(with_log(f"the job {how}", last))
+            if code > 128:
+                raise JobKilled(with_log(f"the job was ended by signal {code - 128}", last))
+            raise JobFailed(with_log(f"the job ended with exit code {code}", last))
 
     def _start(
         self, spec: JobSpec, places: Places, mounts: Mapping[str, str], log: Callable[[str], None]

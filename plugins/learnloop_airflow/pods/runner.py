@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from learnloop.errors import JobFailed
+from learnloop.errors import JobFailed, JobKilled
 from learnloop_airflow.pods import state
 from learnloop_airflow.pods.asking import ApiAway, asked
 from learnloop_airflow.pods.names import JOB, STAGE, Owner
@@ -123,7 +123,9 @@ class PodRunner:
         if pod is not None:
             last = self._log(pod, event.get("logged") or {})
         try:
-            if event["status"] in ("blocked", "refused", "disrupted", "timeout"):
+            if event["status"] == "disrupted":
+                raise JobKilled(event["reason"])
+            if event["status"] in ("blocked", "refused", "timeout"):
                 raise JobFailed(event["reason"])
             if pod is not None and pod.status.phase == "Failed" and not state.already_done(pod):
                 self._fail(pod, last)
@@ -170,7 +172,7 @@ class PodRunner:
                     " give it less to do at once, or raise the cap"
                 )
             remember(self.places.results, wanted)
-            said = f"{said}\nit had {had}: the next try asks for {wanted} (at most {cap})"
+            raise JobKilled(f"{said}\nit had {had}: the next try asks for {wanted} (at most {cap})")
         raise JobFailed(said)
 
     def _log(self, pod: Any, logged: dict[str, str]) -> deque[str]:
