@@ -10,15 +10,15 @@ import psutil
 import pytest
 
 from learnloop.client import LearnloopClient
+from learnloop.settings import load
 from learnloop.stack.demo import digits
 from learnloop.stack.demo.airflow import AirflowClient
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(400)]
 
 
-def job_of(environment: dict[str, str]) -> psutil.Process:
-    """The job that the stack's fork server runs, as soon as there is one."""
-    name = environment["LEARNLOOP_FORK_SERVER"]
+def job_of(name: str) -> psutil.Process:
+    """The job that the fork server of this name runs, as soon as there is one."""
     (server,) = [one for one in psutil.process_iter(["cmdline"]) if name in (one.info["cmdline"] or ())]
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -34,15 +34,12 @@ def job_of(environment: dict[str, str]) -> psutil.Process:
 
 
 def test_a_job_that_is_killed_is_tried_again_and_the_model_serves(live_stack, tmp_path: Path) -> None:
-    from learnloop.stack.__main__ import running_environment
-    from learnloop.stack.places import Places
-
     data = digits.write(tmp_path / "digits", "digits-killed", budget=40)
     with LearnloopClient.login(live_stack.url, *live_stack.users["scientist"]) as scientist:
         airflow = AirflowClient(live_stack.url, scientist.token or "")
         airflow.wait_for_dag("base_model_training")
         run = airflow.trigger("base_model_training", {"path": str(data.dataset), "message": "for tests"})
-        job_of(running_environment(Places(live_stack.home))).kill()
+        job_of(load({"LEARNLOOP_HOME": str(live_stack.home)}).fork_server).kill()
         airflow.wait("base_model_training", run)
         (version,) = scientist.model_versions("digits-killed")
         tasks = httpx.get(
