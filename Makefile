@@ -2,8 +2,9 @@
 PYTHON3 ?= $(shell command -v python3.11 || command -v python3)
 LEARNLOOP_HOME ?= $(CURDIR)/.learnloop
 export LEARNLOOP_HOME
-# How many processes the tests run in (tests/workers.py says which test goes where).
-WORKERS ?= 2
+# How many processes the tests run in (tests/workers.py says which test goes where). One more than there are processors:
+# those that talk to the running stack wait for it most of the time.
+WORKERS ?= 3
 PYTHON := $(LEARNLOOP_HOME)/venv/bin/python
 FAULT_MINUTES ?= 60
 FAULT_SEED ?= 1

@@ -56,7 +56,8 @@ def routes(app) -> list[tuple[str, str, str]]:
     for path, operations in app.openapi()["paths"].items():
         for method, operation in operations.items():
             found.append((method.upper(), path, operation.get("x-permission", "")))
-    return [*found, ("GET", "/openapi.json", "session:read")]
+    unlisted = {"/openapi.json": "session:read", "/metrics": "metrics:read", "/metrics/loop": "metrics:read"}
+    return [*found, *(("GET", path, permission) for path, permission in unlisted.items())]
 
 
 def test_every_route_demands_a_permission_that_exists(app) -> None:
