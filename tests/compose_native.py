@@ -22,6 +22,8 @@ from learnloop.stack.compose_prepare import prepare
 from learnloop.stack.places import ROOT
 
 NOT_HERE = {"grafana", "loki", "alloy"}
+NOT_YET_HERE = {"--web.enable-otlp-receiver"}
+"""Flags of Prometheus 3; Debian has 2.42."""
 BRIDGES = {"outside": "172.30.70.1/24", "front": "172.30.71.1/24", "back": "172.30.72.1/24"}
 VENV = Path(sys.prefix)
 # What the official image does at its first start.
@@ -160,6 +162,7 @@ class Native:
         for secret in service.get("secrets", ()):
             mounts[f"/run/secrets/{secret}"] = (self.secrets[secret], False)
         command = [*service.get("entrypoint", ()), *service.get("command", ())]
+        command = [word for word in command if word not in NOT_YET_HERE]
         if name == "postgres":
             command = ["bash", "-c", POSTGRES_ENTRYPOINT, "entrypoint", *command]
             (folder / "passwd").write_text(
