@@ -68,7 +68,9 @@ class Switchboard:
             wire = f"w{self._wires}"
             outside += [f"link add {wire} type veth peer name {name} netns {pid}"]
             outside += [f"link set {wire} master {name}", f"link set {wire} up"]
-            inside += [f"addr add {address} dev {name}", f"link set {name} up"]
+            # By its address, as an engine gives it: who comes back is found at once, and not when others forget who it was.
+            card = "02:42:" + ":".join(f"{int(part):02x}" for part in address.partition("/")[0].split("."))
+            inside += [f"link set {name} address {card}", f"addr add {address} dev {name}", f"link set {name} up"]
         self.ip(*outside)
         _ip(f"/proc/{pid}/ns/net", inside)
 

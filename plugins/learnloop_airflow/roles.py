@@ -10,6 +10,7 @@ manager's users and roles are its own: then the answer is ``null``.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import sys
 from typing import Any
@@ -67,9 +68,13 @@ def main() -> None:
     from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
     from airflow.utils.providers_configuration_loader import providers_configuration_loaded
 
+    # Airflow logs to standard output, also when it ends (such as what OpenTelemetry could not send): that goes to standard
+    # error, and this command's answer is alone where it is read.
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     wanted = json.load(sys.stdin)
     if not conf.get("core", "auth_manager").endswith("FabAuthManager"):
-        print(json.dumps(None))  # noqa: T201 - users and roles are this manager's own
+        print(json.dumps(None), file=answer, flush=True)  # users and roles are this manager's own
         return
 
     @providers_configuration_loaded  # type: ignore[untyped-decorator]
@@ -82,7 +87,7 @@ def main() -> None:
             }
         return {name: password for name, password in made.items() if password}
 
-    print(json.dumps(apply()))  # noqa: T201 - this is the command's answer
+    print(json.dumps(apply()), file=answer, flush=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ pytestmark = [*NEEDS, pytest.mark.timeout(1800), pytest.mark.long]
 
 PEOPLE = {"sam": "scientist", "eve": "engineer", "ann": "annotator", "bo": "annotator"}
 BUDGET = 20
+PAUSE = 0.3
+"""Between two requests of each who asks all along, seconds: fewer than nginx lets one address send."""
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +99,7 @@ def asked_all_along(request: Callable[[], httpx.Response]) -> Iterator[list[str]
 
     def go_on() -> None:
         nonlocal answered, broken_off
-        while not done.is_set():
+        while not done.wait(PAUSE):
             try:
                 answer = request()
                 answered += 1
