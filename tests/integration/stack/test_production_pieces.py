@@ -172,8 +172,10 @@ def test_a_model_that_one_server_does_not_know_yet_is_asked_of_the_other(pieces:
     places = {"model-server-1": ("172.30.71.21/24", 8090), "model-server-2": ("172.30.71.22/24", 8090)}
     with answering(pieces, places):
         eventually(lambda: all(ask(f"/only/{name}") == f"{name}200" for name in places))
-        assert {ask(f"/only/{name}") for _ in range(5) for name in places} == {f"{name}200" for name in places}
-        assert ask("/only/nobody").endswith("404")
+        # A server that was not there yet, or was slow to let nginx in, is left out for five seconds after that.
+        eventually(lambda: ask("/only/nobody").endswith("404"))
+        every = {f"{name}200" for name in places}
+        eventually(lambda: {ask(f"/only/{name}") for _ in range(5) for name in places} == every)
 
 
 def test_postgres_lets_in_whom_it_should(pieces: Native) -> None:
