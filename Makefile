@@ -8,10 +8,11 @@ WORKERS ?= 3
 PYTHON := $(LEARNLOOP_HOME)/venv/bin/python
 FAULT_MINUTES ?= 60
 FAULT_SEED ?= 1
+FAULT_STACK ?= local
 
-.PHONY: help setup setup-test demo up down status password test test-kubernetes test-kubernetes-short faults lint format client lock
+.PHONY: help setup setup-test demo up down status password test test-kubernetes test-kubernetes-short faults faults-short lint format client lock
 .PHONY: bench clean docs audit fault-campaign
-.PHONY: compose-secrets compose-check compose-up compose-down compose-user compose-native
+.PHONY: compose-secrets compose-check compose-up compose-down compose-user compose-restore compose-native
 
 help:
 	@echo "make demo      set up, run the whole loop on real data, print what happened"
@@ -22,12 +23,15 @@ help:
 	@echo "make test      set up, check style, types and layers, run the tests"
 	@echo "make test-kubernetes   the tests of jobs and models as pods, on the cluster that KUBECONFIG names (-short: those without minutes of waiting)"
 	@echo "make faults    the long proofs: processes killed at every step, races, every remote"
+	@echo "make faults-short  five faults in a running stack, some three minutes: what CI does"
 	@echo "make docs      build the documentation site, with warnings as errors"
 	@echo "make audit     look for known faults in what is installed"
-	@echo "make fault-campaign  faults in the running stack for FAULT_MINUTES=60, by FAULT_SEED=1; a report as JSON"
+	@echo "make fault-campaign  faults in a running stack for FAULT_MINUTES=60, by FAULT_SEED=1; FAULT_STACK=compose takes"
+	@echo "               that of docker-compose.yaml (root); a report as JSON (docs/faults.md)"
 	@echo "make compose-secrets [HOST=name]  once, for docker-compose.yaml: secrets, folders, a trial certificate"
 	@echo "make compose-up      start docker-compose.yaml and wait until all is healthy; compose-down stops it"
 	@echo "make compose-user USER=name ROLE=role   a user there, whose password is shown once"
+	@echo "make compose-restore [BACKUP=name]  a backup into a stack that is empty (docs/backup.md)"
 	@echo "make compose-check   check docker-compose.yaml and what it mounts, without an engine"
 	@echo "make compose-native  run what docker-compose.yaml says without an engine, and a round of the loop in it (root)"
 	@echo "make bench     measure, as ratios side by side"
@@ -84,14 +88,23 @@ $(LEARNLOOP_HOME)/mlflow-venv/stamp:
 	$(LEARNLOOP_HOME)/mlflow-venv/bin/pip install --quiet "mlflow>=3.17,<4"
 	touch $@
 
+# All three are done, whatever comes of those before.
 faults: setup-test $(LEARNLOOP_HOME)/mlflow-venv/stamp
-	MLFLOW_PROGRAM=$(LEARNLOOP_HOME)/mlflow-venv/bin/mlflow $(PYTHON) -m pytest -m "long or not long"
-	$(MAKE) fault-campaign
+	failed=; \
+	MLFLOW_PROGRAM=$(LEARNLOOP_HOME)/mlflow-venv/bin/mlflow $(PYTHON) -m pytest -m "long or not long" || failed="$$failed tests"; \
+	$(MAKE) fault-campaign FAULT_STACK=local || failed="$$failed local"; \
+	if [ "$$(id -u)" = 0 ]; then $(MAKE) fault-campaign FAULT_STACK=compose || failed="$$failed compose"; fi; \
+	if [ -n "$$failed" ]; then echo "faults: these failed:$$failed"; exit 1; fi
 
-# Faults in the running stack for so many minutes; the same seed puts in the same faults in the same order.
+# Each of five kinds once, with five annotators, until a round has ended.
+faults-short: setup-test
+	cd tests/faults && PYTHONPATH=.. OMP_NUM_THREADS=1 $(PYTHON) -m campaign --short --seed $(FAULT_SEED) \
+		--report $(LEARNLOOP_HOME)/faults-short.json
+
+# Faults in a running stack for so many minutes; the same seed puts in the same faults in the same order.
 fault-campaign: setup-test
-	cd tests/faults && PYTHONPATH=.. OMP_NUM_THREADS=1 $(PYTHON) -m campaign --minutes $(FAULT_MINUTES) --seed $(FAULT_SEED) \
-		--report $(LEARNLOOP_HOME)/faults.json
+	cd tests/faults && PYTHONPATH=.. OMP_NUM_THREADS=1 $(PYTHON) -m campaign --stack $(FAULT_STACK) --minutes $(FAULT_MINUTES) \
+		--seed $(FAULT_SEED) --report $(LEARNLOOP_HOME)/faults-$(FAULT_STACK).json
 
 # polars is what record merges are measured against, and nothing that the project needs: it has a venv of its own.
 $(LEARNLOOP_HOME)/bench-venv/stamp:
@@ -125,6 +138,7 @@ bench: setup-test $(LEARNLOOP_HOME)/label-studio-venv/stamp $(LEARNLOOP_HOME)/ml
 	PYTHONPATH=include:tests $(PYTHON) tests/benchmarks/capacity/bench_admission.py 10000 1000 12
 	$(PYTHON) tests/benchmarks/annotation/bench_label_studio.py --label-studio $(LEARNLOOP_HOME)/label-studio-venv/bin/python
 	$(PYTHON) tests/benchmarks/annotation/bench_claim_growth.py
+	$(PYTHON) tests/benchmarks/bench_metrics.py
 	$(PYTHON) tests/benchmarks/annotation/bench_choosing.py
 	OMP_NUM_THREADS=1 PYTHONPATH=include $(LEARNLOOP_HOME)/bench-venv/bin/python tests/benchmarks/annotation/bench_labels.py \
 		--out $(LEARNLOOP_HOME)/labels.json
@@ -164,6 +178,11 @@ compose-down:
 compose-user:
 	@echo '[{"name": "$(USER)", "role": "$(ROLE)"}]' | $(COMPOSE) run --rm -T --no-deps airflow-init python -m learnloop_airflow.roles
 
+# Into an empty stack: databases and S3 alone are started, and what comes back is in the volumes.
+compose-restore: compose-secrets
+	$(COMPOSE) up --detach --wait postgres s3
+	$(COMPOSE) run --build --rm --no-deps airflow-init bash /opt/learnloop/deploy/airflow/restore.sh $(BACKUP)
+
 compose-check: setup-test
 	@$(PYTHON) -m learnloop.stack.compose_check
 
@@ -177,7 +196,7 @@ lock:
 	uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o requirements.txt
 	uv pip compile pyproject.toml --group test --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o tests/requirements.txt
 	uv pip compile --group pyproject.toml:docs --generate-hashes --python-version 3.11 --no-header --no-annotate -q -o docs/requirements.txt
-	uv pip compile pyproject.toml --extra celery --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o deploy/images/airflow/requirements.txt
+	uv pip compile pyproject.toml --extra celery --extra openlineage --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o deploy/images/airflow/requirements.txt
 	for image in training serving annotation; do \
 		uv pip compile --group pyproject.toml:$$image --generate-hashes --python-version 3.11 --no-header --no-annotate -q -c requirements.txt -o deploy/images/$$image/requirements.txt || exit 1; \
 	done

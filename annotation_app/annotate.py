@@ -16,7 +16,9 @@ from annotation_app.keys import AGREE_KEY, CONTINUE_KEY, SKIP_KEYS, UNDO_KEY, ke
 from annotation_app.problems import said
 from annotation_app.samples import instructions, plain, sample
 from annotation_app.texts import in_source, text
+from annotation_app.type_ahead import type_ahead
 from learnloop.client import Task
+from learnloop.errors import Unavailable
 
 PATIENCE_SECONDS = 4.0
 """So long the page waits to hear of an answer; then it says that it is being sent, and looks again from time to time."""
@@ -49,19 +51,30 @@ def _task(desk: Desk, task: Task, guide: Guide) -> DeltaGenerator:
     """Returns the place below it."""
     left, right = st.columns([5, 6], gap="large")
     with left:
-        if desk.content is None:
-            st.warning(plain(said(desk.error)) if desk.error is not None else text("task.broken"))
-            st.button(text("task.load_again"), on_click=desk.load)
-        else:
-            sample(desk.content, task.content_type, sample_id=task.sample_id, dataset=task.dataset)
+        fault = _sample(desk, task)
         instructions(guide)
     with right:
-        st.html(f"<h2>{text('task.question')}</h2>")
-        _answers(desk, task, guide)
-        _guess(desk, task, guide.colors)
+        if words := task.chosen_by.get("sent_back"):
+            st.html(f'<div class="ll-aside" role="note">{escape(text("task.sent_back", words=words))}</div>')
+        if fault is None:
+            st.html(f"<h2>{text('task.question')}</h2>")
+            type_ahead(keys_of(task.classes, guide.keys), f"typed_{task.id}", lambda name: _say(desk, task.id, name))
+            _answers(desk, task, guide)
+            _guess(desk, task, guide.colors)
+        else:  # nobody says what they have not seen
+            st.html(f"<h2>{text('task.unseen')}</h2>")
         _skips(desk, task)
-        _comment(task)
+        _comment(task, fault or "")
         return st.container()
+
+
+def _sample(desk: Desk, task: Task) -> str | None:
+    """Returns what is wrong with it, so that it cannot be shown ("": that is not known); None when it is shown."""
+    if desk.content is not None:
+        return sample(desk.content, task.content_type, sample_id=task.sample_id, dataset=task.dataset)
+    st.warning(plain(said(desk.fault)) if desk.fault is not None else text("task.broken"))
+    st.button(text("task.load_again"), key="load_again", on_click=desk.load)
+    return "" if desk.fault is None or isinstance(desk.fault, Unavailable) else str(desk.fault)
 
 
 def _answers(desk: Desk, task: Task, guide: Guide) -> None:
@@ -83,6 +96,11 @@ def _answers(desk: Desk, task: Task, guide: Guide) -> None:
 
 
 def _guess(desk: Desk, task: Task, colors: Mapping[str, str]) -> None:
+    if task.prediction.model_version == 0 and len(set(task.prediction.probabilities.values())) == 1:
+        # Nothing to agree with: all classes are equally likely.
+        st.html(f'<p class="ll-muted">{escape(text("prediction.none"))}</p>')
+        _why(task)
+        return
     of = escape(text("prediction.of", version=task.prediction.model_version))
     heading = f'<h3>{text("prediction.heading")} <span class="ll-muted">· {of}</span></h3>'
     with st.container(horizontal=True, gap="small", vertical_alignment="top", key="guess"):
@@ -96,6 +114,10 @@ def _guess(desk: Desk, task: Task, colors: Mapping[str, str]) -> None:
                 args=(desk, task.id, task.prediction.label),
                 type="tertiary",
             )
+    _why(task)
+
+
+def _why(task: Task) -> None:
     st.html(f'<p class="ll-why"><b>{text("chosen.heading")}</b> {markup.chosen(task.chosen_by)}</p>')
 
 
@@ -114,11 +136,16 @@ def _skips(desk: Desk, task: Task) -> None:
             )
 
 
-def _comment(task: Task) -> None:
-    """For the reviewer. While it has the focus, keys write and do not answer."""
+def _comment(task: Task, fault: str) -> None:
+    """For the reviewer. While it has the focus, keys write and do not answer. What is wrong with the sample is in it."""
+    key = f"comment_{task.id}"
+    fault, before = fault[:MOST_COMMENT], st.session_state.get(f"{key}_fault", "")
+    if fault != before and st.session_state.get(key, "") in ("", before):  # not what somebody has written
+        st.session_state[key] = fault
+    st.session_state[f"{key}_fault"] = fault
     st.text_input(
         text("comment"),
-        key=f"comment_{task.id}",
+        key=key,
         max_chars=MOST_COMMENT,
         placeholder=text("comment.hint"),
         label_visibility="collapsed",

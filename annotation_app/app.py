@@ -12,13 +12,26 @@ import streamlit as st
 # Streamlit puts this folder on the path, not the one that holds the package.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from annotation_app import annotate, datasets, languages, login, overview, progress, projects, queue, quiet, review
+from annotation_app import (
+    annotate,
+    datasets,
+    exchange,
+    languages,
+    login,
+    overview,
+    progress,
+    projects,
+    queue,
+    quiet,
+    review,
+)
 from annotation_app.bench import Bench
 from annotation_app.browsing import Browsing
 from annotation_app.desk import Desk
 from annotation_app.guides import Guide
 from annotation_app.standing import Standing
 from annotation_app.texts import text
+from annotation_app.transfer import Transfer
 from learnloop import logs
 from learnloop.client import DatasetInfo
 from learnloop.errors import LearnloopError, NotAuthenticated
@@ -62,6 +75,7 @@ def main() -> None:
     if who is None:
         login.form()
     else:
+        login.keep(who)
         page(who, found, *header(who, [dataset.name for dataset in found]))
 
 
@@ -142,7 +156,9 @@ def draw_progress(who: login.Login, found: list[DatasetInfo], dataset: str, guid
 def draw_projects(who: login.Login, found: list[DatasetInfo], dataset: str, guide: Guide) -> bool:
     rights = who.permissions
     projects.show(found, dataset, guide, editor="dataset:write" in rights, annotator="annotation:claim" in rights)
-    return isinstance(guide.error, NotAuthenticated)
+    transfer = of_dataset("transfers", dataset, who, lambda: Transfer(who.client, dataset))
+    exchange.show(transfer, may_export="annotation:export" in rights, may_import="annotation:import" in rights)
+    return isinstance(guide.error, NotAuthenticated) or transfer.signed_out
 
 
 # Each draws its view, and returns whether the session turned out to have ended.

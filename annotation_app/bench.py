@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from learnloop.client import LearnloopClient
-from learnloop.errors import LearnloopError, NotAuthenticated, NotFound, Unavailable
+from learnloop.errors import Conflict, LearnloopError, NotAuthenticated, NotFound, Unavailable
 
 SHOWN = 50
 """So many reviews are read at once; when they are decided, the next are."""
@@ -85,7 +85,7 @@ class Bench:
         self.review = self.client.review((fresh or self.waiting)[0]["id"])
         try:
             self.content = self.client.content(self.review["task_id"])
-        except NotFound as error:  # the sample's bytes are gone: it can be decided all the same
+        except (NotFound, Conflict) as error:  # the sample's bytes are gone or damaged: it can be decided all the same
             self.error = error
 
     def _put_down(self) -> None:

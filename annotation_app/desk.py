@@ -44,6 +44,8 @@ class Desk:
     clock: Callable[[], float] = time.monotonic
     task: Task | None = None
     content: bytes | None = None
+    fault: LearnloopError | None = None
+    """Why ``content`` did not come."""
     ahead: Loaded | None = None
     """The task that follows the one in hand, leased and loaded in advance."""
     error: LearnloopError | None = None
@@ -143,8 +145,10 @@ class Desk:
             self._fetch_next()
 
     def answer(self, task_id: int, label: str | None, skip_reason: str = "", comment: str = "") -> None:
-        """Send one answer (no label: a skip) and have the next task. A second press for the same task does nothing."""
-        if self.task is None or self.task.id != task_id:
+        """Send one answer (no label: a skip) and have the next task. A second press for the same task does nothing, nor
+        does a label for a sample whose bytes never came.
+        """
+        if self.task is None or self.task.id != task_id or (label is not None and self.content is None):
             return
         self.settle()  # the answer before, if it is still on its way: it brings the next task
         seconds = round(self.clock() - self._shown_at, 2)
@@ -294,11 +298,12 @@ class Desk:
     def _put_in_hand(self, loaded: Loaded) -> None:
         """The clock of its answer starts: its bytes are here."""
         self.task, self.content, self._shown_at = loaded.task, loaded.content, self.clock()
+        self.fault = loaded.error
         if loaded.error is not None:
             self._note(loaded.error)
 
     def _put_down(self) -> None:
-        self.task = self.content = self.ahead = None
+        self.task = self.content = self.ahead = self.fault = None
 
 
 def left(task: Task, now: datetime) -> timedelta:

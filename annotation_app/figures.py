@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from annotation_app.markup import filled, training
+from annotation_app.problems import reason
 from annotation_app.standing import accuracy
 from annotation_app.texts import text
 from learnloop.client import ProgressInfo
@@ -121,7 +122,7 @@ def _class(row: Mapping[str, Any], most: int, known: Mapping[str, Any], colors: 
 def people(given: Sequence[Mapping[str, Any]], days: int, today: date) -> str:
     """A line a person: how much, how fast, how well."""
     heads = ("people.who", "people.answers", "people.days", "people.hour", "people.seconds", "people.accepted")
-    heads += ("people.gold", "people.fast", "people.skipped")
+    heads += ("people.gold", "people.fast", "people.slow", "people.skipped")
     rows = []
     for person in sorted(given, key=lambda one: -one["answers"]):
         timed, seconds = (sum(day[name] for day in person["days"]) for name in ("timed", "seconds"))
@@ -135,10 +136,21 @@ def people(given: Sequence[Mapping[str, Any]], days: int, today: date) -> str:
                 "–" if person["accepted"] is None else f"{100 * person['accepted']:.0f} %",
                 f"{person['gold_right']} / {person['gold_answered']}" if person["gold_answered"] else "–",
                 str(person["fast"]),
+                str(person["slow"]),
                 str(person["skipped"]),
             ]
         )
     return table(heads, rows, escaped=True)
+
+
+def rejected(given: Sequence[Mapping[str, Any]]) -> str:
+    """One's own answers that were rejected, a line each, and why."""
+    heads = ("rejected.sample", "rejected.label", "rejected.instead", "rejected.reason", "rejected.at")
+    rows = [
+        [row["sample_id"], row["label"], row["instead"] or "–", reason(row["reason"]), row["created_at"][:10]]
+        for row in given
+    ]
+    return table(heads, rows)
 
 
 def _days(given: Sequence[Mapping[str, Any]], days: int, today: date) -> str:

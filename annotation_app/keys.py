@@ -19,7 +19,7 @@ def keys_of(classes: Sequence[str], chosen: Mapping[str, str] | None = None) -> 
     """One key a class: the chosen one, or its own name when that is a letter or digit, else the first free of 1, 2, ... 0,
     A, B, ...
 
-    None when the keys have run out; such a class is answered by mouse or touch.
+    None when the keys have run out; such a class is found by typing of its name (`annotation_app.type_ahead`).
     """
     keys: dict[str, str | None] = {}
     taken: set[str] = set()

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 import streamlit as st
 
 from annotation_app import languages
+from annotation_app.lasting import LastingClient
 from annotation_app.problems import said
 from annotation_app.texts import text
 from learnloop.client import LearnloopClient
@@ -17,6 +18,7 @@ from learnloop.settings import settings
 
 COOKIE = "_token"
 """Airflow's login cookie; it survives a reload of the page, what the form gets does not."""
+KEEP_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,19 @@ def form() -> None:
         st.rerun()
 
 
+@st.fragment(run_every=KEEP_SECONDS)
+def keep(login: Login) -> None:
+    """Exchange a token from the form in good time, also while nobody presses anything. A cookie's is the browser's own: to
+    exchange it here would end it there.
+    """
+    if isinstance(login.client, LastingClient):
+        try:
+            login.client.keep()
+        except NotAuthenticated:
+            leave(text("login.ended"))
+            st.rerun()
+
+
 def leave(notice: str) -> None:
     """Forget the login; the form then says ``notice``. A refused cookie is not tried again."""
     st.session_state.pop("login", None)
@@ -89,7 +104,7 @@ def _submit(user: str, password: str) -> bool:
         st.error(text("login.incomplete"))
         return False
     try:
-        _enter(LearnloopClient.login(settings().api_url, user, password), None)
+        _enter(LastingClient.login(settings().api_url, user, password), None)
     except (NotAuthenticated, InvalidInput):
         st.error(text("login.wrong"))
     except LearnloopError as error:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from html import escape
+from typing import Any
 
 import streamlit as st
 
-from annotation_app import figures
+from annotation_app import confusions, figures
 from annotation_app.problems import said
 from annotation_app.samples import plain
 from annotation_app.standing import DAYS, Standing
@@ -48,5 +49,20 @@ def show(standing: Standing, colors: Mapping[str, str]) -> None:
         st.html(f"<h3>{escape(heading)}</h3>" + figures.people(standing.people, DAYS, datetime.now(UTC).date()))
         if standing.agreement is not None:
             st.html(figures.agreement(standing.agreement))
+        if standing.reliability is not None and standing.reliability["confusions"]:
+            _confusions(standing.reliability)
         if not standing.everybody:
             st.html(f'<p class="ll-muted">{escape(text("people.in_steps"))}</p>')
+    if standing.rejected:
+        st.html(f"<h3>{escape(text('rejected.heading'))}</h3>" + figures.rejected(standing.rejected))
+
+
+def _confusions(reliability: Mapping[str, Any]) -> None:
+    st.html(f"<h3>{escape(text('confusion.heading'))}</h3>" + confusions.summary(reliability))
+    st.html(f'<p class="ll-muted">{escape(text("confusion.hint", count=reliability["answers"]))}</p>')
+    if len(reliability["classes"]) <= confusions.MOST_CLASSES:
+        person = st.selectbox(
+            text("confusion.choose"), sorted(reliability["confusions"]), index=None, key="confusion_of", width=320
+        )
+        if person is not None:
+            st.html(confusions.whole(reliability, person))

@@ -15,6 +15,9 @@ from learnloop.errors import LearnloopError
 SOURCE = "en"
 """The language of the API."""
 PROBLEM = "\n  - "
+PLACE = re.compile(r"(row|line|task) (\d+)")
+"""Where in a file, as imports say it."""
+IN_FILE = re.compile(r"(\w+ \d+), ([\w.]+): (.*)", re.DOTALL)
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
@@ -25,7 +28,16 @@ def said(error: LearnloopError | str) -> str:
         return words
     sentence, *problems = words.split(PROBLEM)  # as InvalidInput lists them
     whole = translated(sentence, language()) or text("error.quoted", words=sentence)
-    return PROBLEM.join([whole, *(translated(problem, language()) or problem for problem in problems)])
+    return PROBLEM.join([whole, *map(_problem, problems)])
+
+
+def _problem(words: str) -> str:
+    """One of several. Of a file that was to be imported it says where, in which field, and what."""
+    found = IN_FILE.fullmatch(words)
+    if found is None:
+        return _value(words, language())
+    where, field, fault = found.groups()
+    return text("error.in_file", where=_value(where, language()), field=field, fault=_value(fault, language()))
 
 
 def reason(words: str) -> str:
@@ -50,6 +62,9 @@ def translated(words: str, name: str) -> str | None:
 
 
 def _value(given: str, name: str) -> str:
+    place = PLACE.fullmatch(given)
+    if place is not None:
+        return text(f"error.place.{place[1]}", number=place[2])
     return translated(given, name) or given
 
 

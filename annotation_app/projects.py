@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 import streamlit as st
 
@@ -15,7 +17,9 @@ from annotation_app.texts import text
 from learnloop.client import DatasetInfo
 
 MOST_EDITED = 40
-"""Of more classes than that nobody edits colours one by one on a page; the command line does."""
+"""More classes than that are lines of a table, which scrolls; fewer have a field and a picker each."""
+Styles = dict[str, dict[str, str | None]]
+"""Colour and key of each class."""
 EDITED = "guides_edited"
 MOST_WORDS = 20_000
 """The API takes no more."""
@@ -75,8 +79,6 @@ def _editor(guide: Guide, dataset: DatasetInfo) -> None:
     # What the editing began with: the guide is read anew now and then, and nobody may overwrite what they have not seen.
     found = st.session_state.setdefault(EDITED, {}).setdefault(dataset.name, guide.found)
     version = found["etag"]
-    styles = {each["label"]: each for each in found["classes"]}
-    few = len(dataset.classes) <= MOST_EDITED
     with st.form(f"guide_{dataset.name}_{version}", border=False):
         words = st.text_area(
             text("guide.heading"),
@@ -86,32 +88,8 @@ def _editor(guide: Guide, dataset: DatasetInfo) -> None:
             placeholder=text("guide.hint"),
             key=f"guide_words_{version}",
         )
-        any_color = any(each["color"] for each in found["classes"])
-        colored = st.checkbox(text("guide.colored"), value=any_color, key=f"guide_colored_{version}")
-        chosen: dict[str, dict[str, str | None]] = {}
-        if few:
-            for number, name in enumerate(styles):
-                with st.container(horizontal=True, vertical_alignment="center", key=f"style_{number}"):
-                    st.text(name, width=140)
-                    color = st.color_picker(
-                        text("guide.color_of", label=name),
-                        styles[name]["color"] or PALETTE[number % len(PALETTE)],
-                        key=f"guide_color_{version}_{number}",
-                        label_visibility="collapsed",
-                    )
-                    key = st.text_input(
-                        text("guide.key_of", label=name),
-                        styles[name]["key"] or "",
-                        max_chars=1,
-                        placeholder=keys_of(dataset.classes)[name] or "",
-                        key=f"guide_key_{version}_{number}",
-                        label_visibility="collapsed",
-                        width=70,
-                    )
-                    chosen[name] = {"color": color.lower() if colored else None, "key": key.strip().upper() or None}
-        else:
-            st.html(f'<p class="ll-muted">{escape(text("guide.many", dataset=dataset.name))}</p>')
-            chosen = {name: {"color": each["color"], "key": each["key"]} for name, each in styles.items()}
+        edited = _fields if len(dataset.classes) <= MOST_EDITED else _table
+        chosen = edited(found["classes"], keys_of(dataset.classes), version)
         st.html(f'<p class="ll-muted">{escape(text("guide.keys_hint"))}</p>')
         with st.container(horizontal=True):
             if st.form_submit_button(text("guide.save"), type="primary", key=f"guide_save_{version}"):
@@ -125,7 +103,55 @@ def _editor(guide: Guide, dataset: DatasetInfo) -> None:
                     st.rerun()
 
 
-def _save(guide: Guide, words: str, classes: dict[str, dict[str, str | None]], seen: str | None) -> None:
+def _fields(styles: list[dict[str, Any]], own: Mapping[str, str | None], version: str) -> Styles:
+    """A line a class. ``own``: the keys that the page would choose."""
+    any_color = any(each["color"] for each in styles)
+    colored = st.checkbox(text("guide.colored"), value=any_color, key=f"guide_colored_{version}")
+    chosen: Styles = {}
+    for number, style in enumerate(styles):
+        name = style["label"]
+        with st.container(horizontal=True, vertical_alignment="center", key=f"style_{number}"):
+            st.text(name, width=140)
+            color = st.color_picker(
+                text("guide.color_of", label=name),
+                style["color"] or PALETTE[number % len(PALETTE)],
+                key=f"guide_color_{version}_{number}",
+                label_visibility="collapsed",
+            )
+            key = st.text_input(
+                text("guide.key_of", label=name),
+                style["key"] or "",
+                max_chars=1,
+                placeholder=own[name] or "",
+                key=f"guide_key_{version}_{number}",
+                label_visibility="collapsed",
+                width=70,
+            )
+            chosen[name] = {"color": color.lower() if colored else None, "key": key.strip().upper() or None}
+    return chosen
+
+
+def _table(styles: list[dict[str, Any]], own: Mapping[str, str | None], version: str) -> Styles:
+    """The same as one table to edit and to search. What does not fit a cell is not taken into it."""
+    lines = [{"label": each["label"], "color": each["color"] or "", "key": each["key"] or ""} for each in styles]
+    edited = st.data_editor(
+        lines,
+        column_config={
+            "label": st.column_config.TextColumn(text("guide.label"), disabled=True),
+            "color": st.column_config.TextColumn(text("guide.color"), validate=r"^#[0-9a-fA-F]{6}$"),
+            "key": st.column_config.TextColumn(text("guide.key"), max_chars=1, validate=r"^[0-9a-zA-Z]$"),
+        },
+        hide_index=True,
+        height=400,
+        key=f"guide_table_{version}",
+    )
+    return {
+        each["label"]: {"color": (each["color"] or "").lower() or None, "key": (each["key"] or "").upper() or None}
+        for each in edited
+    }
+
+
+def _save(guide: Guide, words: str, classes: Styles, seen: str | None) -> None:
     if guide.write(words, classes, seen):
         st.session_state[EDITED].pop(guide.dataset)
         st.toast(text("guide.saved"))

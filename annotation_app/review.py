@@ -14,6 +14,7 @@ from annotation_app.keys import keys_of
 from annotation_app.problems import said
 from annotation_app.samples import instructions, plain, sample
 from annotation_app.texts import text
+from annotation_app.type_ahead import type_ahead
 from learnloop.client import Prediction
 
 MOST_REASON = 2000
@@ -54,6 +55,7 @@ def _decision(bench: Bench, review: dict[str, Any], guide: Guide) -> None:
         label_visibility="collapsed",
     )
     keys = keys_of(review["classes"], guide.keys)
+    type_ahead(keys, f"typed_review_{review['id']}", lambda name: _decide(bench, review["id"], "confirm", name, reason))
     st.html(markup.class_colors(review["classes"], guide.colors))
     same = all(key == name.upper() for name, key in keys.items())
     with st.container(horizontal=True, gap="small", key="answers_plain" if same else "answers"):

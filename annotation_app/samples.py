@@ -9,13 +9,14 @@ import streamlit as st
 from annotation_app import markup
 from annotation_app.guides import Guide, safe
 from annotation_app.images import picture
+from annotation_app.problems import said
 from annotation_app.rows import is_row, row
 from annotation_app.texts import text
 from learnloop.errors import InvalidInput
 
 
-def sample(content: bytes, content_type: str, *, sample_id: str, dataset: str) -> None:
-    """Show a sample's bytes, or say why they cannot be shown."""
+def sample(content: bytes, content_type: str, *, sample_id: str, dataset: str) -> str | None:
+    """Show a sample's bytes, or say why they cannot be shown, and return that (in the source's language)."""
     alt = text("task.alt", sample=sample_id, dataset=dataset)
     try:
         if is_row(content_type):
@@ -29,8 +30,11 @@ def sample(content: bytes, content_type: str, *, sample_id: str, dataset: str) -
             st.html(markup.sample(picture(content), alt=alt, caption=sample_id))
         else:
             st.warning(text("task.unshowable", content_type=content_type))
+            return f"a sample of type {content_type} cannot be shown"
     except InvalidInput as error:
-        st.warning(f"{text('task.broken')}\n\n{plain(str(error))}")
+        st.warning(f"{text('task.broken')}\n\n{plain(said(error))}")
+        return str(error)
+    return None
 
 
 def instructions(guide: Guide) -> None:

@@ -13,6 +13,8 @@ Result = TypeVar("Result")
 
 DAYS = 14
 """Throughput is shown of so many days."""
+REJECTED = 20
+"""So many of one's own rejected answers are listed."""
 
 
 @dataclass
@@ -26,7 +28,11 @@ class Standing:
     balance: list[dict[str, Any]] = field(default_factory=list)
     people: list[dict[str, Any]] = field(default_factory=list)
     """Figures of everybody for a reviewer, else of the person; with ``days``."""
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+    """The person's own answers that were rejected, the newest first."""
     agreement: dict[str, Any] | None = None
+    reliability: dict[str, Any] | None = None
+    """How each annotator confuses classes, by the last quality check. A reviewer's only: gold answers are in it."""
     error: LearnloopError | None = None
     """Why the figures are those of before, or none."""
     signed_out: bool = False
@@ -48,12 +54,16 @@ class Standing:
         self.balance = self.balance if balance is None else balance
         people = self._try(self._people)
         self.people = self.people if people is None else people
+        if "annotation:claim" in self.permissions:
+            rejected = self._try(lambda: self.client.my_answers(self.dataset, outcome="rejected", limit=REJECTED))
+            self.rejected = self.rejected if rejected is None else rejected
 
     def _people(self) -> list[dict[str, Any]]:
         if self.everybody:
             found = self.client.quality(self.dataset)
             people, days = found["people"], self.client.throughput(self.dataset, days=DAYS)
-            self.agreement = found["agreement"]
+            self.agreement, check = found["agreement"], found["check"]
+            self.reliability = None if check is None else check["reliability"]
         elif "annotation:claim" in self.permissions:
             people = [self.client.my_quality(self.dataset)]
             days = self.client.my_throughput(self.dataset, days=DAYS)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from airflow.sdk import DAG
 
 from learnloop_airflow.operators.maintenance import BackUpOperator
+from learnloop_airflow.retries import RETRIED
 
 with DAG(
     "backup_maintenance",
@@ -25,5 +26,6 @@ returned and missed rounds be found.
     catchup=False,
     max_active_runs=1,
     tags=["learnloop"],
+    default_args=RETRIED,
 ):
     BackUpOperator(task_id="back_up")

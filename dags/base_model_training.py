@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 
-from learnloop_airflow.notifiers.events import TOLD
 from learnloop_airflow.operators.deploy import DeployOperator
 from learnloop_airflow.operators.gate import ApproveModelOperator, GateOperator
 from learnloop_airflow.operators.rounds import CloseRoundOperator, OpenBaseRoundOperator
 from learnloop_airflow.operators.snapshot import PreprocessOperator, SnapshotOperator, ValidateOperator
 from learnloop_airflow.operators.train import EvaluateOperator, TrainOperator
-from learnloop_airflow.retries import RETRIED
+from learnloop_airflow.retries import TOLD_AND_RETRIED
 
 with DAG(
     "base_model_training",
@@ -29,7 +28,7 @@ lists what is wrong and where.
     catchup=False,
     max_active_runs=4,
     tags=["learnloop"],
-    **TOLD,
+    **TOLD_AND_RETRIED,
     params={
         "path": Param("", type="string", minLength=1, title="Dataset folder", description="An absolute path"),
         "message": Param(None, type=["null", "string"], title="Message", description="What the version's history says"),
@@ -39,13 +38,11 @@ lists what is wrong and where.
     snapshot = SnapshotOperator(task_id="snapshot", path="{{ params.path }}", message="{{ params.message or '' }}")
     preprocess = PreprocessOperator(task_id="preprocess", version="{{ ti.xcom_pull('snapshot')['version'] }}")
     open_round = OpenBaseRoundOperator(task_id="open_round", pin=preprocess.output)
-    train = TrainOperator(task_id="train", pin=open_round.output, **RETRIED)
-    evaluate = EvaluateOperator(task_id="evaluate", pin=open_round.output, trained=train.output, **RETRIED)
-    gate = GateOperator(
-        task_id="gate", pin=open_round.output, trained=train.output, evaluated=evaluate.output, **RETRIED
-    )
+    train = TrainOperator(task_id="train", pin=open_round.output)
+    evaluate = EvaluateOperator(task_id="evaluate", pin=open_round.output, trained=train.output)
+    gate = GateOperator(task_id="gate", pin=open_round.output, trained=train.output, evaluated=evaluate.output)
     approve = ApproveModelOperator(task_id="approve", gate=gate.output, evaluated=evaluate.output)
-    deploy = DeployOperator(task_id="deploy", gate=approve.output, alias="base", **RETRIED)
+    deploy = DeployOperator(task_id="deploy", gate=approve.output, alias="base")
     close_round = CloseRoundOperator(task_id="close_round").as_teardown(setups=open_round)
 
     validate >> snapshot >> preprocess

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 
-from learnloop_airflow.notifiers.events import TOLD
 from learnloop_airflow.operators.merge import (
     ASK,
     STRATEGIES,
@@ -12,6 +11,7 @@ from learnloop_airflow.operators.merge import (
     MergeOperator,
     OpenMergeOperator,
 )
+from learnloop_airflow.retries import TOLD_AND_RETRIED
 
 with DAG(
     "dataset_merge",
@@ -35,7 +35,7 @@ Until then nothing of the dataset changes, and when it has moved on meanwhile, a
     catchup=False,
     max_active_runs=4,
     tags=["learnloop"],
-    **TOLD,
+    **TOLD_AND_RETRIED,
     params={
         "dataset": Param("", type="string", pattern="^[a-z0-9][a-z0-9-]{0,62}$", title="Dataset"),
         "version": Param(

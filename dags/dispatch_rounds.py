@@ -6,6 +6,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import DAG, Asset, AssetWatcher
 
 from learnloop_airflow.operators.maintenance import DueRoundsOperator
+from learnloop_airflow.retries import RETRIED
 from learnloop_airflow.triggers.outbox import OutboxTrigger
 
 with DAG(
@@ -22,6 +23,7 @@ lost, doubled or late message does no harm; `platform_maintenance` does the same
     catchup=False,
     max_active_runs=1,
     tags=["learnloop"],
+    default_args=RETRIED,
 ):
     due = DueRoundsOperator(task_id="due_rounds")
     TriggerDagRunOperator.partial(

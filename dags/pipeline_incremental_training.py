@@ -7,7 +7,6 @@ from datetime import timedelta
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Param
 
-from learnloop_airflow.notifiers.events import TOLD
 from learnloop_airflow.operators.incremental import DerivePipelineOperator, PipelineRunSensor, ShareOrKeepOperator
 from learnloop_airflow.operators.workspace import (
     CommitWorkspaceOperator,
@@ -16,6 +15,7 @@ from learnloop_airflow.operators.workspace import (
     ReleaseReadOperator,
     WorkspaceOperator,
 )
+from learnloop_airflow.retries import TOLD_AND_RETRIED
 
 PIPELINE_RUN = "incremental"
 
@@ -37,7 +37,7 @@ the pipeline. Personal: version and pipeline are yours alone.
     catchup=False,
     max_active_runs=16,
     tags=["learnloop"],
-    **TOLD,
+    **TOLD_AND_RETRIED,
     params={
         "dataset_version": Param(
             "", type="string", minLength=1, title="Dataset version", description="Such as digits_v1.2"

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG
 
+from learnloop_airflow.operators.live_requests import ReadLiveRequestsOperator
 from learnloop_airflow.operators.maintenance import (
     AlignRegistryOperator,
     CheckQualityOperator,
@@ -19,6 +20,7 @@ from learnloop_airflow.operators.maintenance import (
     RemoveOrphanedMountsOperator,
     RemoveOrphanedPodsOperator,
 )
+from learnloop_airflow.retries import RETRIED
 
 with DAG(
     "platform_maintenance",
@@ -38,6 +40,7 @@ Datasets with new answers are looked at, too: labels that the model's prediction
     catchup=False,
     max_active_runs=1,
     tags=["learnloop"],
+    default_args=RETRIED,
 ):
     ReleaseLapsedOperator(task_id="release_lapsed")
     CheckQualityOperator(task_id="check_quality")
@@ -47,7 +50,10 @@ Datasets with new answers are looked at, too: labels that the model's prediction
     RemoveOrphanedMountsOperator(task_id="remove_orphaned_mounts")
     AlignRegistryOperator(task_id="align_registry")
     FollowDeploymentsOperator(task_id="follow_deployments")
-    live = LiveBatchesOperator(task_id="live_batches")
+    read = ReadLiveRequestsOperator(task_id="read_live_requests")
+    # Also when the cluster is away: servers that read the database leave samples, too.
+    live = LiveBatchesOperator(task_id="live_batches", trigger_rule="all_done")
+    read >> live
     TriggerDagRunOperator.partial(
         task_id="score", trigger_dag_id="score_incoming_data", skip_when_already_exists=True
     ).expand_kwargs(live.output)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 
-from learnloop_airflow.notifiers.events import TOLD
 from learnloop_airflow.operators.scoring import (
     ChooseOperator,
     PredictOperator,
@@ -12,7 +11,7 @@ from learnloop_airflow.operators.scoring import (
     ReleaseModelOperator,
     ShardOperator,
 )
-from learnloop_airflow.retries import RETRIED
+from learnloop_airflow.retries import TOLD_AND_RETRIED
 
 with DAG(
     "score_incoming_data",
@@ -23,13 +22,13 @@ with DAG(
 Give a dataset and either a folder of new samples, which is registered as an immutable batch, or the name of a batch
 that is already registered, to score it again with today's model. The model is pinned when the run starts and leased
 until it ends. Predictions stay in Parquet; only the samples that the dataset's query strategy chooses become tasks
-on the annotation page.
+on the annotation page. A dataset that has no model yet gets its first tasks: the samples nearest to k-means centres.
 """,
     schedule=None,
     catchup=False,
     max_active_runs=4,
     tags=["learnloop"],
-    **TOLD,
+    **TOLD_AND_RETRIED,
     params={
         "dataset": Param("", type="string", minLength=1, title="Dataset"),
         "path": Param(
@@ -47,7 +46,7 @@ on the annotation page.
         batch="{{ params.batch or '' }}",
     )
     shards = ShardOperator(task_id="shards", pin=register.output)
-    predict = PredictOperator.partial(task_id="predict", **RETRIED).expand(shard=shards.output)
+    predict = PredictOperator.partial(task_id="predict").expand(shard=shards.output)
     choose = ChooseOperator(task_id="choose", pin=register.output)
     release = ReleaseModelOperator(task_id="release_model", pin=register.output).as_teardown()
 

@@ -13,6 +13,7 @@ from learnloop_airflow.operators.storage import (
     PrefetchOperator,
     RemoveModelsOperator,
 )
+from learnloop_airflow.retries import RETRIED
 
 with DAG(
     "storage_maintenance",
@@ -34,6 +35,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["learnloop"],
+    default_args=RETRIED,
 ):
     prefetch = PrefetchOperator(task_id="prefetch")
     tiers = ApplyTierPolicyOperator(task_id="tiers", trigger_rule=TriggerRule.ALL_DONE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 
-from learnloop_airflow.notifiers.events import TOLD
 from learnloop_airflow.operators.deploy import DeployOperator
 from learnloop_airflow.operators.gate import ApproveModelOperator, GateOperator
 from learnloop_airflow.operators.structure import (
@@ -16,7 +15,7 @@ from learnloop_airflow.operators.structure import (
     TrialOperator,
 )
 from learnloop_airflow.operators.train import EvaluateOperator, TrainOperator
-from learnloop_airflow.retries import RETRIED
+from learnloop_airflow.retries import TOLD_AND_RETRIED
 
 AT_ONCE = 4  # trials of one run: what is asked for later goes by what has ended
 
@@ -42,7 +41,7 @@ with "no change", and why. The others are kept as model versions with the reason
     catchup=False,
     max_active_runs=2,
     tags=["learnloop"],
-    **TOLD,
+    **TOLD_AND_RETRIED,
     params={
         "dataset": Param("", type="string", minLength=1, title="Dataset"),
         "when": Param(
@@ -79,15 +78,15 @@ with "no change", and why. The others are kept as model versions with the reason
     candidates = PlanTrialsOperator(task_id="candidates", pin=needed.output)
     # Nobody is told that a trial failed: the run goes on, and tells how it ends.
     trials = TrialOperator.partial(
-        **RETRIED, task_id="trial", pin=needed.output, max_active_tis_per_dagrun=AT_ONCE, on_failure_callback=None
+        task_id="trial", pin=needed.output, max_active_tis_per_dagrun=AT_ONCE, on_failure_callback=None
     ).expand(number=candidates.output)
     choose = ChooseStructureOperator(task_id="choose", pin=needed.output, trigger_rule="all_done_min_one_success")
-    train = TrainOperator(task_id="train", pin=choose.output, **RETRIED)
-    evaluate = EvaluateOperator(task_id="evaluate", pin=choose.output, trained=train.output, **RETRIED)
+    train = TrainOperator(task_id="train", pin=choose.output)
+    evaluate = EvaluateOperator(task_id="evaluate", pin=choose.output, trained=train.output)
     gate = GateOperator(
-        task_id="gate", pin=choose.output, trained=train.output, evaluated=evaluate.output, kind="structure", **RETRIED
+        task_id="gate", pin=choose.output, trained=train.output, evaluated=evaluate.output, kind="structure"
     )
     approve = ApproveModelOperator(task_id="approve", gate=gate.output, evaluated=evaluate.output)
-    DeployOperator(task_id="deploy", gate=approve.output, alias="optimized", **RETRIED)
+    DeployOperator(task_id="deploy", gate=approve.output, alias="optimized")
 
     trials >> choose

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 
-from learnloop_airflow.notifiers.events import TOLD
 from learnloop_airflow.operators.results import SnapshotResultsOperator
 from learnloop_airflow.operators.train import EvaluateOperator, TrainOperator
 from learnloop_airflow.operators.workspace import (
@@ -15,7 +14,7 @@ from learnloop_airflow.operators.workspace import (
     ReleaseReadOperator,
     WorkspaceOperator,
 )
-from learnloop_airflow.retries import RETRIED
+from learnloop_airflow.retries import TOLD_AND_RETRIED
 
 with DAG(
     "workspace_training",
@@ -37,7 +36,7 @@ The model is not deployed: that is for the rounds of `incremental_training`, whi
     catchup=False,
     max_active_runs=16,
     tags=["learnloop"],
-    **TOLD,
+    **TOLD_AND_RETRIED,
     params={
         "dataset": Param("", type="string", minLength=1, title="Dataset"),
         "version": Param(None, type=["null", "string"], title="Version", description="Empty: the head"),
@@ -72,8 +71,8 @@ The model is not deployed: that is for the rounds of `incremental_training`, whi
         annotations="{{ params.annotations or '' }}",
         message="{{ params.message or '' }}",
     )
-    train = TrainOperator(task_id="train", pin=commit.output, trainer="{{ params.trainer | tojson }}", **RETRIED)
-    evaluate = EvaluateOperator(task_id="evaluate", pin=commit.output, trained=train.output, **RETRIED)
+    train = TrainOperator(task_id="train", pin=commit.output, trainer="{{ params.trainer | tojson }}")
+    evaluate = EvaluateOperator(task_id="evaluate", pin=commit.output, trained=train.output)
     results = SnapshotResultsOperator(
         task_id="snapshot_results", pin=commit.output, trained=train.output, evaluated=evaluate.output
     )

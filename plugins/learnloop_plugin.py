@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable
 from typing import Any
 
+from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
 from learnloop_airflow.api.logins import LoginAudit
 from learnloop_airflow.api.responders import RespondersMiddleware
-
-
-class _Lazy:
-    """An ASGI application that is built at its first request.
-
-    Airflow imports plugins in every process, also in those that parse DAG files; only the API server serves this one.
-    """
-
-    def __init__(self, create: Callable[[], Any]) -> None:
-        self._create, self._app = create, None
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if self._app is None:
-            self._app = self._create()
-            # What is loaded by now stays: looking through it for garbage stopped all requests for half a second at a time.
-            gc.collect()
-            gc.freeze()
-        await self._app(scope, receive, send)
+from learnloop_airflow.mounted import MadeAtStart, Mounted
 
 
 def _api() -> Any:
@@ -42,6 +24,7 @@ def _views() -> Any:
     return create_views()
 
 
+_API, _VIEWS = Mounted(_api), Mounted(_views)
 _ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='none' stroke='{}'"
     " stroke-width='2' stroke-linecap='round' stroke-linejoin='round'%3E%3Cpath d='{}'/%3E%3C/svg%3E"
@@ -69,11 +52,21 @@ def _view(name: str, path: str, drawn: str, destination: str = "nav") -> dict[st
     }
 
 
+def _listeners() -> list[Any]:
+    """Only where they are of use: Airflow calls listeners in every task."""
+    if not conf.getboolean("traces", "otel_on", fallback=False):
+        return []
+    from learnloop_airflow import trace_log
+
+    return [trace_log]
+
+
 class LearnloopPlugin(AirflowPlugin):
     name = "learnloop"
+    listeners = _listeners()
     fastapi_apps = [  # noqa: RUF012 - Airflow's form
-        {"app": _Lazy(_api), "url_prefix": "/learnloop/api/v1", "name": "Learnloop API"},
-        {"app": _Lazy(_views), "url_prefix": "/learnloop/views", "name": "Learnloop views"},
+        {"app": _API, "url_prefix": "/learnloop/api/v1", "name": "Learnloop API"},
+        {"app": _VIEWS, "url_prefix": "/learnloop/views", "name": "Learnloop views"},
     ]
     external_views = [  # noqa: RUF012 - Airflow's form
         _view("Loop", "loop", _LOOP),
@@ -83,6 +76,7 @@ class LearnloopPlugin(AirflowPlugin):
         _view("Loop", "run?dag_id={DAG_ID}&run_id={RUN_ID}", _LOOP, "dag_run"),
     ]
     fastapi_root_middlewares = [  # noqa: RUF012 - Airflow's form
+        {"middleware": MadeAtStart, "name": "Learnloop's API and views, made before the first request"},
         {"middleware": RespondersMiddleware, "name": "who may answer forms that decide over data"},
         {"middleware": LoginAudit, "name": "logins, logouts and refusals, for the audit log"},
     ]

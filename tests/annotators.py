@@ -97,16 +97,18 @@ class Annotator:
         self._seen.answered.setdefault((task.id, self.name), time.time())
         if habit == "clicks twice":
             self._click_twice(task, label, key)
-        self._submit(task, label, key, may_be_refused=habit == "falls asleep" or time.time() > expires - 0.5)
+        self._submit(task, label, key, expires)
         self._seen.did[habit] += 1
 
-    def _submit(self, task: Task, label: str, key: str, *, may_be_refused: bool) -> None:
-        """Send an answer until it is known what became of it."""
+    def _submit(self, task: Task, label: str, key: str, expires: float) -> None:
+        """Send an answer until it is known what became of it. It may be refused only once the lease has ended: because its
+        holder slept, or because it took so long until somebody answered, as after a kill.
+        """
         try:
             self._until_it_answers(lambda: self._client.submit(task.id, label, key=key))
         except (PermissionDenied, Conflict) as error:
             self._seen.did["refused"] += 1
-            if not may_be_refused and not self._seen.did["no answer"]:  # a killed server may have cost the lease
+            if time.time() < expires:
                 self._seen.faults.append(f"{self.name} held task {task.id}, and was told: {error}")
             return
         self._seen.accepted[task.id, self.name] = label

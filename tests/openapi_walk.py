@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
+FILE = b"\x00any bytes"
+"""The body of a request that brings a file."""
 Where = tuple[str | int, ...]
 
 
@@ -45,6 +47,8 @@ class Made:
         made = {"method": self.method, "url": url, "headers": headers}
         if self.values["body"] is None:
             return made
+        if self.values["body"] == FILE:
+            return {**made, "headers": {**headers, "Content-Type": "application/octet-stream"}, "content": FILE}
         content = json.dumps(self.values["body"])  # ASCII, so that it can say half a character too
         return {**made, "headers": {**headers, "Content-Type": "application/json"}, "content": content}
 
@@ -66,7 +70,9 @@ def requests_of(document: Mapping[str, Any], known: Mapping[str, Any]) -> Iterat
                 if _kind(document, schema) == "string":
                     made.strings.append((place, name))
             body = operation.get("requestBody")
-            if body:
+            if body and "application/json" not in body["content"]:
+                made.values["body"] = FILE
+            elif body:
                 schema = body["content"]["application/json"]["schema"]
                 made.values["body"] = _value(document, schema, "", area, known)
                 made.strings += _strings(made.values["body"], ("body",))

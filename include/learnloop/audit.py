@@ -8,13 +8,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Select, delete, event, exists, func, select, update
+from sqlalchemy import CursorResult, Select, delete, event, exists, func, select, text, update
 from sqlalchemy.orm import Session
 
 from learnloop.database import AuditEvent, session
 
 LOGIN = "login"
 _LONGEST_RESOURCE = 500
+# Written with every change: plain, not as an object.
+_INSERT = """
+    INSERT INTO audit_events (owner, action, resource, outcome, status, address, request_id)
+    VALUES (:owner, :action, :resource, :outcome, :status, :address, :request_id)
+"""
+_KEEP, _KEEP_AND_TELL = text(_INSERT), text(f"{_INSERT} RETURNING id")
 _UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -36,29 +42,26 @@ class Entry:
 
     def write_with(self, db: Session, status: int) -> None:
         """Put it into the log in the transaction of what it tells of: both are kept, or neither is."""
-        db.add(self._row(outcome_of(status), status))
+        db.execute(_KEEP, self._values(outcome_of(status), status))
         event.listen(db, "after_commit", lambda _: setattr(self, "kept", status), once=True)
 
     def write(self, *, unfinished: bool = False) -> None:
         """Put it into the log. With ``unfinished``, `finish` says the outcome, before this or later."""
         with self._writing:
             outcome = self.outcome or ("started" if unfinished else outcome_of(self.status))
-            row = self._row(outcome, self.status)
             with session() as db:
-                db.add(row)
-                db.flush()
-                self._id = row.id
+                self._id = db.execute(_KEEP_AND_TELL, self._values(outcome, self.status)).scalar_one()
 
-    def _row(self, outcome: str, status: int) -> AuditEvent:
-        return AuditEvent(
-            owner=_shown(self.user, 250),
-            action=_shown(self.action, 200),
-            resource=_shown(self.resource, _LONGEST_RESOURCE),
-            outcome=outcome,
-            status=status,
-            address=_shown(self.address, 64),
-            request_id=self.request_id,
-        )
+    def _values(self, outcome: str, status: int) -> dict[str, Any]:
+        return {
+            "owner": _shown(self.user, 250),
+            "action": _shown(self.action, 200),
+            "resource": _shown(self.resource, _LONGEST_RESOURCE),
+            "outcome": outcome,
+            "status": status,
+            "address": _shown(self.address, 64),
+            "request_id": self.request_id,
+        }
 
     def finish(self, outcome: str) -> None:
         """Say what came of work that went on after the answer began."""
@@ -100,6 +103,6 @@ def forget(db: Session, days: int) -> int:
     return cast("CursorResult[Any]", db.execute(delete(AuditEvent).where(old))).rowcount
 
 
-def _shown(text: str, longest: int) -> str:
+def _shown(chosen: str, longest: int) -> str:
     """Text that a caller chose, as one line that the database takes and a terminal shows."""
-    return _UNSHOWN.sub("?", text)[:longest]
+    return _UNSHOWN.sub("?", chosen)[:longest]

@@ -24,6 +24,7 @@ from learnloop.client_models import ModelMethods
 from learnloop.client_pipelines import PipelineMethods
 from learnloop.client_review import ReviewMethods
 from learnloop.errors import InvalidInput, LearnloopError, NotAuthenticated, PermissionDenied, Unavailable
+from learnloop.traces import context
 
 API = "/learnloop/api/v1"
 TRIES = 4
@@ -101,7 +102,8 @@ class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods, 
     def __init__(self, base_url: str, token: str | None = None) -> None:
         self.base_url = base_url.rstrip("/")
         self.token = token
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # Within a job or a build that is traced, what the client asks for belongs to that trace.
+        headers = {**context.headers(), **({"Authorization": f"Bearer {token}"} if token else {})}
         self._http = httpx.Client(base_url=self.base_url, headers=headers, timeout=30)
 
     @classmethod
@@ -265,11 +267,23 @@ class LearnloopClient(DataMethods, EventMethods, ExchangeMethods, ModelMethods, 
         return self._stream("/users/offboard", body, None)
 
     def _stream(
-        self, path: str, body: dict[str, Any], progress: Progress | None, method: str = "POST"
+        self,
+        path: str,
+        body: dict[str, Any] | bytes,
+        progress: Progress | None,
+        method: str = "POST",
+        params: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Long work of the API's: tells ``progress`` as it goes and returns the result. Not tried again by itself."""
+        """Long work of the API's: tells ``progress`` as it goes and returns the result. Not tried again by itself.
+
+        A body of bytes is sent as a file.
+        """
+        options: dict[str, Any] = {"json": body}
+        if isinstance(body, bytes):
+            options = {"content": body, "headers": {"Content-Type": "application/octet-stream"}}
         try:
-            with self._http.stream(method, API + path, json=body, timeout=httpx.Timeout(30, read=None)) as answer:
+            timeout = httpx.Timeout(30, read=None)
+            with self._http.stream(method, API + path, params=params, timeout=timeout, **options) as answer:
                 if answer.status_code >= 400:
                     answer.read()
                     raise _error(answer)

@@ -34,6 +34,7 @@ from learnloop.client_data import Json, Progress, part
 from learnloop.client_events import RECONNECT_SECONDS, REOPENED
 from learnloop.client_exchange import WholeFile
 from learnloop.errors import NotAuthenticated, Unavailable
+from learnloop.traces import context
 
 
 async def server_sent(lines: AsyncIterable[str]) -> AsyncIterator[Json]:
@@ -192,9 +193,12 @@ class AsyncDataMethods:
         """Bytes by tier, dataset and user."""
         return dict(await self._get("/storage/space"))
 
-    async def gc(self, *, dry_run: bool = False, grace_hours: float = 48, progress: Progress | None = None) -> Json:
-        """Remove objects that nothing needs and that are older than ``grace_hours``."""
-        return await self._stream("/storage/gc", {"dry_run": dry_run, "grace_hours": grace_hours}, progress)
+    async def gc(
+        self, *, dry_run: bool = False, grace_hours: float = 48, remote: bool = False, progress: Progress | None = None
+    ) -> Json:
+        """Remove objects that nothing needs and that are older than ``grace_hours``, from the store or the ``remote``."""
+        body = {"dry_run": dry_run, "grace_hours": grace_hours, "remote": remote}
+        return await self._stream("/storage/gc", body, progress)
 
     async def verify(
         self,
@@ -255,6 +259,10 @@ class AsyncEventMethods:
         """What the run's tasks chose for their mounts: ``cost``, ``currency``, ``choices``, ``explanation``."""
         return list((await self._get(f"/runs/{part(dag_id)}/{part(run_id)}/mounts"))["items"])
 
+    async def run_usage(self, dag_id: str, run_id: str) -> list[Json]:
+        """What the run's jobs used beside what they asked for, by try: processors, memory, GPUs; ``words`` says it."""
+        return list((await self._get(f"/runs/{part(dag_id)}/{part(run_id)}/usage"))["items"])
+
     async def estimate_mounts(self, mounts: list[Json]) -> Json:
         """Which storage classes would be chosen for these mounts, what they would cost, and why; nothing is made."""
         return dict((await self._write("/mounts/estimate", {"mounts": mounts})).json())
@@ -311,7 +319,14 @@ class AsyncExchangeMethods:
 
         def _download(self, path: str, params: Json) -> AsyncIterator[bytes]: ...
 
-        async def _stream(self, path: str, body: Json, progress: Progress | None) -> Json: ...
+        async def _stream(
+            self,
+            path: str,
+            body: Json | bytes,
+            progress: Progress | None,
+            method: str = "POST",
+            params: Json | None = None,
+        ) -> Json: ...
 
     async def import_tasks(
         self,
@@ -324,13 +339,31 @@ class AsyncExchangeMethods:
         progress: Progress | None = None,
     ) -> Json:
         """Make annotation tasks of a file on the server's machine: ``label-studio``, ``csv`` or ``parquet``, by default
-        what its name ends with. All of it or nothing; again changes nothing.
+        what its name ends with. All of it or nothing; again changes nothing. Returns how many rows became what.
 
         Raises:
             InvalidInput: with a list of what is wrong in which row.
         """
         body = {"path": path, "batch": batch, "format": format, "ignore_annotations": ignore_annotations}
         return await self._stream(f"/datasets/{part(dataset)}/tasks/import", body, progress)
+
+    async def upload_tasks(
+        self,
+        dataset: str,
+        content: bytes,
+        batch: str,
+        *,
+        format: str,
+        ignore_annotations: bool = False,
+        progress: Progress | None = None,
+    ) -> Json:
+        """`import_tasks` of a file's content: ``label-studio``, ``csv`` or ``parquet``.
+
+        Raises:
+            BodyTooLarge: the server takes no file of that size; it can still read it where it is.
+        """
+        params = {"batch": batch, "format": format, "ignore_annotations": ignore_annotations}
+        return await self._stream(f"/datasets/{part(dataset)}/tasks/upload", content, progress, params=params)
 
     async def export_annotations(
         self, dataset: str, target: Path, *, format: str = "label-studio", superseded: bool = False
@@ -602,6 +635,13 @@ class AsyncReviewMethods:
         """How far one's own answers can be believed, told in steps."""
         return dict(await self._get(f"/datasets/{part(dataset)}/quality/me"))
 
+    async def my_answers(self, dataset: str, *, outcome: str | None = None, limit: int | None = None) -> list[Json]:
+        """One's own answers that were decided, newest first: ``outcome`` (``confirmed`` or ``rejected``), and of rejected
+        ones the ``reason`` and the label that was confirmed ``instead``. Told in steps, as `my_quality` is.
+        """
+        wanted = {} if outcome is None else {"outcome": outcome}
+        return await self._all(f"/datasets/{part(dataset)}/answers/me", limit, **wanted)
+
     async def quality(self, dataset: str) -> Json:
         """Everybody's figures, agreement, the policy, the last check of all answers."""
         return dict(await self._get(f"/datasets/{part(dataset)}/quality"))
@@ -660,7 +700,7 @@ class AsyncLearnloopClient(
     def __init__(self, base_url: str, token: str | None = None) -> None:
         self.base_url = base_url.rstrip("/")
         self.token = token
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {**context.headers(), **({"Authorization": f"Bearer {token}"} if token else {})}
         self._http = httpx.AsyncClient(base_url=self.base_url, headers=headers, timeout=30)
 
     @classmethod
@@ -824,11 +864,23 @@ class AsyncLearnloopClient(
         return await self._stream("/users/offboard", body, None)
 
     async def _stream(
-        self, path: str, body: dict[str, Any], progress: Progress | None, method: str = "POST"
+        self,
+        path: str,
+        body: dict[str, Any] | bytes,
+        progress: Progress | None,
+        method: str = "POST",
+        params: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Long work of the API's: tells ``progress`` as it goes and returns the result. Not tried again by itself."""
+        """Long work of the API's: tells ``progress`` as it goes and returns the result. Not tried again by itself.
+
+        A body of bytes is sent as a file.
+        """
+        options: dict[str, Any] = {"json": body}
+        if isinstance(body, bytes):
+            options = {"content": body, "headers": {"Content-Type": "application/octet-stream"}}
         try:
-            async with self._http.stream(method, API + path, json=body, timeout=httpx.Timeout(30, read=None)) as answer:
+            timeout = httpx.Timeout(30, read=None)
+            async with self._http.stream(method, API + path, params=params, timeout=timeout, **options) as answer:
                 if answer.status_code >= 400:
                     await answer.aread()
                     raise _error(answer)

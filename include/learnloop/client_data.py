@@ -162,9 +162,17 @@ class DataMethods:
         """Bytes by tier, dataset and user."""
         return dict(self._get("/storage/space"))
 
-    def gc(self, *, dry_run: bool = False, grace_hours: float = 48, progress: Progress | None = None) -> Json:
-        """Remove objects that nothing needs and that are older than ``grace_hours``."""
-        return self._stream("/storage/gc", {"dry_run": dry_run, "grace_hours": grace_hours}, progress)
+    def gc(
+        self,
+        *,
+        dry_run: bool = False,
+        grace_hours: float = 48,
+        remote: bool = False,
+        progress: Progress | None = None,
+    ) -> Json:
+        """Remove objects that nothing needs and that are older than ``grace_hours``, from the store or the ``remote``."""
+        body = {"dry_run": dry_run, "grace_hours": grace_hours, "remote": remote}
+        return self._stream("/storage/gc", body, progress)
 
     def verify(
         self,

@@ -52,6 +52,10 @@ class EventMethods:
         """What the run's tasks chose for their mounts: ``cost``, ``currency``, ``choices``, ``explanation``."""
         return list(self._get(f"/runs/{part(dag_id)}/{part(run_id)}/mounts")["items"])
 
+    def run_usage(self, dag_id: str, run_id: str) -> list[Json]:
+        """What the run's jobs used beside what they asked for, by try: processors, memory, GPUs; ``words`` says it."""
+        return list(self._get(f"/runs/{part(dag_id)}/{part(run_id)}/usage")["items"])
+
     def estimate_mounts(self, mounts: list[Json]) -> Json:
         """Which storage classes would be chosen for these mounts, what they would cost, and why; nothing is made."""
         return dict(self._write("/mounts/estimate", {"mounts": mounts}).json())

@@ -41,7 +41,14 @@ class ExchangeMethods:
     if TYPE_CHECKING:
 
         def _download(self, path: str, params: Json) -> Iterator[bytes]: ...
-        def _stream(self, path: str, body: Json, progress: Progress | None) -> Json: ...
+        def _stream(
+            self,
+            path: str,
+            body: Json | bytes,
+            progress: Progress | None,
+            method: str = "POST",
+            params: Json | None = None,
+        ) -> Json: ...
 
     def import_tasks(
         self,
@@ -54,13 +61,31 @@ class ExchangeMethods:
         progress: Progress | None = None,
     ) -> Json:
         """Make annotation tasks of a file on the server's machine: ``label-studio``, ``csv`` or ``parquet``, by default
-        what its name ends with. All of it or nothing; again changes nothing.
+        what its name ends with. All of it or nothing; again changes nothing. Returns how many rows became what.
 
         Raises:
             InvalidInput: with a list of what is wrong in which row.
         """
         body = {"path": path, "batch": batch, "format": format, "ignore_annotations": ignore_annotations}
         return self._stream(f"/datasets/{part(dataset)}/tasks/import", body, progress)
+
+    def upload_tasks(
+        self,
+        dataset: str,
+        content: bytes,
+        batch: str,
+        *,
+        format: str,
+        ignore_annotations: bool = False,
+        progress: Progress | None = None,
+    ) -> Json:
+        """`import_tasks` of a file's content: ``label-studio``, ``csv`` or ``parquet``.
+
+        Raises:
+            BodyTooLarge: the server takes no file of that size; it can still read it where it is.
+        """
+        params = {"batch": batch, "format": format, "ignore_annotations": ignore_annotations}
+        return self._stream(f"/datasets/{part(dataset)}/tasks/upload", content, progress, params=params)
 
     def export_annotations(
         self, dataset: str, target: Path, *, format: str = "label-studio", superseded: bool = False

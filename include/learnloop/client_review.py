@@ -70,6 +70,13 @@ class ReviewMethods:
         """How far one's own answers can be believed, told in steps."""
         return dict(self._get(f"/datasets/{part(dataset)}/quality/me"))
 
+    def my_answers(self, dataset: str, *, outcome: str | None = None, limit: int | None = None) -> list[Json]:
+        """One's own answers that were decided, newest first: ``outcome`` (``confirmed`` or ``rejected``), and of rejected
+        ones the ``reason`` and the label that was confirmed ``instead``. Told in steps, as `my_quality` is.
+        """
+        wanted = {} if outcome is None else {"outcome": outcome}
+        return self._all(f"/datasets/{part(dataset)}/answers/me", limit, **wanted)
+
     def quality(self, dataset: str) -> Json:
         """Everybody's figures, agreement, the policy, the last check of all answers."""
         return dict(self._get(f"/datasets/{part(dataset)}/quality"))

@@ -20,14 +20,21 @@ from learnloop.database.engine import engine
 from learnloop.errors import Conflict, TooManyRequests
 from learnloop.permissions import SERVICE
 
-# A row that is not returned is a request that comes too early; it changes nothing.
+# A row that is not returned is a request that comes too early; it changes nothing. Nobody can have paid for so long ahead as
+# is not believed: the database's clock was set back, and the limit begins anew, or people would be shut out for as long.
 _TAKE = text(
     """
     INSERT INTO rate_limits AS now (key, paid_until)
     VALUES (:key, clock_timestamp() + make_interval(secs => :cost))
     ON CONFLICT (key) DO UPDATE
-       SET paid_until = greatest(now.paid_until, clock_timestamp()) + make_interval(secs => :cost)
-     WHERE greatest(now.paid_until, clock_timestamp()) + make_interval(secs => :cost)
+       SET paid_until = greatest(
+               CASE WHEN now.paid_until < clock_timestamp() + make_interval(secs => :believed) THEN now.paid_until END,
+               clock_timestamp()
+           ) + make_interval(secs => :cost)
+     WHERE greatest(
+               CASE WHEN now.paid_until < clock_timestamp() + make_interval(secs => :believed) THEN now.paid_until END,
+               clock_timestamp()
+           ) + make_interval(secs => :cost)
            <= clock_timestamp() + make_interval(secs => :ahead)
     RETURNING 1
     """
@@ -38,6 +45,8 @@ _WAIT = text(
 _GIVE_BACK = text("UPDATE rate_limits SET paid_until = paid_until - make_interval(secs => :each) WHERE key = :key")
 _SLOT = text("SELECT pg_try_advisory_lock(hashtextextended(:slot, 0))")
 
+SET_BACK_SECONDS = 60
+"""By how much the database's clock may be set back so that people wait for as long."""
 SHARE = 1000
 """A process pays for this part of a minute's worth at once: 30 of 30,000; of less than two thousand, each by itself."""
 _KEPT_SECONDS = 1.0
@@ -137,4 +146,5 @@ def running_job(user: str, most: int) -> Iterator[None]:
 
 def _values(key: str, per_minute: int) -> dict[str, object]:
     each = 60 / per_minute
-    return {"key": key[:400], "each": each, "ahead": each * max(1, per_minute // 6)}
+    ahead = each * max(1, per_minute // 6)
+    return {"key": key[:400], "each": each, "ahead": ahead, "believed": ahead + SET_BACK_SECONDS}

@@ -51,6 +51,12 @@ class Settings:
     """Where backups go (docs/backup.md), a folder or an fsspec URL; empty: none are taken."""
     backup_key_file: str
     """The file of the key that they are encrypted with; empty: they are not."""
+    backup_secrets: str
+    """Files, separated by ``:``, that an encrypted backup holds beside those in ``secrets/`` of the state directory."""
+    backup_endpoint: str
+    """The S3 endpoint of backups, where it is not that of the store's remote,"""
+    backup_profile: str
+    """and the profile of AWS' credentials file that reaches it; empty: both are as for the remote."""
     backup_hours: int
     """How old the last one may be before maintenance takes another, in hours,"""
     backup_keep_daily: int
@@ -79,6 +85,10 @@ class Settings:
     """How many bytes the body of a request to our API may have."""
     body_seconds: int
     """How long a body may take to arrive, from its first byte to its last."""
+    upload_bytes: int
+    """How many bytes a file of tasks may have that is sent to our API; larger ones are read where they are."""
+    upload_seconds: int
+    """How long such a file may take to arrive."""
     audit_days: int
     """How many days an event stays in the audit log."""
     model_days: int
@@ -182,6 +192,9 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "replica": "",
         "backup_remote": "",
         "backup_key_file": "",
+        "backup_secrets": "",
+        "backup_endpoint": "",
+        "backup_profile": "",
         "backup_hours": 24,
         "backup_keep_daily": 7,
         "backup_keep_weekly": 4,
@@ -196,6 +209,8 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
         "rate_login": 60,
         "body_bytes": 2**20,
         "body_seconds": 30,
+        "upload_bytes": 15 * 2**20,
+        "upload_seconds": 300,
         "audit_days": 365,
         "model_days": 90,
         "workspace_grace_days": 7,
@@ -239,6 +254,7 @@ def load(environment: dict[str, str] | os._Environ[str] = os.environ) -> Setting
             text = written.get(name)
         values[name] = default if text is None else _read(name, str(text), type(default))
     for name, known in (("job_runner", RUNNERS), ("serving_runner", RUNNERS), ("log_format", FORMATS)):
+        values[name] = values[name] or defaults[name]  # Compose gives what is not said as an empty text
         if values[name] not in known:
             raise InvalidInput(f"LEARNLOOP_{name.upper()} is {values[name]!r}; it must be one of {', '.join(known)}")
     if 0 < len(values["metrics_token"]) < SHORTEST_TOKEN:

@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import psutil
 from airflow_server import AirflowServer, airflow_server
 from sqlalchemy import create_engine, make_url, text
+from stored_sample import put_sample
 
 API = "/learnloop/api/v1"
 ANNOTATORS = ("ada", "eng", "sue", "lea")
@@ -225,6 +226,7 @@ def main() -> None:
     parser.add_argument("--only", help="measure only what has this in its name")
     chosen = parser.parse_args()
     for server in serve(chosen.manager, chosen.workers):
+        put_sample(server.home / "learnloop" / "store")
         filled = create_engine(server.database_url)
         with filled.begin() as connection:
             for statement in filter(str.strip, FILL.split(";\n")):

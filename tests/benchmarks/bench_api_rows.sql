@@ -12,7 +12,7 @@ UPDATE datasets SET head_id = (SELECT max(id) FROM dataset_versions) WHERE id = 
 INSERT INTO batches (dataset_id, name, tree, samples, provenance, owner)
 VALUES (1, 'pool', md5('pool') || '.dir', :annotations, '{}', 'ada');
 INSERT INTO annotation_tasks (dataset_id, batch_id, kind, sample_id, path, object, prediction, reason, state, owner)
-SELECT 1, 1, 'label', 's' || n, n || '.png', md5(n::text),
+SELECT 1, 1, 'label', 's' || n, n || '.png', md5('a sample'),
     '{"label": "a", "confidence": 0.6, "uncertainty": 0.8, "probabilities": {"a": 0.6, "b": 0.4}, "model_version": 1}',
     CASE WHEN n % 10 = 0 THEN '{"strategy": "random", "model_version": 1}'
         ELSE '{"strategy": "margin", "rank": 1}' END::jsonb,

@@ -3,12 +3,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import first_pools
 import pytest
 
 sys.path.append(
     str(Path(__file__).parents[2])
 )  # the page's package is not installed: Streamlit runs it from its folder
+
+
+@pytest.fixture(scope="session")
+def birds(live_stack: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A dataset of texts with 49 classes and without a model; its first tasks are open."""
+    return first_pools.birds(live_stack, tmp_path_factory.mktemp("first") / "birds")
+
+
+@pytest.fixture(scope="session")
+def stones(live_stack: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A dataset of rows without a model; its first tasks are open."""
+    return first_pools.stones(live_stack, tmp_path_factory.mktemp("first") / "stones")
 
 
 @pytest.hookimpl(wrapper=True)

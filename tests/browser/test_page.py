@@ -89,7 +89,7 @@ def answer_by_key(page: Any) -> None:
     page.get_by_role("status").filter(has_text=sample).wait_for()
 
 
-def test_three_answers_by_keyboard_only(live_stack: Any, live_dataset: Any, browser: Any, artefacts: Path) -> None:
+def test_three_answers_by_key(live_stack: Any, live_dataset: Any, browser: Any, artefacts: Path) -> None:
     user = live_stack.users["annotator"]
     with LearnloopClient.login(live_stack.url, *user) as client:
         before = client.progress(live_dataset.name).answered_by_me

@@ -15,7 +15,7 @@ from learnloop.client import LearnloopClient
 VIEWS = {
     "annotate": ".ll-progress",
     "queue": '[class*="st-key-queued_"]',
-    "review": ".ll-quiet, .ll-opinion",
+    "review": ".ll-opinion",
     "progress": ".ll-table",
     "projects": ".ll-classes",
 }
@@ -37,6 +37,26 @@ def guide(live_stack: Any, live_dataset: Any) -> str:
     return GUIDE
 
 
+@pytest.fixture(scope="module")
+def disagreement(live_stack: Any, birds: str) -> str:
+    """A dataset with a sample that waits for a reviewer: two people differ about it."""
+    for who, label in (("annotator", "common tern"), ("admin", "arctic gull")):
+        with LearnloopClient.login(live_stack.url, *live_stack.users[who]) as client:
+            for _ in range(4):
+                client.submit(client.claim(birds).id, label, comment=f"{who} looked twice")
+    with LearnloopClient.login(live_stack.url, *live_stack.users["admin"]) as reviewer:
+        assert reviewer.reviews(birds)
+    return birds
+
+
+def choose(page: Any, dataset: str) -> None:
+    """By the field on top."""
+    field = page.locator(".st-key-dataset input")
+    field.fill(dataset)
+    page.get_by_role("option", name=dataset, exact=True).click()
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+
+
 @pytest.mark.parametrize(
     ("language", "scheme", "width"),
     [("en", "light", 1280), ("en", "dark", 820), ("zh_CN", "light", 820), ("zh_CN", "dark", 1280)],
@@ -45,6 +65,7 @@ def test_every_view_is_there(
     live_stack: Any,
     live_dataset: Any,
     guide: str,
+    disagreement: str,
     browser: Any,  # noqa: F811
     artefacts: Path,  # noqa: F811
     language: str,
@@ -59,6 +80,8 @@ def test_every_view_is_there(
     log_in_by_form(page, live_stack, live_stack.users["admin"], live_dataset.name, said)
     for view, shown in VIEWS.items():
         page.get_by_role("radio", name=said(f"view.{view}"), exact=True).click()
+        if view in ("review", "progress"):
+            choose(page, disagreement if view == "review" else live_dataset.name)
         page.locator(shown).first.wait_for()
         page.locator('[data-stale="true"]').first.wait_for(state="detached")  # nothing of the view before is left
         page.locator('[data-testid="stSkeleton"]').first.wait_for(state="detached")

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from campaign.login import Login
 from campaign.loop import Loop
 from campaign.people import Annotator
-from campaign.promises import Stack, at_rest, broken
+from campaign.promises import at_rest, broken
 from campaign.seen import Seen
+from campaign.stack import Stack
 from campaign.world import World
 from sqlalchemy import Text, create_engine, inspect, text
 from waits import eventually
@@ -102,7 +104,7 @@ def test_what_was_confirmed_is_there_after_a_restore_and_the_next_round_runs(
     seen.accepted.update({(task, owner): label for task, owner, label in was["annotations"]})
     seen.holds.clear()
     end = threading.Event()
-    after = Loop(other.settings.api_url, token(other, "ada", passwords), other.data, seen, end)
+    after = Loop(other.url, Login(other.url, "ada", passwords["ada"], seen), other.data, seen, end)
     after.go_on_from(loop)
     people = annotators(other, passwords, after, seen, end)
     after._round()
@@ -125,7 +127,7 @@ def test_what_was_confirmed_is_there_after_a_restore_and_the_next_round_runs(
 
 def begin(world: World, passwords: dict[str, str]) -> tuple[Loop, Seen, threading.Event]:
     seen, end = Seen(), threading.Event()
-    loop = Loop(world.settings.api_url, token(world, "ada", passwords), world.data, seen, end)
+    loop = Loop(world.url, Login(world.url, "ada", passwords["ada"], seen), world.data, seen, end)
     loop.begin()
     return loop, seen, end
 
@@ -133,11 +135,9 @@ def begin(world: World, passwords: dict[str, str]) -> tuple[Loop, Seen, threadin
 def annotators(
     world: World, passwords: dict[str, str], loop: Loop, seen: Seen, end: threading.Event
 ) -> list[Annotator]:
-    url = world.settings.api_url
-    made = [
-        Annotator(url, f"ann{n}", token(world, f"ann{n}", passwords), lambda: loop.dataset, loop.truth, n, seen, end)
-        for n in range(PEOPLE)
-    ]
+    url = world.url
+    logins = [Login(url, f"ann{n}", passwords[f"ann{n}"], seen) for n in range(PEOPLE)]
+    made = [Annotator(url, login, lambda: loop.dataset, loop.truth, n, seen, end) for n, login in enumerate(logins)]
     for person in made:
         person.start()
     return made
@@ -152,20 +152,8 @@ def take(world: World, place: dict[str, str]) -> dict[str, Any]:
     return head
 
 
-def token(world: World, name: str, passwords: dict[str, str]) -> str:
-    return str(LearnloopClient.login(world.settings.api_url, name, passwords[name]).token)
-
-
 def stack_of(world: World, passwords: dict[str, str]) -> Stack:
-    found = world.settings
-    return Stack(
-        url=found.api_url,
-        token=token(world, "ada", passwords),
-        learnloop=found.database_url.replace("+psycopg", ""),
-        mlflow=found.mlflow_url.replace("+psycopg", ""),
-        store=found.store,
-        home=found.home,
-    )
+    return world.stack(str(LearnloopClient.login(world.url, "ada", passwords["ada"]).token))
 
 
 def state(settings: Settings) -> dict[str, Any]:

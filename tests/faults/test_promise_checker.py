@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from backup_platform import Platform, databases, filled, prepare_template, settings_of
-from campaign.promises import Stack, broken
+from campaign.promises import broken
 from campaign.seen import Hold, Seen
+from campaign.stack import Stack
 from databases import create
 from sqlalchemy import make_url, text
 
@@ -130,6 +131,21 @@ def sql(statements: str) -> Callable[[Platform, Seen, type[Airflow]], None]:
     return lambda platform, seen, airflow: run(platform.url, statements)
 
 
+def merge_twice(platform: Platform, seen: Seen) -> None:
+    """The first version, into two that are made of it."""
+    run(
+        platform.url,
+        "INSERT INTO dataset_versions (dataset_id, name, major, minor, tree, files, bytes, message, provenance, owner)"
+        " SELECT dataset_id, 'twice_' || n, 7, n, tree, files, bytes, '', '{}', owner"
+        " FROM (SELECT * FROM dataset_versions ORDER BY id LIMIT 1) AS first, generate_series(1, 2) AS n;"
+        "INSERT INTO dataset_version_parents SELECT id, (SELECT min(id) FROM dataset_versions), 1"
+        " FROM dataset_versions WHERE major = 7",
+    )
+    with engine(platform.url).begin() as connection:
+        seen.merged.add(str(connection.scalar(text("SELECT name FROM dataset_versions ORDER BY id LIMIT 1"))))
+    engine(platform.url).dispose()
+
+
 def models(statements: str) -> Callable[[Platform, Seen, type[Airflow]], None]:
     return lambda platform, seen, airflow: run(platform.settings.mlflow_url, statements)
 
@@ -170,6 +186,12 @@ BREAKS: dict[str, tuple[str, Callable[[Platform, Seen, type[Airflow]], object]]]
         sql("INSERT INTO round_annotations (confirmed_id, round_id) VALUES (1, 1)"),
     ),
     "an open door": ("without a token is answered with 200", lambda p, s, a: setattr(a, "without_token", 200)),
+    "a merge is lost": ("are not in the head", lambda p, seen, a: seen.written.update({("lamps", "note.txt"): "0"})),
+    "written past an expiry": (
+        "dataset.yaml was written past the expiry",
+        lambda p, seen, a: seen.refused.add(("lamps", "dataset.yaml")),
+    ),
+    "merged twice": ("was merged 2 times", lambda platform, seen, a: merge_twice(platform, seen)),
     "a lock is left": (
         "1 locks are held",
         sql(
@@ -180,8 +202,11 @@ BREAKS: dict[str, tuple[str, Callable[[Platform, Seen, type[Airflow]], object]]]
 }
 
 
+@pytest.mark.timeout(600)
 def test_each_broken_promise_is_found_and_a_sound_platform_has_none(sound: Sound) -> None:
     assert broken(sound.stack, sound.again(), calm=True) == []
+    sound.airflow.without_token = 504  # who is not answered has found no open door
+    assert broken(sound.stack, Seen(), calm=False) == []
     for name, (words, breaks) in BREAKS.items():
         seen = sound.again()
         breaks(sound.platform, seen, sound.airflow)

@@ -10,15 +10,15 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from campaign.login import Login
 from campaign.loop import Loop
 from campaign.people import Annotator
-from campaign.promises import Stack, at_rest, broken
+from campaign.promises import at_rest, broken
 from campaign.seen import Seen
 from campaign.world import World
 from sqlalchemy import create_engine, text
 from waits import eventually
 
-from learnloop.client import LearnloopClient
 from learnloop.database.migrate import downgrade, revisions
 from learnloop.stack import postgres
 
@@ -36,15 +36,12 @@ def world() -> Iterator[World]:
 def test_a_round_that_was_under_way_at_the_upgrade_ends(world: World) -> None:
     world.up()
     passwords = world.users(*((f"ann{n}", "annotator") for n in range(PEOPLE)), ("ada", "admin"))
-    url = world.settings.api_url
-    tokens = {name: str(LearnloopClient.login(url, name, word).token) for name, word in passwords.items()}
+    url = world.url
     seen, end = Seen(), threading.Event()
-    loop = Loop(url, tokens["ada"], world.data, seen, end)
+    logins = {name: Login(url, name, word, seen) for name, word in passwords.items()}
+    loop = Loop(url, logins["ada"], world.data, seen, end)
     loop.begin()
-    people = [
-        Annotator(url, f"ann{n}", tokens[f"ann{n}"], lambda: loop.dataset, loop.truth, n, seen, end)
-        for n in range(PEOPLE)
-    ]
+    people = [Annotator(url, logins[f"ann{n}"], lambda: loop.dataset, loop.truth, n, seen, end) for n in range(PEOPLE)]
     for person in people:
         person.start()
     going = threading.Thread(target=loop._round)
@@ -67,14 +64,7 @@ def test_a_round_that_was_under_way_at_the_upgrade_ends(world: World) -> None:
     for person in people:
         person.join()
     assert state(world) in ("accepted", "rejected")
-    stack = Stack(
-        url=world.settings.api_url,
-        token=tokens["ada"],
-        learnloop=world.settings.database_url.replace("+psycopg", ""),
-        mlflow=world.settings.mlflow_url.replace("+psycopg", ""),
-        store=world.settings.store,
-        home=world.home,
-    )
+    stack = world.stack(logins["ada"].token)
     eventually(lambda: at_rest(stack), 600)
     assert broken(stack, seen, calm=True) == []
 

@@ -17,13 +17,27 @@ from pathlib import Path
 import model_pods
 import pytest
 import yaml
-from cluster_tools import Cluster, build_image, pod_template
-from model_pods import Models, write_versions
+from cluster_tools import ROOT, Cluster, build_image, pod_template
+from model_pods import (
+    ALSO_GOOD,
+    DAMAGED,
+    ERRING,
+    GOOD,
+    SLOW,
+    Models,
+    dataset,
+    serving_template,
+    write_versions,
+)
+from sqlalchemy import create_engine, make_url, text
 
+from learnloop.database import session
 from learnloop.database.engine import engine
+from learnloop.models import registry
 from learnloop.settings import settings
 
 HERE = Path(__file__).parent
+RBAC = ROOT / "deploy" / "kubernetes" / "rbac-serving.yaml"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -62,6 +76,52 @@ def models(serving_image: str, database_url: str, monkeypatch: pytest.MonkeyPatc
     cluster.kubectl("delete", "namespace", namespace, "--wait=false")
     engine.cache_clear()
     shutil.rmtree(home)
+
+
+@pytest.fixture
+def deployed(models: Models, postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Models]:
+    """The versions registered, and operators with the rights that we ship, and no others."""
+    name = f"mlflow_{uuid.uuid4().hex[:12]}"
+    maintenance = create_engine(postgres, isolation_level="AUTOCOMMIT")
+    with maintenance.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    url = make_url(postgres).set(database=name).render_as_string(hide_password=False)
+    home, cluster = models.cluster.home, models.cluster
+    template = serving_template(home / "registered", cluster.namespace, models.template.container["image"])
+    (home / "serving-template.yaml").write_text(yaml.safe_dump(template))
+    cluster.kubectl("apply", "-f", str(RBAC))
+    for setting, value in {
+        "LEARNLOOP_HOME": str(home),
+        "LEARNLOOP_DATABASE_URL": models.database_url,
+        "LEARNLOOP_MLFLOW_URL": url,
+        "LEARNLOOP_MODELS": str(home / "registered"),
+        "LEARNLOOP_SERVING_RUNNER": "kubernetes",
+        "LEARNLOOP_SERVING_TEMPLATE": str(home / "serving-template.yaml"),
+        "AIRFLOW_CONN_KUBERNETES_DEFAULT": cluster.connection_of_service_account(),
+    }.items():
+        monkeypatch.setenv(setting, value)
+    settings.cache_clear()
+    registry.prepare()
+    for version in (GOOD, ALSO_GOOD, DAMAGED, ERRING, SLOW):
+        made = registry.register(
+            "digits",
+            home / "models" / "digits" / str(version if version != DAMAGED else GOOD),
+            models_root=home / "registered",
+            tags={},
+            metrics={},
+            idempotency_key=str(version),
+        )
+        assert made == version
+    damaged = registry.source_of("digits", DAMAGED) / "model.skops"  # by its disk, after its registration
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    with session() as db:
+        dataset(db)
+    yield models
+    settings.cache_clear()
+    engine(url).dispose()
+    with maintenance.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    maintenance.dispose()
 
 
 @pytest.fixture

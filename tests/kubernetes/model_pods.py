@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import threading
 import time
 from collections import Counter
@@ -17,8 +19,11 @@ import yaml
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
 from cluster_tools import ROOT, Cluster
 from kubernetes.client import ApiClient, ApiException, CoreV1Api
+from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from waits import eventually
@@ -33,30 +38,51 @@ from learnloop.serving.cluster.objects import Objects, connect
 from learnloop.serving.cluster.served import ServedModels
 from learnloop.serving.cluster.template import Template, parse_template
 from learnloop.serving.cluster.units import wanted_of
-from learnloop_airflow.pods.canary import watch
+from learnloop.training.reference import FILE, reference
+from learnloop_airflow.pods.canary import at_pods, watch
 
-GOOD, ALSO_GOOD, DAMAGED, ERRING = 1, 2, 3, 4
+GOOD, ALSO_GOOD, DAMAGED, ERRING, SLOW = 1, 2, 3, 4, 5
 ROW = load_digits().data[:1].astype(np.float32)
+STEPS = 200
+CONFIG = {
+    "name": "digits",
+    "task_type": "image_classification",
+    "classes": [str(digit) for digit in range(10)],
+    "image": {"width": 8, "height": 8, "mode": "L"},
+}
 
 
 def write_versions(models: Path) -> None:
-    """Four versions of ``digits``: two good ones, one whose file was damaged after its registration, and one that passes its
-    smoke test and errs at most of what it is asked."""
+    """Five versions of ``digits``: two good ones, one whose file was damaged after its registration, one that passes its
+    smoke test and errs at most of what it is asked, and one that takes a tenth of a second for a row."""
     images, labels = load_digits(return_X_y=True)
-    for version in (GOOD, ALSO_GOOD, DAMAGED, ERRING):
-        model = LogisticRegression(C=0.01, max_iter=1000).fit(
-            images[: 200 * version], labels[: 200 * version].astype(str)
-        )
+    for version in (GOOD, ALSO_GOOD, DAMAGED, ERRING, SLOW):
+        rows = slice(0, 200 * version)
+        last = LogisticRegression(C=0.01, max_iter=1000).fit(images[rows], labels[rows].astype(str))
+        model = last
         if version == ERRING:
-            model.coef_[0, ROW.argmax()] = 1e308  # times more than 1.8, that is no number any more
+            last.coef_[0, ROW.argmax()] = 1e308  # times more than 1.8, that is no number any more
+        if version == SLOW:
+            # The same as without them, many times over.
+            model = make_pipeline(*(Normalizer() for _ in range(STEPS)), LogisticRegression())
+            model.fit(images[rows], labels[rows].astype(str))
         folder = models / "digits" / str(version)
         folder.mkdir(parents=True)
         skops.io.dump(model, folder / "model.skops")
         flavor = {"pickled_model": "model.skops", "serialization_format": "skops"}
         (folder / "MLmodel").write_text(yaml.safe_dump({"flavors": {"sklearn": flavor}}))
+        (folder / "dataset.yaml").write_text(yaml.safe_dump(CONFIG))
+        (folder / FILE).write_text(json.dumps(reference(images[rows])))
         write_manifest(folder)
         if version == DAMAGED:
             (folder / "model.skops").write_bytes((folder / "model.skops").read_bytes()[:-100])
+
+
+def png(row: np.ndarray) -> bytes:
+    """A digit as a file, of the values that the versions were trained on."""
+    sink = io.BytesIO()
+    Image.fromarray(row.reshape(8, 8).astype(np.uint8), "L").save(sink, "PNG")
+    return sink.getvalue()
 
 
 def serving_template(models: Path, namespace: str, image: str, **changes: str) -> dict:
@@ -134,6 +160,11 @@ class Models:
         eventually(ask)
         return found[0]
 
+    def leads_to(self, alias: str, version: int) -> None:
+        """Wait until the version answers there: a node hears of a changed Service a moment after those who changed it,
+        or half a minute after it where the API server was away."""
+        eventually(lambda: self.answers(alias) == version, 90)
+
     def evict(self, pod: dict) -> int:
         """Asks for the eviction of a pod, as a node's drain does. Returns the API server's status."""
         name = pod["metadata"]["name"]
@@ -147,13 +178,17 @@ class Models:
             return int(error.status)
         return 201
 
-    def watch(self, seconds: float) -> Verdict:
+    def watch(self, seconds: float, requests: int = 30) -> Verdict:
         """Watches the canary, as CanaryTrigger does."""
         unit = next(unit for unit in wanted_of("digits", self.rows()).units if unit.alias == "realtime")
 
+        async def say(what: str) -> None:
+            self.said.append(what)
+
         async def look() -> Verdict:
             async with AsyncKubernetesHook(conn_id="kubernetes_default").get_conn() as connection:
-                return await watch(connection, unit, self.cluster.namespace, Rules(seconds=seconds, requests=30))
+                looking = at_pods(connection, unit, self.cluster.namespace)
+                return await watch(looking, unit, Rules(seconds=seconds, requests=requests), say=say)
 
         return asyncio.run(look())
 
@@ -220,6 +255,18 @@ def asking(url: str, *, callers: int = 3, pause: float = 0.005) -> Iterator[Aske
         stop.set()
         for thread in threads:
             thread.join()
+
+
+@contextmanager
+def no_node(models: Models) -> Iterator[None]:
+    """Has pods that are made meanwhile, by whoever reads the template's file, wait for a node that there is not."""
+    file = models.cluster.home / "serving-template.yaml"
+    was = file.read_text()
+    changed = yaml.safe_load(was)
+    changed["spec"]["template"]["spec"]["nodeSelector"] = {"learnloop-test/none": "x"}
+    file.write_text(yaml.safe_dump(changed))
+    yield
+    file.write_text(was)
 
 
 def of(cluster: Cluster, database_url: str, image: str, **changes: str) -> Models:

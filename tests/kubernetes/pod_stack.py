@@ -10,22 +10,35 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import yaml
-from cluster_tools import Cluster, pod_template
+from cluster_tools import ROOT, Cluster, pod_template
 from waits import eventually
 
 from learnloop.client import LearnloopClient
+from learnloop.stack.__main__ import running_environment
 from learnloop.stack.demo import digits
 from learnloop.stack.demo.airflow import AirflowClient
+from learnloop.stack.places import Places
 
 GATE = "learnloop-test/gate"
+TRAINING = "base_model_training"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who works with the stack: by our API, and by Airflow's."""
+
+    name: str
+    loop: LearnloopClient
+    airflow: AirflowClient
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,7 @@ class PodStack:
     airflow: AirflowClient
     data: Path
     """Where datasets come from: not below the stack's own folder, which nobody may read from."""
+    people: dict[str, Person] = field(default_factory=dict)
 
     @contextmanager
     def open_gate(self) -> Iterator[None]:
@@ -49,7 +63,7 @@ class PodStack:
         """A run of base_model_training on a dataset of its own, up to where its first pod waits to be scheduled."""
         name = f"digits-{uuid.uuid4().hex[:6]}"
         folder = digits.write(self.data / name, name, budget=20).dataset
-        run_id = self.airflow.trigger("base_model_training", {"path": str(folder), "message": "pods"})
+        run_id = self.airflow.trigger(TRAINING, {"path": str(folder), "message": "pods"})
         eventually(lambda: self.pods_of(run_id) or self.run_state(run_id) == "failed", 120)
         assert self.state_of(run_id) == "deferred"
         return run_id
@@ -58,14 +72,20 @@ class PodStack:
         named = (json.loads(pod["metadata"]["annotations"]["learnloop/task"]) for pod in self.cluster.pods())
         return [task for task in named if task["run_id"] == run_id]
 
-    def state_of(self, run_id: str, task_id: str = "train") -> str | None:
-        return self.get(f"/dags/base_model_training/dagRuns/{run_id}/taskInstances/{task_id}").json()["state"]
+    def state_of(self, run_id: str, task_id: str = "train", dag_id: str = TRAINING) -> str | None:
+        return self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}").json()["state"]
 
-    def run_state(self, run_id: str) -> str:
-        return self.get(f"/dags/base_model_training/dagRuns/{run_id}").json()["state"]
+    def run_state(self, run_id: str, dag_id: str = TRAINING) -> str:
+        return self.get(f"/dags/{dag_id}/dagRuns/{run_id}").json()["state"]
 
-    def log_of(self, run_id: str, task_id: str = "train") -> str:
-        return self.get(f"/dags/base_model_training/dagRuns/{run_id}/taskInstances/{task_id}/logs/1").text
+    def log_of(self, run_id: str, task_id: str = "train", dag_id: str = TRAINING, map_index: int = -1) -> str:
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/1"
+        return self.get(f"{path}?map_index={map_index}").text
+
+    def returned(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """What a task returned."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self.get(path).raise_for_status().json()["value"]
 
     def mark_failed(self, run_id: str) -> None:
         path = f"{self.url}/api/v2/dags/base_model_training/dagRuns/{run_id}/taskInstances/train"
@@ -95,12 +115,20 @@ class PodStack:
 
 @contextmanager
 def running_stack(
-    image: str, data: Path, *, selector: dict[str, str] | None = None, **settings: str
+    image: str,
+    data: Path,
+    *,
+    selector: dict[str, str] | None = None,
+    people: Sequence[str] = (),
+    few_rights: bool = False,
+    **settings: str,
 ) -> Iterator[PodStack]:
     """A stack in a new namespace, all of it gone afterwards.
 
     Args:
         selector: the template's node selector; ``GATE`` there holds every pod back.
+        people: scientists that there are beside the admin.
+        few_rights: on the cluster, Airflow has what deploy/kubernetes/rbac.yaml gives, and nothing else.
         settings: further settings of Learnloop's, in capitals.
     """
     namespace = f"learnloop-{uuid.uuid4().hex[:8]}"
@@ -128,14 +156,43 @@ def running_stack(
 
     cluster.kubectl("create", "namespace", namespace)
     try:
+        if few_rights:
+            cluster.kubectl("apply", "-f", str(ROOT / "deploy" / "kubernetes" / "rbac.yaml"))
+            connection = json.loads(cluster.connection_of_service_account())
+            environment["KUBECONFIG"] = connection["extra"]["kube_config_path"]  # the stack takes no AIRFLOW_CONN_*
         words = dict(line.split() for line in run("up").splitlines() if line.startswith("    "))
         url = json.loads((home / "stack.json").read_text())["api_url"]
-        with LearnloopClient.login(url, "admin", words["admin"]) as admin:
-            token = admin.token or ""
-        airflow = AirflowClient(url, token)
-        airflow.wait_for_dag("base_model_training")
-        yield PodStack(cluster, url, token, airflow, data)
+        with ExitStack() as clients:
+            every = {
+                name: clients.enter_context(_person(url, name, word))
+                for name, word in {"admin": words["admin"], **_scientists(home, people)}.items()
+            }
+            admin = every["admin"]
+            admin.airflow.wait_for_dag(TRAINING)
+            yield PodStack(cluster, url, admin.loop.token or "", admin.airflow, data, every)
     finally:
         run("down")
         cluster.kubectl("delete", "namespace", namespace, "--wait=false")
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def _person(url: str, name: str, password: str) -> Iterator[Person]:
+    with LearnloopClient.login(url, name, password) as loop:
+        yield Person(name, loop, AirflowClient(url, loop.token or ""))
+
+
+def _scientists(home: Path, names: Sequence[str]) -> dict[str, str]:
+    """Makes them in the running stack; their passwords."""
+    if not names:
+        return {}
+    made = subprocess.run(
+        [sys.executable, "-m", "learnloop_airflow.roles"],
+        input=json.dumps([{"name": name, "role": "scientist"} for name in names]),
+        env=running_environment(Places(home)),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert made.returncode == 0, made.stderr[-4000:]
+    return json.loads(made.stdout)

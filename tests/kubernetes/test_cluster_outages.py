@@ -7,12 +7,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from cluster_tools import CLUSTER
 from job_sources import spec
 from job_tasks import Task
+from model_pods import ALSO_GOOD, GOOD, Models, asking
 from waits import eventually
 
 STATE = Path(os.environ.get("KUBECONFIG", "")).parent
@@ -58,6 +60,26 @@ def test_an_api_server_that_is_killed_and_back_after_a_minute(cluster, killed, c
     assert found is not None
     assert found["result"]["resumed"] is False
     assert cluster.pods() == []
+
+
+def test_models_answer_and_a_rollout_ends_when_the_api_server_is_killed_in_it(models: Models, killed) -> None:
+    """The cluster itself does not go on with the rollout meanwhile; whoever asks the pods does not notice."""
+    models.deploy(GOOD, "realtime", "current")
+    models.answers("realtime")
+    with asking(models.url("realtime")) as asked, ThreadPoolExecutor(1) as pool:
+        deploying = pool.submit(models.deploy, ALSO_GOOD, "realtime", "current", timeout=300)
+        eventually(lambda: str(ALSO_GOOD) in models.versions_of_pods(), 60)
+        killed("kube-apiserver")
+        eventually(lambda: any("does not answer" in said for said in models.said), 60)
+        asked.wait_for_more(200)
+        assert not deploying.done()
+        up()
+        deploying.result(300)
+        asked.wait_for_more(50)
+    assert asked.failed == []
+    models.leads_to("realtime", ALSO_GOOD)
+    models.leads_to("current", ALSO_GOOD)
+    assert [row.model_version for row in models.rows()] == [ALSO_GOOD, ALSO_GOOD]
 
 
 def test_a_node_that_is_restarted(cluster, killed) -> None:

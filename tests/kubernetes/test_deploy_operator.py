@@ -4,77 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
-from collections.abc import Iterator
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
-from cluster_tools import ROOT
-from model_pods import ALSO_GOOD, DAMAGED, ERRING, GOOD, Models, asking, dataset, serving_template
-from sqlalchemy import create_engine, make_url, select, text
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+from model_pods import ALSO_GOOD, DAMAGED, ERRING, GOOD, SLOW, Models, asking, dataset, no_node
+from sqlalchemy import func, select, update
+from waits import eventually
 
 from learnloop.database import Decision, Deployment, session
-from learnloop.database.engine import engine
 from learnloop.errors import Conflict
 from learnloop.models import registry
+from learnloop.models.deployment import deploy as move
+from learnloop.models.deployment import set_canary
 from learnloop.models.promotion import promote, roll_back, take_away
-from learnloop.settings import settings
 from learnloop_airflow.operators.canary import CanaryOperator
 from learnloop_airflow.operators.deploy import DeployOperator
 from learnloop_airflow.operators.maintenance import FollowDeploymentsOperator
 
 pytestmark = pytest.mark.timeout(300)
-RBAC = ROOT / "deploy" / "kubernetes" / "rbac-serving.yaml"
 CONTEXT: Any = {"dag_run": SimpleNamespace(triggering_user_name="ann"), "run_id": "round-digits-7"}
-
-
-@pytest.fixture
-def deployed(models: Models, postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Models]:
-    """The four versions registered, and operators with the rights that we ship, and no others."""
-    name = f"mlflow_{uuid.uuid4().hex[:12]}"
-    maintenance = create_engine(postgres, isolation_level="AUTOCOMMIT")
-    with maintenance.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    url = make_url(postgres).set(database=name).render_as_string(hide_password=False)
-    home, cluster = models.cluster.home, models.cluster
-    template = serving_template(home / "registered", cluster.namespace, models.template.container["image"])
-    (home / "serving-template.yaml").write_text(yaml.safe_dump(template))
-    cluster.kubectl("apply", "-f", str(RBAC))
-    for setting, value in {
-        "LEARNLOOP_HOME": str(home),
-        "LEARNLOOP_DATABASE_URL": models.database_url,
-        "LEARNLOOP_MLFLOW_URL": url,
-        "LEARNLOOP_MODELS": str(home / "registered"),
-        "LEARNLOOP_SERVING_RUNNER": "kubernetes",
-        "LEARNLOOP_SERVING_TEMPLATE": str(home / "serving-template.yaml"),
-        "AIRFLOW_CONN_KUBERNETES_DEFAULT": cluster.connection_of_service_account(),
-    }.items():
-        monkeypatch.setenv(setting, value)
-    settings.cache_clear()
-    registry.prepare()
-    for version in (GOOD, ALSO_GOOD, DAMAGED, ERRING):
-        made = registry.register(
-            "digits",
-            home / "models" / "digits" / str(version if version != DAMAGED else GOOD),
-            models_root=home / "registered",
-            tags={},
-            metrics={},
-            idempotency_key=str(version),
-        )
-        assert made == version
-    damaged = registry.source_of("digits", DAMAGED) / "model.skops"  # by its disk, after its registration
-    damaged.write_bytes(damaged.read_bytes()[:-100])
-    with session() as db:
-        dataset(db)
-    yield models
-    settings.cache_clear()
-    engine(url).dispose()
-    with maintenance.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    maintenance.dispose()
 
 
 def gate(version: int) -> dict[str, Any]:
@@ -92,7 +46,7 @@ def rows(models: Models) -> dict[str, tuple[int, int | None]]:
 def test_a_version_is_deployed_and_a_broken_one_is_taken_back_everywhere(deployed: Models) -> None:
     assert deploy(GOOD)["model_version"] == GOOD
     assert rows(deployed) == {"realtime": (GOOD, None), "current": (GOOD, None)}
-    assert deployed.answers("realtime") == GOOD
+    deployed.leads_to("realtime", GOOD)
     generations = {row.alias: row.generation for row in deployed.rows()}
     assert deploy(GOOD)["model_version"] == GOOD  # a retry
     assert {row.alias: row.generation for row in deployed.rows()} == generations
@@ -117,6 +71,72 @@ def test_a_version_is_deployed_and_a_broken_one_is_taken_back_everywhere(deploye
     assert follow.execute(CONTEXT) == {}
 
 
+def test_who_asks_for_what_is_current_is_answered_all_the_while(deployed: Models) -> None:
+    """`current` follows its alias: between the two, it has pods of its own, and is led to them when they are ready."""
+    deploy(GOOD)
+    deployed.answers("current")
+    with asking(deployed.url("current")) as asked:
+        for version in (ALSO_GOOD, GOOD):
+            asked.wait_for_more(50)
+            deploy(version)
+        asked.wait_for_more(50)
+    assert (asked.failed, set(asked.answered)) == ([], {GOOD, ALSO_GOOD})
+    assert deployed.names("deployment") == ["digits-realtime"]
+
+
+def test_maintenance_takes_back_what_pods_refuse_when_its_task_was_killed(deployed: Models) -> None:
+    """Killed after its rows were written, and before it heard of the refusal: for a canary and for a version."""
+    deploy(GOOD)
+    follow = FollowDeploymentsOperator(task_id="follow_deployments")
+    with session() as db:
+        set_canary(db, model_name="digits", alias="realtime", version=DAMAGED, percent=20, owner="ann")
+    assert "Deployment/digits-realtime-canary" in follow.execute(CONTEXT)["digits"]
+    with session() as db:
+        move(db, dataset_id=dataset(db), model_name="digits", alias="current", version=DAMAGED, owner="ann")
+
+    def refuses(*labels: str) -> bool:
+        states = deployed.cluster.kubectl("get", "pods", "-l", ",".join(labels), "-o", "json")
+        return '"exitCode": 78' in states
+
+    follow.execute(CONTEXT)
+    eventually(lambda: refuses("learnloop/track=canary"), 120)
+    eventually(lambda: refuses("learnloop/alias=current"), 120)
+    follow.execute(CONTEXT)
+    assert rows(deployed) == {"realtime": (GOOD, DAMAGED), "current": (DAMAGED, None)}  # its task may still see to it
+    with session() as db:
+        db.execute(update(Deployment).values(updated_at=func.now() - timedelta(minutes=3)))
+    follow.execute(CONTEXT)
+    assert rows(deployed) == {"realtime": (GOOD, None), "current": (GOOD, None)}
+    assert deployed.names("deployment") == ["digits-realtime"]
+    deployed.leads_to("current", GOOD)
+
+
+def test_a_deployment_that_is_ended_from_outside_is_undone(deployed: Models) -> None:
+    """As Airflow ends a task that is marked failed or cleared: SIGTERM, whose handler calls `on_kill`."""
+    deploy(GOOD)
+    with no_node(deployed):
+        task = DeployOperator(task_id="deploy", gate=gate(ALSO_GOOD), alias="realtime")
+        before = signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
+
+        def end() -> None:
+            eventually(lambda: str(ALSO_GOOD) in deployed.versions_of_pods(), 100)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                ending = pool.submit(end)
+                with pytest.raises(AirflowException, match="ended from outside"):
+                    task.execute(CONTEXT)
+                ending.result()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    assert rows(deployed) == {"realtime": (GOOD, None), "current": (GOOD, None)}
+    assert registry.version_of("digits", "realtime") == registry.version_of("digits", "current") == GOOD
+    eventually(lambda: str(ALSO_GOOD) not in deployed.versions_of_pods(), 60)
+    deployed.leads_to("current", GOOD)
+    task.on_kill()  # afterwards there is nothing to be undone
+
+
 def test_a_first_version_that_is_broken_leaves_nothing(deployed: Models) -> None:
     with pytest.raises(Conflict, match=r"was not deployed \(nothing was served before\): Corrupted"):
         deploy(DAMAGED)
@@ -128,10 +148,11 @@ def test_a_first_version_that_is_broken_leaves_nothing(deployed: Models) -> None
 def test_a_person_promotes_rolls_back_and_takes_away(deployed: Models) -> None:
     promote(session, "digits", "realtime", GOOD, by="eva")
     promote(session, "digits", "realtime", ALSO_GOOD, by="eva")
-    assert deployed.answers("current") == ALSO_GOOD
+    deployed.leads_to("current", ALSO_GOOD)
     (moved, _) = roll_back(session, "digits", "realtime", by="eva", reason="slow")
     assert (moved.version, moved.previous) == (GOOD, ALSO_GOOD)
-    assert deployed.answers("realtime") == deployed.answers("current") == GOOD
+    deployed.leads_to("realtime", GOOD)
+    deployed.leads_to("current", GOOD)
     with session() as db:
         take_away(db, "digits", "realtime", by="eva")
     FollowDeploymentsOperator(task_id="follow_deployments").execute(CONTEXT)
@@ -167,3 +188,29 @@ def test_a_canary_that_errs_is_ended_by_its_task_with_the_reason(deployed: Model
         (said, *_) = db.scalars(select(Decision.reason).order_by(Decision.id.desc()))
         assert "requests of version 4 failed" in said
         assert db.scalar(select(Deployment.model_version).where(Deployment.alias == "realtime")) == GOOD
+
+
+def test_a_canary_that_a_person_opened_is_ended_by_maintenance_when_it_is_slow(deployed: Models) -> None:
+    """Nobody waits for it: what its pods counted is read at each pass, and kept until the next."""
+    deploy(GOOD)
+    deployed.answers("realtime")
+    follow = FollowDeploymentsOperator(task_id="follow_deployments")
+    with session() as db:
+        about = {"version": SLOW, "percent": 30, "owner": "ann", "rules": {"requests": 20}}
+        set_canary(db, model_name="digits", alias="realtime", **about)
+    assert "Deployment/digits-realtime-canary" in follow.execute(CONTEXT)["digits"]
+    deployed.cluster.kubectl("wait", "--for=condition=available", "deployment/digits-realtime-canary", "--timeout=55s")
+
+    def ended() -> bool:
+        follow.execute(CONTEXT)
+        return rows(deployed)["realtime"] == (GOOD, None)
+
+    with asking(deployed.url("realtime"), callers=6) as asked:
+        eventually(ended, 200)
+        asked.wait_for_more(20)
+    assert asked.failed == []
+    assert SLOW in asked.answered
+    assert deployed.names("deployment") == ["digits-realtime"]
+    with session() as db:
+        (reason,) = db.scalars(select(Decision.reason).where(Decision.kind == "canary"))
+    assert "realtime: ended: 95 % of " in reason

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from model_pods import ALSO_GOOD, DAMAGED, ERRING, GOOD, Models, asking
+from model_pods import ALSO_GOOD, DAMAGED, ERRING, GOOD, SLOW, Models, asking
+from proxy import ApiProxy
 from waits import eventually
 
 from learnloop.errors import Conflict, Unavailable
+from learnloop.serving.cluster.objects import connect
 from learnloop.serving.cluster.served import Refused
 
 pytestmark = pytest.mark.timeout(300)
@@ -23,7 +29,8 @@ def test_an_alias_is_served_and_rolled_under_load_and_a_broken_model_gets_no_req
         "Service/digits-current",
     ]
     assert models.deploy(GOOD, "realtime", "current") == []  # again, it changes nothing
-    assert [models.answers(alias) for alias in ("realtime", "current")] == [GOOD, GOOD]
+    for alias in ("realtime", "current"):
+        models.leads_to(alias, GOOD)
 
     with asking(models.url("realtime")) as asked:
         asked.wait_for_more(50)
@@ -74,14 +81,14 @@ def test_what_is_another_persons_stays_and_an_alias_that_goes_takes_only_ours(mo
     models.template = replace(models.template, max_replicas=4, replicas=1)
     models.deploy(GOOD, "base", "realtime", "current")
     assert models.names("hpa") == ["digits-base", "digits-realtime"]  # the API server takes it
-    eventually(lambda: models.answers("current") == GOOD)
+    models.leads_to("current", GOOD)
 
     removed = models.withdraw("realtime")
     kinds = ("Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Deployment")
     assert {f"{kind}/digits-realtime" for kind in kinds} <= set(removed)
     assert models.names("service") == ["digits-base", "digits-current", "theirs"]
     assert models.names("deployment") == models.names("hpa") == models.names("pdb") == ["digits-base"]
-    assert models.answers("current") == GOOD  # it leads to the pods of `base` now
+    models.leads_to("current", GOOD)  # it leads to the pods of `base` now
 
 
 def test_a_rollout_that_stalls_says_what_it_waits_for_and_the_old_goes_on(models: Models) -> None:
@@ -96,7 +103,7 @@ def test_a_rollout_that_stalls_says_what_it_waits_for_and_the_old_goes_on(models
             models.deploy(ALSO_GOOD, "base", timeout=8)
         models.template = sound
         models.deploy(GOOD, "base")
-        assert models.answers("base") == GOOD
+        models.leads_to("base", GOOD)
 
 
 def test_a_canary_that_errs_is_told_from_the_pods_metrics_and_ended(models: Models) -> None:
@@ -118,3 +125,56 @@ def test_a_canary_that_errs_is_told_from_the_pods_metrics_and_ended(models: Mode
     assert found.good, found
     assert asked.failed == []
     assert asked.answered[ALSO_GOOD] > 0
+
+
+def test_a_canary_that_is_slow_is_told_from_the_pods_metrics_though_it_answers_all(models: Models) -> None:
+    models.deploy(GOOD, "realtime", "current")
+    models.answers("realtime")
+    models.canary(SLOW, 30)
+    with asking(models.url("realtime")) as asked:
+        found = models.watch(seconds=90)
+    assert not found.good
+    assert re.search(r"95 % of \d+ requests of version 5 took up to 0\.\d+ s, and 0\.\d+ s beside it", found.reason), (
+        found
+    )
+    assert asked.failed == []
+    assert asked.answered[SLOW] >= 30
+    models.canary(None)
+    assert models.names("deployment") == ["digits-realtime"]
+    models.leads_to("realtime", GOOD)
+
+
+def test_a_rollout_and_a_canary_outlast_an_api_server_that_is_away(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Away for those who deploy and watch: the rollout goes on, and nothing is taken back for it."""
+    models.deploy(GOOD, "realtime", "current")
+    models.answers("realtime")
+    with ApiProxy(models.cluster.kubeconfig, models.cluster.home / "by-proxy.conf") as proxy:
+        monkeypatch.setenv("KUBECONFIG", str(proxy.kubeconfig))
+        connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(proxy.kubeconfig)}}
+        monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps(connection))
+        models.client = connect()
+        with asking(models.url("realtime"), callers=6) as asked, ThreadPoolExecutor(1) as pool:
+            deploying = pool.submit(models.deploy, ALSO_GOOD, "realtime", "current")
+            eventually(lambda: "changed Deployment digits-realtime" in models.said)
+            proxy.stop()
+            eventually(lambda: "does not answer" in models.said[-1])
+            asked.wait_for_more(100)
+            assert not deploying.done()
+            proxy.start()
+            deploying.result(180)
+            models.leads_to("realtime", ALSO_GOOD)
+            models.canary(GOOD, 30)
+            watching = pool.submit(models.watch, seconds=20, requests=5)
+            proxy.stop()
+            gone = time.monotonic()
+            eventually(lambda: "does not answer" in models.said[-1])
+            asked.wait_for_more(100)
+            eventually(lambda: time.monotonic() - gone > 22)  # longer than it is to be watched
+            assert not watching.done()
+            proxy.start()
+            found = watching.result(180)
+        assert found.good, found
+        assert asked.failed == []
+    assert [row.model_version for row in models.rows()] == [ALSO_GOOD, ALSO_GOOD]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
-from airflow_server import BIN, airflow_server
+from airflow_runs import Airflow, airflow_with
 from cluster_tools import Cluster
 from mount_contract import Run, write_table
 from waits import eventually
@@ -48,25 +46,12 @@ WAITS = SOURCE + "time.sleep(600)"
 
 
 @dataclass(frozen=True)
-class Airflow:
+class Mounted(Airflow):
     cluster: Cluster
-    http: httpx.Client
-
-    def start(self, dag_id: str, **conf: Any) -> str:
-        path = f"/dags/{dag_id}/dagRuns"
-        return self.http.post(path, json={"logical_date": None, "conf": conf}).raise_for_status().json()["dag_run_id"]
-
-    def state(self, dag_id: str, run_id: str) -> str:
-        return self.http.get(f"/dags/{dag_id}/dagRuns/{run_id}").json()["state"]
-
-    def tasks(self, dag_id: str, run_id: str) -> dict[str, str]:
-        found = self.http.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances").json()["task_instances"]
-        return {task["task_id"]: task["state"] for task in found}
 
     def run(self, dag_id: str, **conf: Any) -> tuple[str, str]:
         run_id = self.start(dag_id, **conf)
-        eventually(lambda: self.state(dag_id, run_id) in ("success", "failed"), 200)
-        return run_id, self.state(dag_id, run_id)
+        return run_id, self.wait(dag_id, run_id)
 
     def claims(self) -> dict[str, str]:
         """The lifetime of each claim that is not being removed, by its name."""
@@ -79,7 +64,7 @@ class Airflow:
 
 
 @pytest.fixture
-def airflow(cluster: Cluster, postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Airflow]:
+def airflow(cluster: Cluster, postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mounted]:
     table = cluster.home / "storage-classes.yaml"
     write_table(table, "nfs", "shared-nfs", "")
     ours = {
@@ -91,28 +76,12 @@ def airflow(cluster: Cluster, postgres: str, monkeypatch: pytest.MonkeyPatch) ->
     }
     monkeypatch.setenv("LEARNLOOP_STORAGE_CLASSES", str(table))
     settings.cache_clear()
-    with airflow_server("simple", postgres, apps="all", **ours) as server:
-        (server.home / "dags").mkdir()
-        (server.home / "dags" / "mounted.py").write_text(DAGS)
-        connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": cluster.kubeconfig}}
-        environment = {**server.environment, "AIRFLOW_CONN_KUBERNETES_DEFAULT": json.dumps(connection)}
-        running = []
-        for part in ("scheduler", "dag-processor", "triggerer"):
-            with (server.home / f"{part}.log").open("w") as log:
-                running.append(subprocess.Popen([BIN / "airflow", part], env=environment, stdout=log, stderr=log))
-        bearing = {"Authorization": f"Bearer {server.token('ada')}"}
-        with httpx.Client(base_url=f"{server.url}/api/v2", headers=bearing, timeout=60) as http:
-            try:
-                eventually(lambda: http.get("/dags/sweep").status_code == 200, 120)
-                yield Airflow(cluster, http)
-            finally:
-                for process in running:
-                    process.terminate()
-                for process in running:
-                    process.wait(60)
+    connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": cluster.kubeconfig}}
+    with airflow_with(DAGS, "sweep", postgres, json.dumps(connection), **ours) as running:
+        yield Mounted(running.http, cluster)
 
 
-def test_mounts_of_a_run_are_gone_however_it_ends(airflow: Airflow) -> None:
+def test_mounts_of_a_run_are_gone_however_it_ends(airflow: Mounted) -> None:
     run_id, state = airflow.run("mounted", code=WRITES)
     assert state == "success", airflow.tasks("mounted", run_id)
     eventually(lambda: airflow.lifetimes() == ["user"])

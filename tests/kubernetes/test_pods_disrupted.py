@@ -22,15 +22,30 @@ def has_checkpoint(cluster) -> bool:
     return any((cluster.home / "namespaces" / "results").glob("*/*/checkpoint/epoch"))
 
 
-def test_a_pod_that_is_deleted_or_evicted_is_made_again_from_its_checkpoint(cluster, capfd) -> None:
+def evict(cluster, name: str) -> None:
+    """As a node's drain asks for it: the pod has its grace period."""
+    eviction = {"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": name}}
+    path = f"/api/v1/namespaces/{cluster.namespace}/pods/{name}/eviction"
+    cluster.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+
+
+def delete(cluster, name: str) -> None:
+    cluster.kubectl("delete", "pod", name, "--wait=false")
+
+
+def delete_at_once(cluster, name: str) -> None:
+    """Without a grace period: whoever looks next finds no pod, and has never seen it being removed."""
+    cluster.kubectl("delete", "pod", name, "--wait=false", "--grace-period=0", "--force")
+
+
+@pytest.mark.parametrize("disrupt", [evict, delete, delete_at_once])
+def test_a_pod_that_is_deleted_or_evicted_is_made_again_from_its_checkpoint(cluster, capfd, disrupt) -> None:
     task = Task(spec(params=LONG))
     assert task.begin() is None
     waiting = task.in_background()
     eventually(lambda: has_checkpoint(cluster))
-    name = cluster.pods()[0]["metadata"]["name"]
-    eviction = {"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": name}}
-    path = f"/api/v1/namespaces/{cluster.namespace}/pods/{name}/eviction"
-    cluster.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+    first = cluster.pods()[0]["metadata"]
+    disrupt(cluster, first["name"])
     found = task.end(waiting.join())
     assert found is not None
     assert found["result"]["resumed"] is True

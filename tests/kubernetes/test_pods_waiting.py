@@ -121,17 +121,24 @@ def test_a_job_out_of_memory_gets_more_at_its_next_try_up_to_the_cap(cluster, mo
 
 
 def test_a_job_that_nears_its_limit_is_warned_of(cluster, db) -> None:
-    code = "import time; x = bytearray(230 << 20); print('filled', flush=True); time.sleep(600)"
+    """Also when it tells of progress on and on; and the person whose run it is, once."""
+    code = "import time; from learnloop.jobs.contract import Job; j = Job.current(); x = bytearray(230 << 20)\n"
+    code += "for n in range(3000): j.progress(step=n); time.sleep(0.2)"
     task = Task(spec(code, outputs=[], resources={"cpu": 0.1, "memory": "256Mi"}))
     assert task.begin() is None
     waiting = task.in_background()
 
-    def warned() -> bool:
+    def line() -> dict:
         db.rollback()
-        found = db.scalar(select(JobProgress.line))
-        return bool(found) and "of the 256Mi of memory it may have" in found.get("warning", "")
+        return db.scalar(select(JobProgress.line)) or {}
 
-    eventually(warned, 60)
+    eventually(lambda: "of the 256Mi of memory it may have" in line().get("warning", ""), 60)
+    step = line().get("step", 0)
+    eventually(lambda: line().get("step", 0) > step + 20, 60)
+    assert "of the 256Mi of memory it may have" in line()["warning"]
+    told = db.scalars(select(Event).where(Event.kind == "warning")).one()
+    assert (told.owner, told.run_id) == ("ann", "round-digits-7")
+    assert "incremental_training round-digits-7: train: the job uses 2" in told.text
     waiting.kill()
 
 

@@ -78,3 +78,8 @@ def test_a_file_that_cannot_be_read_or_says_what_is_said_already_is_named(tmp_pa
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidInput, match="it is no text"):
         load({**missing, "LEARNLOOP_WEBHOOK_SECRET_FILE": str(tmp_path / "bytes")})
+
+
+def test_a_log_format_that_is_empty_is_the_usual_one() -> None:
+    """As Compose gives what was not said."""
+    assert load({"LEARNLOOP_LOG_FORMAT": ""}).log_format == "text"

@@ -25,7 +25,8 @@ def adjudicate(
     answers and asks others. ``reject`` says that the sample is not to be used; nobody is asked about it again.
 
     Args:
-        reason: needed unless one of the answers is confirmed; people see it beside what was rejected.
+        reason: needed unless one of the answers is confirmed; people see it beside their answers that were rejected
+            (`own_answers`), and whoever gets a task that was sent back, beside the task.
 
     Raises:
         NotFound: there is no such review.
@@ -72,6 +73,7 @@ def adjudicate(
         reject_answers(session, task, f"{reviewer}: {reason}")
         if decision == "send_back":
             reopen(task)
+            task.reason = {**task.reason, "sent_back": f"{reviewer}: {reason}"}  # whoever has it next is told
         else:
             task.state = "rejected"
     else:

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from learnloop.database import Annotation, AnnotationTask, Dataset, GoldQuestion
+from learnloop.database import Annotation, AnnotationTask, GoldQuestion
+from learnloop.datasets.schema import QualityConfig
 
 NEWEST = 200
 """Among how many tasks a gold task looks for its like."""
 
 
-def is_due(session: Session, dataset_id: int, annotator: str, *, unanswered: int = 0) -> bool:
-    """Whether the person's newest ``gold_every`` answers are all to ordinary tasks.
+def is_due(newest: Sequence[str], quality: QualityConfig, *, unanswered: int = 0) -> bool:
+    """Whether a person's newest ``gold_every`` answers are all to ordinary tasks.
 
-    ``unanswered``: so many ordinary tasks that they hold count as answered.
+    Args:
+        newest: what became of so many of their answers at least, the newest first.
+        unanswered: so many ordinary tasks that they hold count as answered.
     """
-    quality = session.get_one(Dataset, dataset_id).loop.get("quality", {})
-    if quality.get("check") == "none":
+    if quality.check == "none":
         return False
-    every = int(quality.get("gold_every", 10)) - unanswered
-    newest = session.scalars(
-        select(Annotation.outcome)
-        .where(
-            Annotation.dataset_id == dataset_id,
-            Annotation.owner == annotator,
-            Annotation.label.is_not(None),
-            Annotation.withdrawn_at.is_(None),
-            Annotation.review_id.is_(None),
-        )
-        .order_by(Annotation.id.desc())
-        .limit(every)
-    ).all()
-    return len(newest) == every and not {"gold_right", "gold_wrong"} & set(newest)
+    every = quality.gold_every - unanswered
+    return len(newest) >= every and not {"gold_right", "gold_wrong"} & set(newest[:every])
 
 
 def claim_gold(session: Session, dataset_id: int, annotator: str, expires: datetime) -> AnnotationTask | None:

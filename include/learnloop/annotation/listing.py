@@ -126,7 +126,7 @@ def choose(session: Session, task_id: int, annotator: str, *, lease_seconds: int
         raise Conflict(f"somebody else is answering task {task_id} just now: choose another")
     skipped_gold = task.kind == "gold" and task.state == "cancelled"
     if task.state not in ("open", "claimed") and not skipped_gold:
-        raise Conflict(f"task {task_id} is {state_of(task)}; there is nothing more to do for it: choose another")
+        raise Conflict(f"task {task_id} is {state_of(task.state)}; there is nothing more to do for it: choose another")
     if said is not None:
         said.withdrawn_at = func.now()
         if task.kind == "label":

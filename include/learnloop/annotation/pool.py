@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import bindparam, exists, func, select
+from sqlalchemy import bindparam, exists, select, text
 from sqlalchemy.orm import Session, aliased
 
-from learnloop.database import Annotation, AnnotationTask, ConfirmedAnnotation
+from learnloop.database import ConfirmedAnnotation
 
 # Made once: making it took a twentieth of an answer's time.
 _newer = aliased(ConfirmedAnnotation)
@@ -28,33 +26,49 @@ def in_force(session: Session, dataset_id: int, sample_id: str) -> ConfirmedAnno
     return session.scalars(_IN_FORCE, {"dataset": dataset_id, "sample": sample_id}).first()
 
 
-def next_number(dataset_id: int) -> Any:
-    """The number of the next row: an expression for its insert."""
-    highest = select(func.max(ConfirmedAnnotation.number)).where(ConfirmedAnnotation.dataset_id == dataset_id)
-    return func.coalesce(highest.scalar_subquery(), 0) + 1
+PUT = """
+    INSERT INTO confirmed_annotations (dataset_id, number, batch_id, annotation_id, sample_id, label, confirmed_by,
+                                       supersedes_id, owner)
+    SELECT :dataset, coalesce((SELECT max(number) FROM confirmed_annotations WHERE dataset_id = :dataset), 0) + 1,
+           :batch, {annotation}, :sample, CAST(:label AS varchar), :rule, before.id, :annotator
+    FROM {row} LEFT JOIN LATERAL (
+        SELECT id, label FROM confirmed_annotations AS old WHERE dataset_id = :dataset AND sample_id = :sample
+        AND NOT EXISTS (SELECT 1 FROM confirmed_annotations AS newer WHERE newer.supersedes_id = old.id)
+        ORDER BY id DESC LIMIT 1) AS before ON true
+    WHERE before.label IS DISTINCT FROM CAST(:label AS varchar)
+    RETURNING id, supersedes_id
+"""
+"""The number after the highest, and what the row supersedes. No row when the sample has that label already.
+
+``annotation``: the answer's id, told by ``row``.
+"""
+_PUT = text(PUT.format(annotation=":annotation", row="(SELECT 1) AS row"))
 
 
-def put(session: Session, task: AnnotationTask, answer: Annotation, rule: str) -> ConfirmedAnnotation | None:
-    """Add the answer's label; None when the sample has that label already, so that there is nothing new to train on.
+def put(
+    session: Session,
+    *,
+    dataset_id: int,
+    batch_id: int | None,
+    sample_id: str,
+    annotation_id: int,
+    label: str | None,
+    rule: str,
+    owner: str,
+) -> bool:
+    """Add an answer's label; False when the sample has that label already, so that there is nothing new to train on.
 
     The caller holds the dataset's lock (``loop.rounds.lock``).
     """
-    if task.batch_id is None or answer.label is None:
-        raise ValueError(f"annotation {answer.id} cannot enter the pool")  # gold and skips never come here
-    before = in_force(session, task.dataset_id, task.sample_id)
-    if before is not None and before.label == answer.label:
-        return None
-    row = ConfirmedAnnotation(
-        dataset_id=task.dataset_id,
-        number=next_number(task.dataset_id),
-        batch_id=task.batch_id,
-        annotation_id=answer.id,
-        sample_id=task.sample_id,
-        label=answer.label,
-        confirmed_by=rule,
-        supersedes_id=None if before is None else before.id,
-        owner=answer.owner,
-    )
-    session.add(row)
-    session.flush()
-    return row
+    if batch_id is None or label is None:
+        raise ValueError(f"annotation {annotation_id} cannot enter the pool")  # gold and skips never come here
+    row = {
+        "dataset": dataset_id,
+        "batch": batch_id,
+        "annotation": annotation_id,
+        "sample": sample_id,
+        "label": label,
+        "rule": rule,
+        "annotator": owner,
+    }
+    return session.execute(_PUT, row).first() is not None

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
 
+from learnloop.annotation.exchange.incoming import NO_MODEL
 from learnloop.annotation.selection import GoldCandidate, choose_tasks
 from learnloop.annotation.shards import matrix
 from learnloop.annotation.strategies import find
@@ -19,7 +20,8 @@ from learnloop.database import Batch, Dataset, ScoringRun
 from learnloop.datasets.batch import sample_files
 from learnloop.datasets.schema import loop_config
 from learnloop.datasets.store import Store
-from learnloop.datasets.tables import read_rows, read_table
+from learnloop.datasets.tables import ANNOTATIONS_FILE, FEATURES_FILE, read_rows, read_table
+from learnloop.datasets.versions import get_dataset
 
 if TYPE_CHECKING:
     from learnloop.serving.client import ModelClient
@@ -28,6 +30,8 @@ ROWS_A_REQUEST = 500
 WAIT_SECONDS = 60.0
 """How long a model server may take to load a version that was leased for a committee."""
 GOLD_FILE = "gold.parquet"
+FIRST_POOL = "k_means"
+"""The strategy that chooses where there is no model: no other can tell one sample from another."""
 
 SCHEMA = pa.schema(
     [
@@ -48,6 +52,8 @@ NUMBERS = {
 def predict_shard(session: Session, store: Store, client: ModelClient, shard: dict[str, Any], folder: Path) -> Path:
     """Predict one shard with exactly the pinned model version; the file appears whole or not at all.
 
+    Where the version is `NO_MODEL` nothing is asked: all classes are equally likely.
+
     Args:
         shard: ``{dataset, tree, model_name, model_version, committee, kind, start, stop}``; kind ``batch`` is rows
             ``start`` to ``stop`` of the batch's features, kind ``gold`` the labelled training samples of the dataset's
@@ -58,12 +64,16 @@ def predict_shard(session: Session, store: Store, client: ModelClient, shard: di
         rows, tree = _gold_candidates(session, store, shard["dataset"])
     else:
         tree = shard["tree"]
-        features = store.read_tree(tree)["features.parquet"]
+        features = store.read_tree(tree)[FEATURES_FILE]
         store.verify(features)
         rows = read_rows(store.path_of(features), shard["start"], shard["stop"])
         rows = rows.append_column("label", pa.nulls(len(rows), pa.string()))
-    objects = sample_files(store, tree)
-    probabilities = _predict(client, shard["model_name"], shard["model_version"], rows)
+    objects = sample_files(store, tree) if len(rows) else {}
+    if shard["model_version"] == NO_MODEL:
+        classes = len(get_dataset(session, shard["dataset"]).loop["classes"])
+        probabilities = np.full((len(rows), classes), 1 / classes, dtype=np.float32)
+    else:
+        probabilities = _predict(client, shard["model_name"], shard["model_version"], rows)
     voters = [] if gold else shard.get("committee", [])
     ids = rows["sample_id"].to_pylist()
     table = pa.table(
@@ -91,6 +101,9 @@ def choose_from_predictions(
 ) -> ScoringRun:
     """Choose what people are asked about from a scoring run's Parquet files; once a run.
 
+    By the dataset's query strategy; where there is no model, by `FIRST_POOL`, and none of them at random: the share is
+    for the accuracy of a model.
+
     Args:
         pin: ``{batch_id, model_name, model_version, committee, ...}`` as the run fixed it at its start.
         folder: what the shards' :func:`predict_shard` wrote to.
@@ -99,6 +112,8 @@ def choose_from_predictions(
     dataset = batch.dataset
     loop = loop_config(dataset.loop)
     classes: list[str] = dataset.loop["classes"]
+    first = pin["model_version"] == NO_MODEL
+    strategy = FIRST_POOL if first else loop.query.strategy
     return choose_tasks(
         session,
         dataset=dataset,
@@ -108,30 +123,28 @@ def choose_from_predictions(
         model_version=pin["model_version"],
         predictions=folder,
         classes=classes,
-        strategy=loop.query.strategy,
+        strategy=strategy,
         budget=loop.query.budget,
         seed=batch.id * 1_000_003 + pin["model_version"],
         owner=owner,
-        random_share=loop.query.random_share,
+        random_share=0.0 if first else loop.query.random_share,
         committee=pin.get("committee", []),
-        known=_labelled_features(store, dataset) if find(loop.query.strategy).needs_known else None,
+        known=_labelled_features(store, dataset) if find(strategy).needs_known else None,
         gold=_gold(folder / GOLD_FILE, loop.quality.gold_questions),
     )
 
 
 def _gold_candidates(session: Session, store: Store, name: str) -> tuple[pa.Table, str]:
     """Labelled training samples of the head that no annotator of ours labelled: their labels came with the data."""
-    from learnloop.datasets.versions import get_dataset
-
     head = get_dataset(session, name).head
-    if head is None:
+    tree = {} if head is None else store.read_tree(head.tree)
+    if head is None or not {ANNOTATIONS_FILE, FEATURES_FILE} <= set(tree):  # no label, or not preprocessed yet
         return SCHEMA.empty_table().select(["sample_id", "path", "label", "features"]), ""
-    tree = store.read_tree(head.tree)
-    annotations = read_table(store.read(tree["annotations.parquet"])).to_pandas()
+    annotations = read_table(store.read(tree[ANNOTATIONS_FILE])).to_pandas()
     known = annotations[
         annotations["label"].notna() & (annotations["split"] == "train") & annotations["annotator"].isna()
     ].set_index("sample_id")
-    features = read_table(store.read(tree["features.parquet"]))
+    features = read_table(store.read(tree[FEATURES_FILE]))
     keep = pa.array([sample in known.index for sample in features["sample_id"].to_pylist()], pa.bool_())
     rows = features.filter(keep)
     labels = [str(known.at[sample, "label"]) for sample in rows["sample_id"].to_pylist()]
@@ -143,9 +156,9 @@ def _labelled_features(store: Store, dataset: Dataset) -> np.ndarray[Any, np.dty
     if dataset.head is None:
         return None
     tree = store.read_tree(dataset.head.tree)
-    annotations = read_table(store.read(tree["annotations.parquet"]))
+    annotations = read_table(store.read(tree[ANNOTATIONS_FILE]))
     trained = annotations.filter(pc.and_(pc.is_valid(annotations["label"]), pc.equal(annotations["split"], "train")))
-    features = read_table(store.read(tree["features.parquet"]))
+    features = read_table(store.read(tree[FEATURES_FILE]))
     wanted = features.filter(pc.is_in(features["sample_id"], value_set=trained["sample_id"].combine_chunks()))
     return matrix(wanted["features"], None, f"{dataset.head.name}: features") if len(wanted) else None
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import exists, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from learnloop.annotation import pool
+from learnloop.annotation.configured import Configured
 from learnloop.annotation.quality.policy import Opinion, Verdict, decide, wanted
 from learnloop.annotation.reviews import UNDECIDED, open_review
-from learnloop.database import Annotation, AnnotationTask, Dataset, GoldQuestion, QualityCheck
-from learnloop.datasets.schema import QualityConfig, loop_config
+from learnloop.database import Annotation, AnnotationTask, QualityCheck
+from learnloop.datasets.schema import QualityConfig
 
 SECOND_OPINION_PRIORITY = 100
 """A task that somebody has answered comes before those that nobody has."""
@@ -27,10 +28,8 @@ class Rules:
     stored_reliability: dict[str, object] | None
 
     @classmethod
-    def of(cls, session: Session, dataset: Dataset) -> Rules:
-        quality = loop_config(dataset.loop).quality
-        gold = session.scalar(select(exists().where(GoldQuestion.dataset_id == dataset.id)))
-        stored = None
+    def of(cls, session: Session, dataset: Configured, *, gold: bool) -> Rules:
+        quality, stored = dataset.quality, None
         if quality.consensus == "dawid_skene" and quality.overlap > 1:
             stored = session.scalars(
                 select(QualityCheck.reliability)
@@ -38,7 +37,7 @@ class Rules:
                 .order_by(QualityCheck.id.desc())
                 .limit(1)
             ).first()
-        return cls(quality, bool(gold), stored)
+        return cls(quality, gold, stored)
 
     def decide(self, sample_id: str, opinions: Sequence[Opinion]) -> Verdict:
         from learnloop.annotation.quality.dawid_skene import Reliability
@@ -46,6 +45,25 @@ class Rules:
         reliability = None if self.stored_reliability is None else Reliability.of(self.stored_reliability)
         asked = wanted(sample_id, self.quality)
         return decide(opinions, self.quality, asked=asked, gold=self.gold, reliability=reliability)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is stored of an answer, and of its task. ``priority``: at least so high."""
+
+    state: str
+    outcome: str
+    reason: str = ""
+    priority: int | None = None
+
+
+def settled_alone(verdict: Verdict, answer: Stored) -> Stored:
+    """What a verdict about a task's only answer makes of both, as :func:`settle` does with rows. Reviews are left to it."""
+    if verdict.action == "confirm":
+        return Stored("confirmed", "confirmed", verdict.rule)
+    if verdict.action == "more":
+        return Stored("open", answer.outcome, answer.reason, SECOND_OPINION_PRIORITY)
+    return answer
 
 
 def locked(session: Session, task_id: int) -> AnnotationTask:
@@ -88,7 +106,17 @@ def confirm(
     answer.outcome, answer.outcome_reason = "confirmed", rule
     task.state = "confirmed"
     task.claimed_by = task.lease_expires_at = None
-    return pool.put(session, task, answer, rule) is not None
+    session.flush()
+    return pool.put(
+        session,
+        dataset_id=task.dataset_id,
+        batch_id=task.batch_id,
+        sample_id=task.sample_id,
+        annotation_id=answer.id,
+        label=answer.label,
+        rule=rule,
+        owner=answer.owner,
+    )
 
 
 def reject_answers(session: Session, task: AnnotationTask, reason: str) -> None:

@@ -54,7 +54,7 @@ def snapshots(urls: Mapping[str, str]) -> Iterator[dict[str, Snapshot]]:
             # A snapshot lasts as long as its transaction, whatever limit the server sets on waiting ones.
             connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             snapshot = str(connection.scalar(text("SELECT pg_export_snapshot()")))
-            server = str(connection.scalar(text("SHOW server_version")))
+            server = server_of(connection)
             taken[name] = Snapshot(connection, snapshot, _revision(name, connection), server)
         yield taken
 
@@ -90,9 +90,14 @@ def dump(name: str, url: str, snapshot: Snapshot, target: Path) -> None:
 def load(name: str, url: str, source: Path, made_by: str) -> None:
     """Load a dump, which the server ``made_by`` made, into an empty database, in one transaction: all of it or nothing."""
     with connected(name, url) as connection:
-        major = max(major_of(str(connection.scalar(text("SHOW server_version")))), major_of(made_by))
+        major = max(major_of(server_of(connection)), major_of(made_by))
     arguments = ["--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges", str(source)]
     _run(name, "pg_restore", major, url, arguments)
+
+
+def server_of(connection: Connection) -> str:
+    """PostgreSQL's version, such as ``18.4``."""
+    return str(connection.scalar(text("SHOW server_version")))
 
 
 def major_of(server: str) -> int:
@@ -135,33 +140,34 @@ def undo_restore(name: str, url: str) -> None:
 
 @cache
 def program(name: str, major: int) -> str:
-    """PostgreSQL's program of that name, of the server's major version or newer: a newer server refuses older ones.
+    """PostgreSQL's program of that name, of the server's major version or the next newer one: a newer server refuses
+    older programs, and an older one does not know all that a newer program sets.
 
     Raises:
         InvalidInput: there is none.
     """
-    seen = []
-    for place in (shutil.which(name), _bundled(name)):
+    seen, fitting = [], []
+    for place in (shutil.which(name), *_bundled(name)):
         if place is None:
             continue
         version = subprocess.run([place, "--version"], capture_output=True, text=True, check=True).stdout
         found = re.search(r"(\d+)", version)
         if found and int(found[1]) >= major:
-            return place
+            fitting.append((int(found[1]), place))
         seen.append(f"{place} is {version.strip()}")
+    if fitting:
+        return min(fitting, key=lambda one: one[0])[1]
     raise InvalidInput(
         f"no {name} for PostgreSQL {major} is here ({'; '.join(seen) or 'none at all'}):"
         f" install the package postgresql-client-{major}"
     )
 
 
-def _bundled(name: str) -> str | None:
-    """The one that came with the embedded PostgreSQL, the newest of them."""
+def _bundled(name: str) -> list[str]:
+    """Those that came with the embedded PostgreSQL."""
     from learnloop.stack import postgres
 
-    root = Path(postgres.library().__file__).parent
-    found = sorted(root.glob(f"pginstall*/bin/{name}"), key=lambda path: path.parts[-3])
-    return str(found[-1]) if found else None
+    return [str(path) for path in Path(postgres.library().__file__).parent.glob(f"pginstall*/bin/{name}")]
 
 
 def _run(name: str, what: str, major: int, url: str, arguments: list[str]) -> None:

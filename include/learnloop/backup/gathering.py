@@ -23,6 +23,7 @@ from learnloop.datasets import gc
 from learnloop.datasets.replica import bundles_of
 from learnloop.datasets.roots import Marked, objects_of
 from learnloop.datasets.store import Store
+from learnloop.errors import InvalidInput
 from learnloop.settings import Settings
 
 SECRETS = "secrets"
@@ -36,6 +37,20 @@ def roots_of(settings: Settings, *, sealed: bool) -> dict[str, Path]:
         "namespaces/models": settings.namespaces / "models",
         **({SECRETS: settings.home / "secrets"} if sealed else {}),
     }
+
+
+def secret_files(settings: Settings) -> list[Path]:
+    """What the settings name besides, such as what a container engine puts elsewhere.
+
+    Raises:
+        InvalidInput: two have one name, or one is not there.
+    """
+    files = [Path(name) for name in settings.backup_secrets.split(":") if name]
+    if len({file.name for file in files}) < len(files):
+        raise InvalidInput(f"LEARNLOOP_BACKUP_SECRETS names two files of one name: {settings.backup_secrets}")
+    if missing := [str(file) for file in files if not file.is_file()]:
+        raise InvalidInput(f"LEARNLOOP_BACKUP_SECRETS names {', '.join(missing)}, and there is no such file")
+    return files
 
 
 def places_of(settings: Settings) -> dict[str, str]:

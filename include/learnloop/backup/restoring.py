@@ -70,13 +70,14 @@ def restore(
     Raises:
         NotFound: there is no such backup, or a piece of it is missing.
         Conflict: a database or a folder is not empty.
-        InvalidInput: the backup is of a newer Learnloop.
+        InvalidInput: the backup is of a newer Learnloop, or of a newer PostgreSQL.
         Corrupted: a piece is damaged or was tampered with; nothing was restored.
     """
     place.open(writing=False)
     head, contents = _chosen(place, name)
     urls = _targets(settings, contents)
     _refuse_newer(head)
+    _refuse_older_server(urls, contents)
     _refuse_incomplete(place, contents)
     again = unfinished(settings.home) == head.name
     done = Restored(
@@ -133,6 +134,19 @@ def _refuse_newer(head: Head) -> None:
             f"backup {head.name} is of Learnloop {head.product}, whose schema ({revision}) this version does not know:"
             f" restore it with that version or a newer one"
         )
+
+
+def _refuse_older_server(urls: dict[str, str], contents: Contents) -> None:
+    """A dump goes into the same major version of PostgreSQL or a newer one."""
+    for dump in contents.dumps:
+        with dumps.connected(dump.database, urls[dump.database]) as connection:
+            server = dumps.server_of(connection)
+        if dumps.major_of(server) < dumps.major_of(dump.server):
+            raise InvalidInput(
+                f"the backup's databases were PostgreSQL {dump.server}'s, and {dump.database}'s server here is"
+                f" {server}: a dump is loaded into the same major version or a newer one. Nothing was changed; restore"
+                f" into a PostgreSQL {dumps.major_of(dump.server)} or newer"
+            )
 
 
 def _refuse_incomplete(place: Place, contents: Contents) -> None:

@@ -256,8 +256,16 @@ def _copy_bundles(work: _Work, contents: Contents, before: Contents) -> int:
 
 def _copy_files(work: _Work, contents: Contents, before: Contents) -> int:
     new, known = 0, {(file.root, file.path): file for file in before.files}
+    named = gathering.secret_files(work.settings) if work.place.sealed else []
+    for path in named:
+        file = replace(_described(path, gathering.SECRETS, path.name), mode=0o600)
+        new += work.place.put(path, file.size, file.sha256)
+        contents.files.append(file)
+    there = {(file.root, file.path) for file in contents.files}
     for root, folder in gathering.roots_of(work.settings, sealed=work.place.sealed).items():
         for file, path in gathering.files_below(root, folder, known):
+            if (file.root, file.path) in there:
+                continue  # what a restore left of the same name: that which is named is in use
             if not work.place.holds(file.size, file.sha256):
                 try:
                     new += work.place.put(path, file.size, file.sha256)

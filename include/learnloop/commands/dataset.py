@@ -257,11 +257,14 @@ def verify(
 def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; change nothing.")] = False,
     grace_hours: Annotated[float, typer.Option(help="Spare what was touched since.")] = 48,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="At the remote: only if nobody else keeps data there.")
+    ] = False,
     json: bool = JsonOption,
 ) -> None:
-    """Delete objects that nothing needs. Safe while others write."""
+    """Delete objects that nothing needs, from the store or the remote. Safe while others write."""
     with client() as api, progress_bar("collecting", json) as progress:
-        done = api.gc(dry_run=dry_run, grace_hours=grace_hours, progress=progress)
+        done = api.gc(dry_run=dry_run, grace_hours=grace_hours, remote=remote, progress=progress)
     word = "would be deleted" if dry_run else "deleted"
     text = f"{done['objects']} objects ({size(done['bytes'])}) {word}; {done['kept']} kept, {done['young']} too young"
     show(done, json, lambda: say(text))

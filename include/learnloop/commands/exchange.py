@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from learnloop.commands.common import JsonOption, client, progress_bar, say, sho
 app = typer.Typer(no_args_is_help=True, help="Exchange tasks and labels with Label Studio, and as CSV and Parquet.")
 
 ENDINGS = {"label-studio": "json", "label-studio-config": "xml", "csv": "csv", "parquet": "parquet"}
+IMPORTED = ("label-studio", "csv", "parquet")
 
 
 @app.command(name="export")
@@ -39,7 +40,7 @@ def export_annotations(
 @app.command(name="import")
 def import_tasks(
     dataset: Dataset,
-    file: Annotated[Path, typer.Argument(help="A file on the server's machine.")],
+    file: Annotated[Path, typer.Argument(help="A file on the server's machine; with --upload, on this one.")],
     batch: Annotated[str, typer.Option(help="The batch whose samples it names.")],
     form: Annotated[
         str | None, typer.Option("--format", help="label-studio, csv or parquet; by default by the file's name.")
@@ -47,23 +48,49 @@ def import_tasks(
     ignore_annotations: Annotated[
         bool, typer.Option("--ignore-annotations", help="Pass over answers that the file has.")
     ] = False,
+    upload: Annotated[bool, typer.Option("--upload", help="Send the file to the server.")] = False,
     as_json: bool = JsonOption,
 ) -> None:
     """Make annotation tasks of a file, with its predictions: all of it or nothing; again changes nothing."""
     with client() as api, progress_bar("import", as_json) as progress:
-        done = api.import_tasks(
-            dataset,
-            str(file.absolute()),
-            batch,
-            format=form,
-            ignore_annotations=ignore_annotations,
-            progress=progress,
-        )
-    show(
-        done,
-        as_json,
-        lambda: say(
-            f"{done['rows']} rows: {done['created']} new tasks, {done['updated']} with another prediction or priority,"
-            f" {done['unchanged']} as they were, {done['left']} left alone (somebody works on them, or they are labelled)"
-        ),
+        if upload:
+            content, form = _read(file), form or _format_of(file)
+            done = api.upload_tasks(
+                dataset, content, batch, format=form, ignore_annotations=ignore_annotations, progress=progress
+            )
+        else:
+            done = api.import_tasks(
+                dataset,
+                str(file.absolute()),
+                batch,
+                format=form,
+                ignore_annotations=ignore_annotations,
+                progress=progress,
+            )
+    show(done, as_json, lambda: say(_told(done)))
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error.strerror}", param_hint="FILE") from error
+
+
+def _format_of(file: Path) -> str:
+    ending = file.suffix.lower().removeprefix(".")
+    found = next((form for form in IMPORTED if ENDINGS[form] == ending), None)
+    if found is None:
+        raise typer.BadParameter(f"say which {file.name} is: {', '.join(IMPORTED)}", param_hint="--format")
+    return found
+
+
+def _told(done: dict[str, Any]) -> str:
+    left = f"{done['left']} left alone (somebody works on them, or they are labelled)"
+    if done["left_rows"]:
+        more = ", ..." if done["left"] > len(done["left_rows"]) else ""
+        left += f": {', '.join(done['left_rows'])}{more}"
+    return (
+        f"{done['rows']} rows: {done['created']} new tasks, {done['updated']} with another prediction or priority,"
+        f" {done['unchanged']} as they were, {left}"
     )

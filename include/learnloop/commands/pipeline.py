@@ -39,6 +39,7 @@ def apply(
             say(json.dumps(made["whole"], indent=2, ensure_ascii=False))
         else:
             say(f"{made['name']} version {made['version']}; in Airflow it is the DAG {made['dag_id']}")
+        _say_mounts(made["mounts"])
 
     show(made, as_json, human)
 
@@ -81,6 +82,7 @@ def show_pipeline(
                 value = found[field]
                 say(f"# {field}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
         say(json.dumps(found["whole"], indent=2, ensure_ascii=False) if whole else found["declaration"])
+        _say_mounts(found["mounts"], "# ")
 
     show(found, as_json, human)
 
@@ -109,8 +111,10 @@ def start(
     watch: Annotated[bool, typer.Option("--watch", help="And look at it until it has ended.")] = False,
     as_json: bool = JsonOption,
 ) -> None:
-    """Start a run of the newest version."""
+    """Start a run of the newest version. Says before what its mounts are estimated to cost."""
     with client() as api:
+        if not as_json:
+            _say_mounts(api.pipeline(name)["mounts"])
         started = api.run_pipeline(name)
     if watch:
         run.watch(started["dag_id"], started["run_id"], as_json)
@@ -251,6 +255,14 @@ def _read(file: Path) -> str:
 def _stage(each: dict[str, Any]) -> list[Any]:
     started = moment(each["started_at"] or "")
     return [each["stage"], each["state"] or "waits", each["tries"], started, _short(each["result"])]
+
+
+def _say_mounts(ahead: dict[str, Any], before: str = "") -> None:
+    """What a run's mounts would cost; nothing of a pipeline without any."""
+    if ahead["cannot"] is not None:
+        say(f"{before}its mounts cannot be made as things are: {ahead['cannot']}")
+    for line in (ahead["estimate"] or {}).get("explanation", ()):
+        say(f"{before}{line}")
 
 
 def _short(value: Any) -> str:

@@ -119,8 +119,7 @@ def show_quality(
         found["days"] = api.throughput(dataset) if everybody else api.my_throughput(dataset)
 
     def human() -> None:
-        names = ("annotator", "answers", "skipped", "waiting", "confirmed", "rejected", "fast", "median_seconds")
-        headings = (
+        names = (
             "annotator",
             "answers",
             "skipped",
@@ -128,9 +127,10 @@ def show_quality(
             "confirmed",
             "rejected",
             "fast",
-            "median s",
-            "gold right",
+            "slow",
+            "median_seconds",
         )
+        headings = (*names[:-1], "median s", "gold right")
         people = found["people"] if everybody else [found]
         table(headings, [[*(_short(person[name]) for name in names), _gold(person)] for person in people])
         if everybody:

@@ -67,6 +67,22 @@ def mounts(dag: Dag, run: Run, as_json: bool = JsonOption) -> None:
 
 
 @app.command()
+def usage(dag: Dag, run: Run, as_json: bool = JsonOption) -> None:
+    """What the jobs of a run used, beside what they asked for."""
+    with client() as api:
+        found = api.run_usage(dag, run)
+
+    def human() -> None:
+        for task in found:
+            place = task["task_id"] + (f" {task['map_index']}" if task["map_index"] >= 0 else "")
+            say(f"{place}, try {task['try_number']}: {task['words']}")
+        if not found:
+            say("no job of this run has ended yet, or it ran none")
+
+    show(found, as_json, human)
+
+
+@app.command()
 def estimate(
     needs: Annotated[Path, typer.Argument(help="A YAML file: a list of mounts, or a job's spec with `mounts`.")],
     as_json: bool = JsonOption,

@@ -58,3 +58,18 @@ def list_tasks(
         for row in found
     ]
     show(found, as_json, lambda: table(headings, rows))
+
+
+@app.command()
+def answers(
+    dataset: Dataset,
+    outcome: Annotated[str | None, typer.Option(help="Only those that were confirmed, or rejected.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, newest first.")] = 50,
+    as_json: bool = JsonOption,
+) -> None:
+    """What became of your own answers, and why some were rejected. Told in steps, and not of all that were confirmed."""
+    with client() as api:
+        found = api.my_answers(dataset, outcome=outcome, limit=limit)
+    names = ("sample_id", "label", "outcome", "instead", "reason")
+    rows = [[moment(row["created_at"]), *(row[name] for name in names)] for row in found]
+    show(found, as_json, lambda: table(("at", "sample", "you said", "outcome", "confirmed as", "because"), rows))

@@ -32,8 +32,11 @@ from learnloop.database.people import IssuedToken
 from learnloop.database.pipelines import Pipeline, PipelineRun, PipelineVersion, StageRun
 from learnloop.database.rounds import Decision, PolicyEvaluation, Round, RoundAnnotation
 from learnloop.database.serving import (
+    CanaryWatch,
     Deployment,
     DeploymentStatus,
+    LiveReader,
+    LiveReading,
     LiveSample,
     LiveWindow,
     ModelLease,
@@ -41,6 +44,7 @@ from learnloop.database.serving import (
 )
 from learnloop.database.storage import StoreLease, VersionStorage, VersionUse
 from learnloop.database.structure import StructureSearch, StructureTrial
+from learnloop.database.usage import JobUsage
 from learnloop.database.workspaces import Workspace
 
 __all__ = [
@@ -54,6 +58,7 @@ __all__ = [
     "BackupRun",
     "Base",
     "Batch",
+    "CanaryWatch",
     "Capacity",
     "ConfirmedAnnotation",
     "Dataset",
@@ -70,6 +75,9 @@ __all__ = [
     "IdempotentRequest",
     "IssuedToken",
     "JobProgress",
+    "JobUsage",
+    "LiveReader",
+    "LiveReading",
     "LiveSample",
     "LiveWindow",
     "Lock",

@@ -78,10 +78,11 @@ class AnnotationTask(Owned, Base):
             text("(-id)"),
             postgresql_where=text("state = 'open'"),
         ),
-        # Those that a model's accuracy is measured by (`annotation.honest`).
+        # Those that a model's accuracy is measured by (`annotation.honest`), by model.
         Index(
             "ix_annotation_tasks_random",
             "dataset_id",
+            text("((reason ->> 'model_version')::integer)"),
             "id",
             postgresql_where=text("kind = 'label' AND reason ->> 'strategy' = 'random'"),
         ),
@@ -199,15 +200,17 @@ class Annotation(Owned, Base):
 class Review(Owned, Base):
     """A sample that a reviewer has to decide about; kept when it is decided, with who decided what, and why.
 
-    ``kind``: ``disagreement`` (too many opinions, no consensus), ``fast`` (an answer far faster than usual), ``policy`` (the
-    dataset has every label reviewed), ``skipped`` (several people would not say), ``suspicion`` (a confirmed label that the
-    model's predictions speak against), ``requested`` (a reviewer wants a confirmed label looked at again).
-    ``decision``: ``confirm``, ``send_back``, ``reject``; None while it is open.
+    ``kind``: ``disagreement`` (too many opinions, no consensus), ``fast`` and ``slow`` (an answer far faster or slower
+    than usual), ``policy`` (the dataset has every label reviewed), ``skipped`` (several people would not say),
+    ``suspicion`` (a confirmed label that the model's predictions speak against), ``requested`` (a reviewer wants a
+    confirmed label looked at again). ``decision``: ``confirm``, ``send_back``, ``reject``; None while it is open.
     """
 
     __tablename__ = "reviews"
     __table_args__ = (
-        CheckConstraint("kind IN ('disagreement', 'fast', 'policy', 'skipped', 'suspicion', 'requested')", name="kind"),
+        CheckConstraint(
+            "kind IN ('disagreement', 'fast', 'policy', 'skipped', 'suspicion', 'requested', 'slow')", name="kind"
+        ),
         CheckConstraint("decision IN ('confirm', 'send_back', 'reject')", name="decision"),
         CheckConstraint("(decision IS NULL) = (decided_by IS NULL)", name="decided"),
         Index("uq_reviews_open_task", "task_id", unique=True, postgresql_where=text("decision IS NULL")),
@@ -256,6 +259,13 @@ class ConfirmedAnnotation(Owned, Base):
         Index("ix_confirmed_annotations_dataset_id_id", "dataset_id", "id"),
         Index("ix_confirmed_annotations_dataset_id_sample_id", "dataset_id", "sample_id", "id"),
         UniqueConstraint("dataset_id", "number"),
+        # Corrections, which are few: how many of those that wait for a round are superseded (`loop.waiting`).
+        Index(
+            "ix_confirmed_annotations_corrections",
+            "dataset_id",
+            "supersedes_id",
+            postgresql_where=text("supersedes_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

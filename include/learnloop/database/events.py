@@ -18,7 +18,7 @@ class Event(Owned, Base):
 
     __tablename__ = "events"
     __table_args__ = (
-        CheckConstraint("kind IN ('admitted', 'needs_answer', 'finished', 'failed')", name="kind"),
+        CheckConstraint("kind IN ('admitted', 'needs_answer', 'finished', 'failed', 'warning')", name="kind"),
         Index("ix_events_owner_id", "owner", "id"),
         Index("ix_events_created_at", "created_at"),
     )

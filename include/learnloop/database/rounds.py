@@ -67,9 +67,10 @@ class RoundAnnotation(Base):
     """Which round consumed which confirmed annotation: each at most once."""
 
     __tablename__ = "round_annotations"
+    __table_args__ = (Index("ix_round_annotations_round_id_confirmed_id", "round_id", "confirmed_id"),)
 
     confirmed_id: Mapped[int] = mapped_column(ForeignKey("confirmed_annotations.id"), primary_key=True)
-    round_id: Mapped[int] = mapped_column(ForeignKey("rounds.id"), index=True)
+    round_id: Mapped[int] = mapped_column(ForeignKey("rounds.id"))
 
 
 class PolicyEvaluation(Owned, Base):
@@ -89,7 +90,11 @@ class Decision(Owned, Base):
     """A decision about a model version: by the gate, by structure optimisation, or by a person."""
 
     __tablename__ = "decisions"
-    __table_args__ = (UniqueConstraint("kind", "run_id"),)
+    __table_args__ = (
+        UniqueConstraint("kind", "run_id"),
+        # How good a version was when it was decided about.
+        Index("ix_decisions_model_version", "dataset_id", text("((comparison ->> 'model_version')::integer)"), "id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))

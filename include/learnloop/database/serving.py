@@ -33,6 +33,23 @@ class Deployment(Owned, Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
 
 
+class CanaryWatch(Base):
+    """By which rules a deployment's canary is judged, and what was counted when it was last looked at.
+
+    It is of one pair of versions: where the deployment has others by now, it says nothing.
+    """
+
+    __tablename__ = "canary_watches"
+
+    deployment_id: Mapped[int] = mapped_column(ForeignKey("deployments.id", ondelete="CASCADE"), primary_key=True)
+    model_version: Mapped[int]
+    canary_version: Mapped[int]
+    # Fields of `learnloop.serving.cluster.judging.Rules`; none: a person opened it, and says when it ends if it is good.
+    rules: Mapped[Json]
+    # By track: `learnloop.serving.cluster.judging.Watched.stored`.
+    seen: Mapped[Json]
+
+
 class DeploymentStatus(Base):
     """What one server replica reports of one deployment; a replica that stops reporting is not live."""
 
@@ -99,3 +116,23 @@ class LiveSample(Base):
     data: Mapped[bytes] = mapped_column(LargeBinary)
     confidence: Mapped[float]
     seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class LiveReader(Base):
+    """The token with which the platform reads what pods of a model noted of live requests; pods know its SHA-256."""
+
+    __tablename__ = "live_readers"
+
+    model_name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    token: Mapped[str] = mapped_column(String(64))
+
+
+class LiveReading(Base):
+    """The last part that was read of what one pod noted: written with it, so that no part is counted twice."""
+
+    __tablename__ = "live_readings"
+
+    pod: Mapped[str] = mapped_column(String(36), primary_key=True)  # its UID
+    instance: Mapped[str] = mapped_column(String(32), default="")
+    number: Mapped[int] = mapped_column(default=0)
+    read_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from learnloop.database import Batch, Dataset, DatasetVersion
-from learnloop.datasets.contents import annotations_of, config_of, files_of
+from learnloop.datasets.contents import config_of, files_of
 from learnloop.datasets.files import TreeFiles
 from learnloop.datasets.recipes import recipe_of
 from learnloop.datasets.roots import hold
@@ -103,8 +103,9 @@ def _find(session: Session, dataset: Dataset, tree_hash: str) -> Batch | None:
 
 def _check_against_head(store: Store, head: DatasetVersion, tree: Tree, paths: dict[str, str], folder: Path) -> None:
     """Refuse a batch whose samples could not be merged, or would leak the test set into training."""
-    head_tree = files_of(store, head).tree
-    rows = {row["sample_id"]: row for row in annotations_of(store, head).to_pylist()}
+    there = files_of(store, head)
+    head_tree = there.tree
+    rows = {row["sample_id"]: row for row in sample_table(there).to_pylist()}
     problems = []
     for sample, path in paths.items():
         row = rows.get(sample)

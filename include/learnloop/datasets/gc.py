@@ -73,7 +73,9 @@ class Collection:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
+    """An object that nothing needs; its age is in seconds."""
+
     name: str
     bytes: int
     age: float
@@ -127,7 +129,7 @@ def collect(
             dry_run=dry_run,
             objects=len(gone),
             bytes=sum(found.bytes for found in gone),
-            ages=_by_age(gone, grace),
+            ages=by_age(gone, grace),
             young=len(unneeded) - len(old),
             put_back=put_back,
             temporary=len(leftovers),
@@ -186,23 +188,23 @@ def find(store: Store, name: str) -> Path:
     return aside if aside.exists() and not path.exists() else path
 
 
-def _unneeded(store: Store, marked: Marked) -> tuple[list[_Found], int]:
+def _unneeded(store: Store, marked: Marked) -> tuple[list[Found], int]:
     now, unneeded, kept = time.time(), [], 0
     for name, state in objects_in(store):
         if name in marked.names:
             kept += 1
         else:
             # The change time: every write, rename, link and touch moves it, and nothing can set it back.
-            unneeded.append(_Found(name, state.st_size, now - state.st_ctime))
+            unneeded.append(Found(name, state.st_size, now - state.st_ctime))
     return unneeded, kept
 
 
-def _trash(store: Store) -> list[_Found]:
+def _trash(store: Store) -> list[Found]:
     with _scan(trash_folder(store)) as files:
-        return [_Found(file.name, file.stat().st_size, 0.0) for file in files]
+        return [Found(file.name, file.stat().st_size, 0.0) for file in files]
 
 
-def _move_aside(store: Store, marked: Marked, session: Session, old: list[_Found], grace: timedelta) -> None:
+def _move_aside(store: Store, marked: Marked, session: Session, old: list[Found], grace: timedelta) -> None:
     marked.mark(session)
     trash_folder(store).mkdir(exist_ok=True)
     generation.begin(store.root)
@@ -226,7 +228,7 @@ def _still_old(path: Path, grace: timedelta) -> bool:
 
 def _empty_trash(
     store: Store, marked: Marked, ages: dict[str, float], progress: Progress | None
-) -> tuple[list[_Found], int]:
+) -> tuple[list[Found], int]:
     gone, put_back, trash = [], 0, _trash(store)
     needed = [found for found in trash if found.name in marked.names]
     for found in needed:
@@ -235,7 +237,7 @@ def _empty_trash(
         reach("gc.put-back-one")
     for done, found in enumerate((found for found in trash if found.name not in marked.names), 1):
         (trash_folder(store) / found.name).unlink()
-        gone.append(_Found(found.name, found.bytes, ages.get(found.name, 0.0)))
+        gone.append(Found(found.name, found.bytes, ages.get(found.name, 0.0)))
         reach("gc.deleted-one")
         if progress is not None:
             progress(done, len(trash) - len(needed))
@@ -279,7 +281,8 @@ def _scan(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
         yield entries
 
 
-def _by_age(gone: list[_Found], grace: timedelta) -> tuple[Garbage, ...]:
+def by_age(gone: list[Found], grace: timedelta) -> tuple[Garbage, ...]:
+    """Sums by age, the youngest first."""
     bounds = [timedelta(0), *(age for age in AGES if age > grace)]
     if grace > timedelta(0):
         bounds.insert(1, grace)

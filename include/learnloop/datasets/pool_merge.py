@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 
 from learnloop.database import Batch, ConfirmedAnnotation, Dataset, DatasetVersion
 from learnloop.datasets.batch import sample_files
-from learnloop.datasets.contents import annotations_of, config_of, features_of, files_of
+from learnloop.datasets.contents import config_of, features_of, files_of
 from learnloop.datasets.files import TreeFiles
 from learnloop.datasets.locks import writing
 from learnloop.datasets.roots import hold
+from learnloop.datasets.samples import sample_table
 from learnloop.datasets.store import Store
 from learnloop.datasets.tables import (
     ANNOTATIONS,
@@ -44,10 +45,13 @@ def merge_confirmed(
 ) -> DatasetVersion:
     """The version that is ``base`` with the confirmed labels, each sample in the train split.
 
+    The first labels of a dataset that began without any get no split here: preprocessing of the version that is returned
+    fixes it, and the features.
+
     Of several labels for one sample the last confirmed counts. Without any, ``base`` is returned.
 
     Args:
-        base: the dataset's head, preprocessed.
+        base: the dataset's head; preprocessed, unless it has no label.
         run_id: a second call with the same one returns the version that the first one made.
 
     Raises:
@@ -60,20 +64,22 @@ def merge_confirmed(
         return earlier
     if not confirmed:
         return base
-    if "recipe" not in base.provenance:
-        raise Conflict(f"{base.name} was not preprocessed: preprocess it, and merge into the version that gives")
+    recipe = base.provenance.get("recipe")
     last = {row.sample_id: row for row in sorted(confirmed, key=lambda row: row.id)}
-    annotations = annotations_of(store, base)
+    annotations = sample_table(files_of(store, base))
+    if recipe is None and annotations["label"].null_count < len(annotations):
+        raise Conflict(f"{base.name} was not preprocessed: preprocess it, and merge into the version that gives")
     _check_labels(store, dataset, base, last, annotations)
 
-    tree, features, paths = _with_samples(store, base, annotations, list(last.values()))
-    annotations = upsert_records(annotations, _rows(last, paths))
-    tree = tree.updated(
-        {
-            ANNOTATIONS_FILE: store.add_bytes(write_table(annotations)),
-            FEATURES_FILE: store.add_bytes(write_table(features)),
-        }
-    )
+    tree, added, paths = _with_samples(store, base, annotations, list(last.values()))
+    annotations = upsert_records(annotations, _rows(last, paths, None if recipe is None else "train"))
+    tables = {ANNOTATIONS_FILE: store.add_bytes(write_table(annotations))}
+    if recipe is not None:
+        features = features_of(store, base)
+        for batch, samples in added:
+            features = upsert_records(features, _features_of(store, batch, samples))
+        tables[FEATURES_FILE] = store.add_bytes(write_table(features))
+    tree = tree.updated(tables)
     tree_hash = store.write_tree(tree)
     hold(session, store, tree_hash)
     with writing(session, dataset, owner, f"merge of {len(last)} labels") as lock:
@@ -88,7 +94,7 @@ def merge_confirmed(
             provenance={
                 "kind": "merge",
                 "run_id": run_id,
-                "recipe": base.provenance["recipe"],
+                **({} if recipe is None else {"recipe": recipe}),
                 "labels": len(last),
                 "batches": sorted({row.batch_id for row in last.values()}),
             },
@@ -122,14 +128,15 @@ def _check_labels(
 
 def _with_samples(
     store: Store, base: DatasetVersion, annotations: pa.Table, rows: Sequence[ConfirmedAnnotation]
-) -> tuple[Tree, pa.Table, dict[str, str]]:
-    """The base's tree and features with those of the samples, and each sample's path."""
+) -> tuple[Tree, list[tuple[Batch, list[str]]], dict[str, str]]:
+    """The base's tree with the samples, which of them it had not, by batch, and each sample's path."""
     files = files_of(store, base)
     known = dict(zip(annotations["sample_id"].to_pylist(), annotations["path"].to_pylist(), strict=True))
     by_batch: dict[int, list[ConfirmedAnnotation]] = defaultdict(list)
     for row in rows:
         by_batch[row.batch_id].append(row)
-    features, paths, entries, problems = features_of(store, base), {}, dict(files.tree), []
+    new: list[tuple[Batch, list[str]]] = []
+    paths, entries, problems = {}, dict(files.tree), []
     for same_batch in by_batch.values():
         batch = same_batch[0].batch
         _check_recipe(base, batch)
@@ -147,14 +154,15 @@ def _with_samples(
             entries[path], paths[row.sample_id] = md5, path
             if row.sample_id not in known:
                 added.append(row.sample_id)
-        features = upsert_records(features, _features_of(store, batch, added))
+        new.append((batch, added))
     if problems:
         raise InvalidInput(f"samples cannot be merged into {base.name}:", problems)
-    return Tree(entries), features, paths
+    return Tree(entries), new, paths
 
 
 def _check_recipe(base: DatasetVersion, batch: Batch) -> None:
-    if batch.provenance["recipe"] != base.provenance["recipe"]:
+    recipe = base.provenance.get("recipe")
+    if recipe is not None and batch.provenance["recipe"] != recipe:
         raise Conflict(f"batch {batch.name} was made by another recipe than {base.name}: register its folder again")
 
 
@@ -164,13 +172,13 @@ def _features_of(store: Store, batch: Batch, samples: Sequence[str]) -> pa.Table
     return table.filter(pc.is_in(table["sample_id"], value_set=pa.array(samples, pa.string())))
 
 
-def _rows(last: dict[str, ConfirmedAnnotation], paths: dict[str, str]) -> pa.Table:
+def _rows(last: dict[str, ConfirmedAnnotation], paths: dict[str, str], split: str | None) -> pa.Table:
     rows: list[dict[str, Any]] = [
         {
             "sample_id": sample,
             "path": paths[sample],
             "label": row.label,
-            "split": "train",
+            "split": split,
             "annotator": row.annotation.owner,
             "annotated_at": row.annotation.created_at,
         }

@@ -8,7 +8,7 @@ collector learns from the root that is registered for the row's table.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -115,10 +115,12 @@ class Marked:
 
     Args:
         trash: where a tree that the store has not is looked for: what was moved there may be needed after all.
+        also: more roots than are registered.
     """
 
-    def __init__(self, store: Store, trash: Path) -> None:
+    def __init__(self, store: Store, trash: Path, also: Sequence[Root] = ()) -> None:
         self.names: set[str] = set()
+        self._also = also
         self._store = store
         self._trash = trash
         self._read: set[str] = set()
@@ -129,7 +131,7 @@ class Marked:
         Raises:
             NotFound, Corrupted: a tree cannot be read, so that what it needs is not known.
         """
-        for root in _roots.values():
+        for root in (*_roots.values(), *self._also):
             for name in root(session):
                 self.names.add(name)
                 if name.endswith(".dir") and name not in self._read:

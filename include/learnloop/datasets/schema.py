@@ -133,6 +133,8 @@ class QualityConfig(_Part):
     most_opinions: int = Field(default=5, ge=2, le=50, validate_default=True)
     fast_answers: Literal["accept", "second_opinion", "review"] = "accept"
     fast_ratio: float = Field(default=0.2, gt=0, lt=1)
+    slow_answers: Literal["accept", "second_opinion", "review"] = "accept"
+    slow_ratio: float = Field(default=10.0, gt=1, le=1000)
     suspicion: Literal["accept", "review"] = "review"
 
     @field_validator("most_opinions")
@@ -186,6 +188,16 @@ class LiveConfig(_Part):
     ask_a_day: int = Field(default=40, ge=1, le=10_000)
 
 
+class CanaryConfig(_Part):
+    """Whether a round's accepted model is tried on real requests before it answers all (docs/serving.md): on ``percent`` of
+    ``realtime``'s, for ``seconds``, in which it must have been asked ``requests`` times.
+    """
+
+    percent: int = Field(default=10, ge=1, le=50)
+    seconds: float = Field(default=600, gt=0, le=7 * 24 * 3600)
+    requests: int = Field(default=100, ge=0, le=1_000_000_000)
+
+
 class StructureConfig(_Part):
     """When the model's structure is looked at again (docs/structure.md), what may be tried, and how much of it.
 
@@ -218,6 +230,7 @@ class LoopConfig(_Part):
     gate: GateConfig = GateConfig()
     trainer: TrainerConfig = TrainerConfig()
     live: LiveConfig = LiveConfig()
+    canary: CanaryConfig | None = None
 
 
 class DatasetConfig(_Part):

@@ -15,6 +15,7 @@ KINDS = {
     "needs_answer": "a run waits for a person's answer",
     "finished": "a run ended well",
     "failed": "a run failed",
+    "warning": "a job is going to fail if it goes on like this",
 }
 KEPT_DAYS = 90
 

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from learnloop.database import JobProgress, session
 from learnloop.events.log import notify, topic_of_run
+from learnloop.jobs.beside import beside
 
 EVERY_SECONDS = 1.0
 _LONGEST_LINE = 4096
@@ -42,10 +43,9 @@ def followed(task: TaskName, owner: str, results: Path) -> Iterator[None]:
 
     Progress is news, no part of the work: a database that does not take it is logged, and harms no job.
     """
-    ended = threading.Event()
     told = b""
 
-    def follow() -> None:
+    def follow(ended: threading.Event) -> None:
         nonlocal told
         while True:
             last = ended.wait(EVERY_SECONDS)
@@ -56,13 +56,8 @@ def followed(task: TaskName, owner: str, results: Path) -> Iterator[None]:
             if last:
                 return
 
-    thread = threading.Thread(target=follow, name="progress", daemon=True)
-    thread.start()
-    try:
+    with beside(follow, "progress"):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def report(db: Session, task: TaskName, owner: str, line: dict[str, Any]) -> None:

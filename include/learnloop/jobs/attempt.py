@@ -8,6 +8,7 @@ from math import ceil
 from learnloop.errors import Conflict, Corrupted, JobFailed
 from learnloop.jobs.contract import RESULT, JobResult, Places, done_by, read_result
 from learnloop.jobs.spec import JobSpec
+from learnloop.traces.context import VARIABLE, TraceContext
 
 LAST_LINES = 20
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -69,11 +70,14 @@ def with_log(message: str, last: Iterable[str]) -> str:
     return "\n".join([f"{message}; its last lines:", *lines]) if lines else f"{message}; it printed nothing"
 
 
-def environment_of(spec: JobSpec, places: Places, mounts: Mapping[str, str]) -> dict[str, str]:
+def environment_of(
+    spec: JobSpec, places: Places, mounts: Mapping[str, str], trace: TraceContext | None = None
+) -> dict[str, str]:
     """All of a job's environment but PATH. Nothing is inherited, so no database address or credential leaks in.
 
     Args:
         mounts: where the job finds each of its mounts, by its variable.
+        trace: the job's span; None when it is not traced.
     """
     return {
         "HOME": str(places.cache),
@@ -84,4 +88,5 @@ def environment_of(spec: JobSpec, places: Places, mounts: Mapping[str, str]) -> 
         **spec.env,
         **places.environment(),
         **mounts,
+        **({} if trace is None else {VARIABLE: str(trace)}),
     }

@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 from learnloop.errors import Corrupted, InvalidInput, LearnloopError, NotFound
 from learnloop.jobs.checksums import files_below, fsync_file, fsync_folder, sha256, write_json
 from learnloop.jobs.namespace import KINDS
+from learnloop.jobs.phases import phase
 from learnloop.jobs.spec import JobSpec
 
 VARIABLES = {"data": "DATA_DIR", "cache": "CACHE_DIR", "results": "RESULTS_DIR", "models": "MODELS_DIR"}
@@ -128,6 +130,10 @@ class Job:
         line = json.dumps({"at": datetime.now(UTC).isoformat(), **fields}, allow_nan=False)
         with (self.places.results / "progress.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """A part of the work, which a trace shows by this name; nothing where nothing is traced."""
+        return phase(self.places.results, name)
 
     def finish(self, result: Mapping[str, Any], outputs: list[Path] | None = None) -> None:
         """Commit: declare ``outputs`` (files, or folders with all their files) and rename ``result.json`` into place.

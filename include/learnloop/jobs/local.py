@@ -9,7 +9,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from math import ceil
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from learnloop.jobs.attempt import LAST_LINES, accept, environment_of, finished,
 from learnloop.jobs.contract import LOCK, JobResult, Places, prepare
 from learnloop.jobs.process import ForkedProcess, GuardedProcess
 from learnloop.jobs.spec import JobSpec
+from learnloop.jobs.usage import Usage, measured
+from learnloop.traces.context import TraceContext
 
 
 class LocalRunner:
@@ -43,6 +45,8 @@ class LocalRunner:
         stage: Callable[[Path], None],
         log: Callable[[str], None],
         mounts: Mapping[str, Path] | None = None,
+        trace: TraceContext | None = None,
+        used: Callable[[Usage], None] | None = None,
     ) -> JobResult:
         """Run ``spec`` unless it has run, and return its checked result.
 
@@ -53,6 +57,8 @@ class LocalRunner:
             stage: fills the empty ``DATA_DIR`` it is given with the spec's inputs.
             log: gets each line the job prints.
             mounts: the folder of each of the spec's mounts, by its name.
+            trace: the job's span, where it is traced.
+            used: is told what the attempt used, however it ended; not what an earlier one did, whose result is there.
 
         Raises:
             JobFailed: it ended without a valid result, ran out of time, or was killed.
@@ -79,7 +85,7 @@ class LocalRunner:
             prepare(places, spec)
             try:
                 stage(places.data)
-                self._execute(spec, places, found_at, log)
+                self._execute(spec, places, environment_of(spec, places, found_at, trace), log, used)
                 return accept(spec, places)
             finally:
                 # What only the run needed; results and models stay.
@@ -109,21 +115,29 @@ class LocalRunner:
         finally:
             os.close(descriptor)
 
-    def _execute(self, spec: JobSpec, places: Places, mounts: Mapping[str, str], log: Callable[[str], None]) -> None:
+    def _execute(
+        self,
+        spec: JobSpec,
+        places: Places,
+        environment: Mapping[str, str],
+        log: Callable[[str], None],
+        used: Callable[[Usage], None] | None,
+    ) -> None:
         last: deque[str] = deque(maxlen=LAST_LINES)
         with (
             (places.results / "job.log").open("wb", buffering=0) as job_log,
-            self._start(spec, places, mounts, log) as process,
+            self._start(spec, places, environment, log) as process,
         ):
             self._processes.add(process)
             try:
                 if self._killed.is_set():
                     process.stop()
-                for line in process.lines(spec.timeout_seconds):
-                    job_log.write(line + b"\n")
-                    text = line.decode(errors="replace").rstrip("\r")
-                    last.append(text)
-                    log(text)
+                with measured(process.pid, used, gpu=bool(spec.resources.gpu)) if used else nullcontext():
+                    for line in process.lines(spec.timeout_seconds):
+                        job_log.write(line + b"\n")
+                        text = line.decode(errors="replace").rstrip("\r")
+                        last.append(text)
+                        log(text)
                 code = process.wait()
             except TimeoutError:
                 raise JobFailed(
@@ -140,9 +154,9 @@ class LocalRunner:
             raise JobFailed(with_log(f"the job ended with exit code {code}", last))
 
     def _start(
-        self, spec: JobSpec, places: Places, mounts: Mapping[str, str], log: Callable[[str], None]
+        self, spec: JobSpec, places: Places, environment: Mapping[str, str], log: Callable[[str], None]
     ) -> GuardedProcess:
-        environment = {"PATH": os.environ.get("PATH", os.defpath), **environment_of(spec, places, mounts)}
+        environment = {"PATH": os.environ.get("PATH", os.defpath), **environment}
         if self.fork_server and spec.module and spec.module.startswith(forkserver.JOBS):
             try:
                 return ForkedProcess(

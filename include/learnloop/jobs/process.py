@@ -54,6 +54,11 @@ class GuardedProcess:
         self._output = self._guardian.stdout.fileno()
         self._ended = os.pidfd_open(self._guardian.pid)
 
+    @property
+    def pid(self) -> int:
+        """The guardian's; it is there, dead or alive, until somebody waits for it."""
+        return self._guardian.pid
+
     def stop(self) -> None:
         """Ask for the end: TERM, then KILL after the grace. Returns at once; may be called from a signal handler."""
         control, self._control = self._control, -1
@@ -172,6 +177,10 @@ class ForkedProcess(GuardedProcess):
             for descriptor in (control, output):
                 if descriptor >= 0:
                     os.close(descriptor)
+
+    @property
+    def pid(self) -> int:
+        return self._guardian_id
 
     def wait(self) -> int:
         """The job's exit code (128 + n when signal n ended it), once all of its group is gone."""

@@ -18,7 +18,7 @@ SCHEMA_VERSION = 1
 
 # The runner sets these; a spec that sets them too would break the contract or reach past it.
 RESERVED = re.compile(
-    r"(DATA_DIR|CACHE_DIR|RESULTS_DIR|MODELS_DIR|HOME|PATH|MOUNT_\w+|LD_\w+|LEARNLOOP_\w*|AIRFLOW_\w*|_AIRFLOW_\w*)"
+    r"(DATA_DIR|CACHE_DIR|RESULTS_DIR|MODELS_DIR|HOME|PATH|MOUNT_\w+|LD_\w+|TRACEPARENT|TRACESTATE|LEARNLOOP_\w*|AIRFLOW_\w*|_AIRFLOW_\w*)"
 )
 
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]

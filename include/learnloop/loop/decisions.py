@@ -55,6 +55,12 @@ def record_decision(
         done.metrics = {**done.metrics, "comparison": comparison or {}, "gate": reason, "accepted": accepted}
 
 
+def reject_round(session: Session, round_id: int, reason: str) -> None:
+    """Have a round that the gate accepted be closed as rejected: its model did badly afterwards."""
+    done = session.get_one(Round, round_id, with_for_update=True)
+    done.metrics = {**done.metrics, "accepted": False, "gate": reason}
+
+
 def mark_served(session: Session, round_id: int, served_at: datetime) -> None:
     """Note when every live server had the round's model."""
     session.get_one(Round, round_id, with_for_update=True).served_at = served_at

@@ -10,7 +10,8 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from learnloop.database import Dataset, ScoringRun
+from learnloop.database import ScoringRun
+from learnloop.loop.facts import Looped
 from learnloop.models.deployment import served_version
 
 BINS = 10
@@ -60,7 +61,7 @@ def psi(before: Sequence[int], now: Sequence[int], *, looks: int = 1) -> tuple[f
     return float(np.sum((q - p) * np.log(q / p))), float((1 / n + 1 / m) * chi2.ppf(1 - 0.05 / looks, bins - 1))
 
 
-def current_drift(session: Session, dataset: Dataset) -> tuple[float, float] | None:
+def current_drift(session: Session, dataset: Looped) -> tuple[float, float] | None:
     """PSI (and its bound by chance) between the first and the last run that the current model scored.
 
     One model, so that a difference is the data's. The larger, against its bound, of confidence and of predicted classes.
@@ -87,12 +88,3 @@ def current_drift(session: Session, dataset: Dataset) -> tuple[float, float] | N
 def _worst(first: Mapping[str, Any], last: Mapping[str, Any]) -> tuple[float, float] | None:
     pairs = [(first[name], last[name]) for name in ("confidence", "predicted") if len(first[name]) == len(last[name])]
     return max((psi(*pair) for pair in pairs), key=lambda found: found[0] - found[1], default=None)
-
-
-def add(before: Any, more: Any) -> Any:
-    """Two histograms, or lists of them, added up; ``before`` may be None."""
-    if before is None:
-        return more
-    if isinstance(more, list):
-        return [add(one, other) for one, other in zip(before, more, strict=True)]
-    return before + more

@@ -18,8 +18,10 @@ from sqlalchemy.orm import Session
 
 from learnloop.database import LIVE, Batch, Dataset, LiveSample, LiveWindow, ScoringRun
 from learnloop.errors import InvalidInput
-from learnloop.loop.drift import SMALLEST, add, psi
+from learnloop.loop.drift import SMALLEST, psi
+from learnloop.loop.facts import Looped
 from learnloop.models.deployment import served_version
+from learnloop.training.reference import add
 
 if TYPE_CHECKING:
     from learnloop.datasets.store import Store
@@ -44,19 +46,20 @@ class LiveBatch:
         return f"live-{self.dataset}-{self.batch}"
 
 
-def live_drift(session: Session, dataset: Dataset) -> list[Shift]:
+def live_drift(session: Session, dataset: Looped) -> list[Shift]:
     """How far live requests of the current model have shifted.
 
     Of the inputs: the newest hours against the training samples, each feature by itself, the worst of them. Of confidence
     and predicted classes: the newest hours against the first. Empty where too few rows were counted.
     """
     version = served_version(session, dataset.name, "current")
-    windows = session.scalars(
+    # Each has a row at least, so these are enough, if any are; a version has thousands of them.
+    of_version = (
         select(LiveWindow)
-        .where(LiveWindow.model_name == dataset.name, LiveWindow.model_version == version)
-        .order_by(LiveWindow.started_at)
-    ).all()
-    newest = _enough(reversed(windows))
+        .where(LiveWindow.model_name == dataset.name, LiveWindow.model_version == version, LiveWindow.rows > 0)
+        .limit(SMALLEST)
+    )
+    newest = _enough(session.scalars(of_version.order_by(LiveWindow.started_at.desc())))
     if not newest:
         return []
     found = []
@@ -66,7 +69,7 @@ def live_drift(session: Session, dataset: Dataset) -> list[Shift]:
     if pairs:
         shifts = [psi(before, after, looks=len(pairs)) for before, after in pairs]
         found.append(("what the model is asked", *max(shifts, key=lambda shift: shift[0] - shift[1])))
-    first = _enough(windows)
+    first = _enough(session.scalars(of_version.order_by(LiveWindow.started_at)))
     if not {window.id for window in first} & {window.id for window in newest}:
         before = _sum(first)
         for name in ("confidence", "predicted"):

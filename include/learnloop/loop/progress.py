@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from learnloop.database import Annotation, AnnotationTask, ConfirmedAnnotation, Dataset, Review, Round
 from learnloop.loop.facts import facts_of, rules_of
-from learnloop.loop.rounds import OPEN, waiting
+from learnloop.loop.rounds import OPEN
+from learnloop.loop.waiting import waiting
 from learnloop.training import policy
 
 MOST_OPEN = 10_000

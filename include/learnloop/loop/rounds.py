@@ -5,11 +5,12 @@ Everything that opens or closes a round first locks the dataset's row, so that i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Integer, Select, bindparam, delete, exists, extract, func, insert, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import delete, exists, func, insert, select, update
+from sqlalchemy.orm import Session
 
 from learnloop.database import (
     ConfirmedAnnotation,
@@ -21,8 +22,10 @@ from learnloop.database import (
     RoundAnnotation,
     tell,
 )
+from learnloop.database.textual import by_position
 from learnloop.errors import Conflict, InvalidInput, NotFound
-from learnloop.loop.facts import facts_of, rules_of
+from learnloop.loop.facts import Looped, facts_of, rules_of
+from learnloop.loop.waiting import Standing, standing, unused, waiting
 from learnloop.permissions import SERVICE
 from learnloop.training import policy
 
@@ -30,27 +33,35 @@ OPEN = ("requested", "running")
 BASE_MODEL = "base model"
 """Why a round of ``base_model_training`` was opened."""
 
+_KEEP = by_position(
+    "INSERT INTO policy_evaluations (dataset_id, due, reason, facts, owner)"
+    " VALUES (:dataset, :due, :reason, CAST(:facts AS jsonb), :owner) RETURNING id",
+    "id",
+)
+
 
 def evaluate_policy(session: Session, dataset: Dataset) -> PolicyEvaluation:
     """Ask the training policy, keep its answer, and open a round when it says so: all in this transaction."""
     lock(session, dataset)
-    under_way = session.scalars(
-        select(Round.number).where(Round.dataset_id == dataset.id, Round.state.in_(OPEN))
-    ).first()
-    facts = facts_of(session, dataset, waiting=waiting(session, dataset), open_round=under_way)
+    session.flush()
+    return session.get_one(PolicyEvaluation, ask_policy(session, dataset, standing(session, dataset)))
+
+
+def ask_policy(session: Session, dataset: Looped, now: Standing) -> int:
+    """`evaluate_policy` for who holds the dataset's lock and knows what waits; the evaluation's id."""
+    facts = facts_of(session, dataset, waiting=now.waiting, open_round=now.under_way)
     rules = rules_of(dataset)
     verdict = policy.evaluate(facts, rules)
-    evaluation = PolicyEvaluation(
-        dataset_id=dataset.id,
-        due=verdict.due,
-        reason=verdict.reason,
-        facts={"needed": rules.labels, **asdict(facts)},
-        owner=SERVICE.name,
-    )
-    session.add(evaluation)
+    kept = {
+        "dataset": dataset.id,
+        "due": verdict.due,
+        "reason": verdict.reason,
+        "facts": json.dumps({"needed": rules.labels, **asdict(facts)}),
+        "owner": SERVICE.name,
+    }
+    evaluation: int = session.execute(_KEEP, kept).scalar_one()
     if verdict.due:
-        _open(session, dataset, verdict.reason, SERVICE.name)
-    session.flush()
+        _open(session, session.get_one(Dataset, dataset.id), verdict.reason, SERVICE.name)
     return evaluation
 
 
@@ -222,17 +233,6 @@ def find(session: Session, run_id: str) -> Round:
     return found
 
 
-def waiting(session: Session, dataset: Dataset) -> int:
-    """How many confirmed labels no round has used."""
-    return session.scalar(_WAITING, {"dataset": dataset.id}) or 0
-
-
-def waiting_since(session: Session, dataset: Dataset) -> tuple[int, float | None]:
-    """How many confirmed labels no round has used, and how many seconds ago the oldest of them was confirmed."""
-    count, seconds = session.execute(_WAITING_SINCE, {"dataset": dataset.id}).one()
-    return count, None if seconds is None else float(seconds)
-
-
 def lock(session: Session, dataset: Dataset) -> None:
     """Take the dataset's row (`lock_by_id`)."""
     lock_by_id(session, dataset.id)
@@ -247,41 +247,12 @@ def lock_by_id(session: Session, dataset_id: int) -> Dataset:
     return session.get_one(Dataset, dataset_id, with_for_update={"key_share": True}, populate_existing=True)
 
 
-def _unused() -> Select[int]:
-    newer, used = aliased(ConfirmedAnnotation), aliased(ConfirmedAnnotation)
-    of = bindparam("dataset", type_=Integer)
-    # A round takes all there is, and labels are confirmed and rounds opened under one lock: what was confirmed before
-    # the newest label that a round has used is used or superseded, and need not be looked at (there may be many).
-    newest_used = (
-        select(used.id)
-        .where(used.dataset_id == of, exists().where(RoundAnnotation.confirmed_id == used.id))
-        .order_by(used.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    return select(ConfirmedAnnotation.id).where(
-        ConfirmedAnnotation.dataset_id == of,
-        ConfirmedAnnotation.id > func.coalesce(newest_used, 0),
-        ~exists().where(newer.supersedes_id == ConfirmedAnnotation.id),
-    )
-
-
-_UNUSED = _unused()
-_WAITING = select(func.count()).select_from(_UNUSED.subquery())
-_WAITING_SINCE = _UNUSED.with_only_columns(
-    func.count(), extract("epoch", func.now() - func.min(ConfirmedAnnotation.confirmed_at))
-)
-
-
 def _open(session: Session, dataset: Dataset, reason: str, owner: str) -> Round:
     opened = Round(dataset_id=dataset.id, number=_next_number(session, dataset), reason=reason, owner=owner, metrics={})
     opened.dataset = dataset
     session.add(opened)
     session.flush()
-    taken = [
-        {"confirmed_id": confirmed, "round_id": opened.id}
-        for confirmed in session.scalars(_UNUSED, {"dataset": dataset.id})
-    ]
+    taken = [{"confirmed_id": confirmed, "round_id": opened.id} for confirmed in unused(session, dataset)]
     session.execute(insert(RoundAnnotation), taken)
     message = OutboxMessage(
         topic="round.requested",

@@ -141,7 +141,7 @@ def judge(facts: LoopFacts) -> Standing:
 
 def _now(facts: LoopFacts) -> int:
     progress, newest = facts.progress, facts.newest
-    if facts.serving is None or (newest is not None and newest.under_way and newest.is_base):
+    if newest is not None and newest.under_way and newest.is_base:
         return BASE
     if newest is not None and newest.under_way:
         return RETRAIN
@@ -151,7 +151,7 @@ def _now(facts: LoopFacts) -> int:
         return ANSWER
     if progress.pending or progress.in_review:
         return CHECK
-    return SCORE
+    return BASE if facts.serving is None else SCORE
 
 
 _Made = tuple[bool, str, str | None, str | None]

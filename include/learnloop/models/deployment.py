@@ -6,15 +6,16 @@ A server never sees a change before its transaction commits, and hears of it at 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from learnloop.database import Dataset, Deployment, DeploymentStatus, ModelLease, ServerReplica
+from learnloop.database import CanaryWatch, Dataset, Deployment, DeploymentStatus, ModelLease, ServerReplica
 from learnloop.errors import Conflict, InvalidInput, NotFound, Unavailable
 
 DEPLOYMENTS_CHANNEL = "learnloop_deployments"
@@ -76,6 +77,10 @@ def require_a_server(session: Session) -> None:
         raise Conflict("no model server is running, so nothing was changed: start one, then do it again")
 
 
+class Replaced(Conflict):
+    """Others changed a deployment while it was waited for."""
+
+
 def wait_until_served(session_factory: SessionFactory, deployment_id: int, generation: int, timeout: float) -> datetime:
     """Wait until every live server (at least one) serves that generation. Returns since when all do.
 
@@ -87,8 +92,8 @@ def wait_until_served(session_factory: SessionFactory, deployment_id: int, gener
         timeout: seconds.
 
     Raises:
-        Conflict: a server could not load the version, or it failed its smoke test, for the reason given; or
-            the deployment was changed meanwhile.
+        Conflict: a server could not load the version, or it failed its smoke test, for the reason given.
+        Replaced: the deployment was changed meanwhile.
         NotFound: the deployment does not exist (any more).
         Unavailable: no server, or not every server, was ready in time.
     """
@@ -100,7 +105,7 @@ def wait_until_served(session_factory: SessionFactory, deployment_id: int, gener
                 raise NotFound(f"deployment {deployment_id} does not exist")
             what = f"{row.model_name}:{row.alias} version {row.model_version}"
             if row.generation != generation:
-                raise Conflict(f"{what} is generation {row.generation}; {generation} was replaced before it was served")
+                raise Replaced(f"{what} is generation {row.generation}; {generation} was replaced before it was served")
             replicas = _live_statuses(session, deployment_id, generation)
         failed = [
             f"{name}: {status.message}" for name, status in replicas.items() if status and status.state == "failed"
@@ -158,10 +163,27 @@ def served_version(session: Session, model_name: str, alias: str) -> int | None:
     )
 
 
+def canary_version(session: Session, model_name: str, alias: str) -> int | None:
+    """The version that answers a share of the requests for ``{model_name}:{alias}``; None when none does."""
+    return session.scalar(
+        select(Deployment.canary_version).where(Deployment.model_name == model_name, Deployment.alias == alias)
+    )
+
+
 def set_canary(
-    session: Session, *, model_name: str, alias: str, version: int | None, percent: int, owner: str
+    session: Session,
+    *,
+    model_name: str,
+    alias: str,
+    version: int | None,
+    percent: int,
+    owner: str,
+    rules: Mapping[str, Any] | None = None,
 ) -> Deployment:
     """Have ``percent`` of the requests for ``{model_name}:{alias}`` answered by ``version``; None: by its own alone.
+
+    Args:
+        rules: by which it is judged, as fields of `learnloop.serving.cluster.judging.Rules`; None: by its defaults.
 
     Raises:
         InvalidInput: the percentage cannot be, or the version is the alias's own.
@@ -179,6 +201,10 @@ def set_canary(
         row.canary_version, row.canary_percent = wanted
         row.generation += 1
         row.owner = owner
+        session.execute(delete(CanaryWatch).where(CanaryWatch.deployment_id == row.id))
+        if version is not None:
+            pair = {"model_version": row.model_version, "canary_version": version}
+            session.add(CanaryWatch(deployment_id=row.id, **pair, rules=dict(rules or {}), seen={}))
         session.flush()
         _notify(session)
     return row
@@ -274,6 +300,10 @@ def restore(session_factory: SessionFactory, deployment_id: int, generation: int
         row = session.scalar(select(Deployment).where(Deployment.id == deployment_id).with_for_update(key_share=True))
         if row is None or row.generation != generation:
             return "it was replaced meanwhile"
+        if row.canary_version is not None:
+            # A canary made this generation: the alias's own version was served before it, and goes on being.
+            set_canary(session, model_name=row.model_name, alias=row.alias, version=None, percent=0, owner=row.owner)
+            return "its canary was ended"
         if row.previous_version is None:
             session.delete(row)
             restored = "nothing was served before"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from learnloop.database import Deployment
@@ -12,6 +13,7 @@ from learnloop.models.deployment import (
     SessionFactory,
     require_a_server,
     restore,
+    set_canary,
     wait_until_served,
 )
 from learnloop.settings import settings
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from learnloop.serving.cluster.served import ServedModels
 
 Log = Callable[[str], None]
+SETTLED = timedelta(minutes=2)
+"""What was changed less long ago is whoever's who changed it."""
 
 
 def wait_everywhere(
@@ -30,6 +34,7 @@ def wait_everywhere(
     generation: int,
     *,
     timeout: float,
+    together: Sequence[tuple[int, int]] = (),
     client: ApiClient | None = None,
     log: Log | None = None,
 ) -> datetime:
@@ -40,6 +45,7 @@ def wait_everywhere(
 
     Args:
         timeout: seconds, for each of the two.
+        together: other deployments and their generations that are taken back with this one when its pods are refused.
         client: of the cluster; None: as `learnloop.serving.cluster.objects.connect` finds it.
 
     Raises:
@@ -47,7 +53,7 @@ def wait_everywhere(
     """
     if settings().serving_runner != "kubernetes":
         return wait_until_served(sessions, deployment_id, generation, timeout=timeout)
-    from learnloop.serving.cluster.connected import rows_of, served_models
+    from learnloop.serving.cluster.connected import read_live_requests, rows_of, served_models
 
     with sessions() as db:
         row = db.get(Deployment, deployment_id)
@@ -55,17 +61,66 @@ def wait_everywhere(
             raise NotFound(f"deployment {deployment_id} does not exist")
         model, alias, version = row.model_name, row.alias, row.model_version
     what = f"{model}:{alias} version {version}"
-    cluster = served_models(client, log)
+    cluster = served_models(client, log, sessions)
     if _servers_read_rows(sessions):
         wait_until_served(sessions, deployment_id, generation, timeout=timeout)
+    try:
+        read_live_requests(client, log, sessions=sessions, model=model)  # of the pods that are going to end
+    except LearnloopError as error:
+        logging.getLogger(__name__).warning("What pods noted of live requests was not read: %s", error)
     try:
         cluster.follow(model, rows_of(sessions, model), wait_for=(alias,), timeout=timeout)
     except LearnloopError as error:
         restored = restore(sessions, deployment_id, generation)
+        for other in together:
+            restore(sessions, *other)
         back = _take_back(cluster, sessions, model)
         kind = Unavailable if isinstance(error, Unavailable) else Conflict
         raise kind(f"{what} was not deployed ({restored}{back}): {error}") from error
     return datetime.now(UTC)
+
+
+def lead_pods_back(
+    sessions: SessionFactory, model: str, client: ApiClient | None = None, log: Log | None = None
+) -> None:
+    """Have the pods of ``model``, where there are such, be what its rows say, without waiting.
+
+    What cannot be done now is left to ``platform_maintenance``, and told.
+    """
+    if settings().serving_runner != "kubernetes":
+        return
+    from learnloop.serving.cluster.connected import served_models
+
+    if left := _take_back(served_models(client, log, sessions), sessions, model):
+        logging.getLogger(__name__).warning("%s%s", model, left)
+
+
+def take_back_refused(sessions: SessionFactory, model: str, cluster: ServedModels) -> list[str]:
+    """Lead aliases away from versions whose pods refuse to serve, where nobody waits for them any more.
+
+    Whoever deploys a version takes it back itself when it is refused, unless it is killed before. What was changed less than
+    two minutes ago is left to it. Returns what was taken back, and why.
+    """
+    from learnloop.serving.cluster.connected import rows_of
+    from learnloop.serving.cluster.units import wanted_of
+
+    rows = {row.id: row for row in rows_of(sessions, model)}
+    taken = []
+    for unit in wanted_of(model, list(rows.values())).units:
+        if datetime.now(UTC) - rows[unit.row].updated_at < SETTLED:
+            continue
+        stable, canary = cluster.refusals(unit)
+        if canary is not None and stable is None:
+            with sessions() as db:
+                set_canary(db, model_name=model, alias=unit.alias, version=None, percent=0, owner=rows[unit.row].owner)
+            taken.append(f"{model}:{unit.alias}: its canary, version {unit.canary}, was ended: {canary}")
+        if stable is not None:
+            restored = restore(sessions, unit.row, unit.generation)
+            for row in rows.values():  # `current`, which follows its alias
+                if row.id != unit.row and row.model_version == unit.version:
+                    restore(sessions, row.id, row.generation)
+            taken.append(f"{model}:{unit.alias} version {unit.version} was taken back ({restored}): {stable}")
+    return taken
 
 
 def require_someone(sessions: SessionFactory) -> None:

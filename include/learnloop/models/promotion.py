@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from learnloop.database import Dataset, Deployment
-from learnloop.errors import Conflict, InvalidInput, NotFound
+from learnloop.errors import Conflict, InvalidInput, LearnloopError, NotFound
 from learnloop.loop.decisions import record_decision
 from learnloop.models import registry
 from learnloop.models.deployment import (
     SessionFactory,
     deploy,
+    restore,
     rollback,
     set_canary,
     withdraw,
 )
-from learnloop.models.everywhere import require_someone, wait_everywhere
+from learnloop.models.everywhere import SETTLED, lead_pods_back, require_someone, wait_everywhere
 from learnloop.serving.cluster.units import check_percent
 from learnloop.settings import settings
 
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 
 CURRENT = "current"
 TIMEOUT_SECONDS = 120.0
-SETTLED = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -46,29 +47,74 @@ class Moved:
     served_at: datetime
 
 
-def move_alias(
+def move_aliases(
     sessions: SessionFactory,
     dataset_id: int,
     model: str,
-    alias: str,
+    aliases: Sequence[str],
     version: int,
     *,
     by: str,
     timeout: float,
     client: ApiClient | None = None,
     log: Log | None = None,
-) -> Moved:
-    """Serve ``version`` as ``{model}:{alias}`` everywhere, and say so in the registry; raises as `promote`.
+) -> list[Moved]:
+    """Serve ``version`` under all ``aliases`` everywhere, and say so in the registry: of all or of none.
+
+    Refused, or ended from outside while it waits, it leads those that it has moved back, unless they were changed again
+    meanwhile. Where servers only take too long, they go on trying. Raises as `promote`.
 
     Args:
         client, log: of the cluster where models are pods, as for `wait_everywhere`.
     """
     with sessions() as db:
-        row = deploy(db, dataset_id=dataset_id, model_name=model, alias=alias, version=version, owner=by)
-        deployed, previous = (row.id, row.generation), row.previous_version
-    served_at = wait_everywhere(sessions, *deployed, timeout=timeout, client=client, log=log)
-    registry.set_alias(model, alias, version)
-    return Moved(model, alias, version, previous, served_at)
+        before = {alias: _served(db, model, alias) for alias in aliases}
+        rows = {
+            alias: deploy(db, dataset_id=dataset_id, model_name=model, alias=alias, version=version, owner=by)
+            for alias in aliases
+        }
+        deployed = {alias: (row.id, row.generation) for alias, row in rows.items()}
+        previous = {alias: row.previous_version for alias, row in rows.items()}
+    changed = [deployed[alias] for alias in aliases if before[alias] != version]
+    moved: list[Moved] = []
+    try:
+        for alias in aliases:
+            served_at = wait_everywhere(
+                sessions, *deployed[alias], timeout=timeout, together=changed, client=client, log=log
+            )
+            registry.set_alias(model, alias, version)
+            moved.append(Moved(model, alias, version, previous[alias], served_at))
+    except BaseException as error:
+        if not (isinstance(error, LearnloopError) and _still(sessions, model, aliases[len(moved)], version)):
+            _lead_back(sessions, model, changed, [one.alias for one in moved], client, log)
+        raise
+    return moved
+
+
+def _still(sessions: SessionFactory, model: str, alias: str, version: int) -> bool:
+    with sessions() as db:
+        return _served(db, model, alias) == version
+
+
+def _lead_back(
+    sessions: SessionFactory,
+    model: str,
+    changed: Sequence[tuple[int, int]],
+    registered: Sequence[str],
+    client: ApiClient | None,
+    log: Log | None,
+) -> None:
+    """Undo what was changed, in the rows, the registry and the pods."""
+    for deployment in changed:
+        restore(sessions, *deployment)
+    for alias in registered:
+        with sessions() as db:
+            version = _served(db, model, alias)
+        if version is None:
+            registry.remove_alias(model, alias)
+        else:
+            registry.set_alias(model, alias, version)
+    lead_pods_back(sessions, model, client, log)
 
 
 def promote(
@@ -97,7 +143,7 @@ def promote(
     with sessions() as db:
         dataset_id = _dataset_of(db, model).id
     aliases = list(dict.fromkeys((alias, CURRENT)))
-    moved = [move_alias(sessions, dataset_id, model, name, version, by=by, timeout=timeout) for name in aliases]
+    moved = move_aliases(sessions, dataset_id, model, aliases, version, by=by, timeout=timeout)
     _remember(sessions, "promotion", model, version, f"{', '.join(aliases)}: {reason or 'no reason given'}", by)
     return moved
 
@@ -153,11 +199,20 @@ def roll_back(
 
 
 def canary(
-    db: Session, model: str, alias: str, version: int | None, *, percent: int, by: str, reason: str = ""
+    db: Session,
+    model: str,
+    alias: str,
+    version: int | None,
+    *,
+    percent: int,
+    by: str,
+    reason: str = "",
+    rules: Mapping[str, Any] | None = None,
 ) -> Deployment:
     """Have ``version`` answer ``percent`` of the requests for ``{model}:{alias}``; None: its own version answers all.
 
-    A canary that errs where the alias's own version does not is ended by the server that sees it.
+    One that does worse than what it stands beside is ended: by ``platform_maintenance``, by the rules given, else those that
+    `learnloop.serving.cluster.judging.Rules` has; at once by a model server that sees it err where the other does not.
 
     Raises:
         NotFound: there is no such version, or nothing is deployed under that alias.
@@ -167,7 +222,7 @@ def canary(
         if settings().serving_runner == "kubernetes":
             check_percent(model, alias, percent)
         registry.source_of(model, version)
-    row = set_canary(db, model_name=model, alias=alias, version=version, percent=percent, owner=by)
+    row = set_canary(db, model_name=model, alias=alias, version=version, percent=percent, owner=by, rules=rules)
     what = f"version {version} answers {percent} %" if version is not None else "ended"
     _record(db, "canary", model, version or row.model_version, f"{alias}: {what}: {reason or 'no reason given'}", by)
     return row

@@ -89,7 +89,7 @@ class Collector:
 
 def loop_parts(sessions: Sessions) -> list[Part]:
     """The parts of our own database."""
-    from learnloop.monitoring import datasets, models, platform
+    from learnloop.monitoring import datasets, jobs, models, platform
 
     return [
         Part("datasets", datasets.figures, sessions, 10),
@@ -99,4 +99,6 @@ def loop_parts(sessions: Sessions) -> list[Part]:
         Part("storage", platform.storage, sessions, 60),
         Part("backups", platform.backups, sessions, 60),
         Part("quality", models.quality, sessions, 60),
+        Part("job_warnings", jobs.warnings, sessions, 5),
+        Part("job_usage", jobs.usage, sessions, 60),
     ]

@@ -21,7 +21,8 @@ from learnloop.database import (
 )
 from learnloop.loop.facts import rules_of
 from learnloop.loop.progress import MOST_OPEN
-from learnloop.loop.rounds import OPEN, waiting_since
+from learnloop.loop.rounds import OPEN
+from learnloop.loop.waiting import waiting_since
 from learnloop.monitoring.families import age, gauge
 
 MOST_DATASETS = 200

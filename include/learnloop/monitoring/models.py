@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from learnloop.annotation.honest import accuracy_by_model
 from learnloop.database import Dataset, Decision, Deployment, DeploymentStatus, ServerReplica
 from learnloop.loop.drift import current_drift
-from learnloop.loop.facts import accuracy_at_gate
+from learnloop.loop.facts import accuracies_at_gate
 from learnloop.loop.live import live_drift
 from learnloop.models.deployment import LIVE_WITHIN
 from learnloop.monitoring.datasets import NEWEST, TOLD
@@ -76,9 +76,13 @@ def quality(db: Session) -> Iterable[Metric]:
 
 def _accuracy(db: Session, deployed: list[tuple[Dataset, str, int]], datasets: list[Dataset]) -> Iterable[Metric]:
     what = "Accuracy on the frozen test split of the model an alias leads to, as its gate measured it."
-    at_gate = [(of.name, alias, accuracy_at_gate(db, of, version)) for of, alias, version in deployed]
+    known_at_gate = accuracies_at_gate(db, {(of.id, version) for of, _, version in deployed})
+    at_gate = [(of.name, alias, known_at_gate.get((of.id, version))) for of, alias, version in deployed]
     yield gauge("model_test_accuracy", what, _ALIAS, at_gate)
-    honest = {(of.id, found.model_version): found for of in datasets for found in accuracy_by_model(db, of)}
+    served = {of.id: {version for each, _, version in deployed if each.id == of.id} for of in datasets}
+    honest = {
+        (of.id, found.model_version): found for of in datasets for found in accuracy_by_model(db, of, served[of.id])
+    }
     known = [(of.name, alias, honest[of.id, version]) for of, alias, version in deployed if (of.id, version) in honest]
     what = "Random samples with a confirmed label that the model had predicted before."
     samples = [(name, alias, found.labelled) for name, alias, found in known]

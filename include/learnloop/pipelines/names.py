@@ -7,6 +7,7 @@ PREFIX = "pipeline."
 PIN, RELEASE = "pin_inputs", "release_inputs"
 MAKE, REMOVE = "make_mounts", "remove_mounts"
 """A stage's name is a DNS label, which has no underscore."""
+NO_STAGES = frozenset({PIN, RELEASE, MAKE, REMOVE})
 
 
 def dag_id_of(name: str) -> str:

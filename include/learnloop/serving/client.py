@@ -23,6 +23,7 @@ from learnloop.errors import (
     PermissionDenied,
     Unavailable,
 )
+from learnloop.traces import context
 
 CONNECT_RETRIES = 2
 POLL_SECONDS = 0.05
@@ -168,7 +169,7 @@ class ModelClient:
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> httpx.Response:
         try:
-            response = self._http.request(method, path, content=body, headers=headers)
+            response = self._http.request(method, path, content=body, headers={**context.headers(), **(headers or {})})
         except httpx.TransportError as error:
             raise Unavailable(f"the model server at {self._base_url} does not answer: {error!r}") from error
         if response.is_success:

@@ -1,4 +1,4 @@
-"""What a version's folder says beside the model itself: how large it is, how its samples are read."""
+"""A version, read from its folder: the model, how large it is, how its samples are read."""
 
 from __future__ import annotations
 
@@ -8,13 +8,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from learnloop.errors import Corrupted, InvalidInput
-from learnloop.serving.versions import Model
+from learnloop.serving.versions import Key, Load, LoadedVersion, Model, smoke_test
 from learnloop.training.reference import FILE as REFERENCE_FILE
 
 if TYPE_CHECKING:
     from learnloop.datasets.recipes import Recipe
 
 CONFIG_FILE = "dataset.yaml"
+
+
+def read_version(load: Load, key: Key, folder: Path, size: int) -> LoadedVersion:
+    """A version with what lies beside its model, smoke-tested.
+
+    Raises:
+        Exception: whatever the files or the model raise.
+    """
+    model = load(folder)
+    recipe, takes = recipe_in(folder, model)
+    loaded = LoadedVersion(
+        name=key[0],
+        version=key[1],
+        model=model,
+        classes=tuple(model.classes),
+        input_size=model.input_size,
+        size=size,
+        recipe=recipe,
+        takes=takes,
+        reference=reference_in(folder, model),
+    )
+    smoke_test(loaded)
+    return loaded
 
 
 def unpacked_size(folder: Path) -> int:

@@ -24,6 +24,7 @@ from learnloop.serving.loading import Loader
 from learnloop.serving.metrics import Metrics
 from learnloop.serving.models import ModelSet, NotLoaded
 from learnloop.serving.protocol import InferRequest
+from learnloop.serving.tracing import describe
 from learnloop.serving.versions import LoadedVersion, ModelFault
 
 SMALL_BODY = 64 * 2**10
@@ -197,6 +198,7 @@ class Inference:
         seconds = time.perf_counter() - started
         model, version = ("", "") if answered is None else (answered.name, str(answered.version))
         self._metrics.count(model, version, status, seconds, rows)
+        trace = describe(request.scope, model=model, version=version, rows=rows)
         if self._config.access_log:
             line = {
                 "path": request.url.path,
@@ -207,6 +209,7 @@ class Inference:
                 "ms": round(seconds * 1000, 3),
                 "client": request.client.host if request.client else "",
                 "request_id": request.headers.get("x-request-id", "")[:100],
+                **trace,
             }
             access_log.info("%s", orjson.dumps(line).decode(), extra={"fields": {"event": "inference", **line}})
 

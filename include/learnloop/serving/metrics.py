@@ -28,9 +28,8 @@ class Metrics:
     def __init__(self, models: ModelSet, *, database: bool = True) -> None:
         self._registry = CollectorRegistry()
         self._requests = self._made(Counter, "requests", "Inference requests answered.", "model", "version", "status")
-        self._seconds = self._made(
-            Histogram, "request_seconds", "Time from a request's head to its answer.", "model", buckets=BUCKETS
-        )
+        what = "Time from a request's head to its answer."
+        self._seconds = self._made(Histogram, "request_seconds", what, "model", "version", buckets=BUCKETS)
         self._rows = self._made(Counter, "rows", "Rows predicted.", "model", "version")
         self._batches = self._made(
             Histogram, "batch_rows", "Rows that were predicted together.", "model", buckets=BATCH_BUCKETS
@@ -60,7 +59,7 @@ class Metrics:
     def count(self, model: str, version: str, status: int, seconds: float, rows: int = 0) -> None:
         """Count one inference request."""
         self._request(model, version, status).inc()
-        self._second(model).observe(seconds)
+        self._second(model, version).observe(seconds)
         if rows:
             self._row(model, version).inc(rows)
 

@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 from learnloop.errors import NotFound, Unavailable
-from learnloop.serving.files import recipe_in, reference_in, unpacked_size
+from learnloop.serving.files import read_version, unpacked_size
+from learnloop.serving.memory import Memory
 from learnloop.serving.targets import DEFAULT_TAG, Target, Targets, tagged
 from learnloop.serving.versions import Key, Load, LoadedVersion, Model, Source, smoke_test
 
@@ -51,17 +51,10 @@ class ModelSet:
     def __init__(self, source_of: Source, load: Load, *, memory_bytes: int = 0, keep_alive: float = 0.0) -> None:
         self._source_of = source_of
         self._load = load
-        self._memory_bytes = memory_bytes
         self._keep_alive = keep_alive
         self._lock = threading.Lock()
-        self._versions: dict[Key, LoadedVersion] = {}
-        self._coming: dict[Key, int] = {}
-        """Bytes of the versions that are being loaded."""
-        self._pinned: frozenset[Key] = frozenset()
-        # Versions that were loaded well and left memory since: an alias may lead to them.
-        self._parked: set[Key] = set()
         self._targets = Targets()
-        self.evictions = 0
+        self._memory = Memory(memory_bytes, self._targets)
 
     def load(self, name: str, version: int, *, fresh: bool = True) -> LoadedVersion:
         """Load a version, smoke test it, and hold it. It takes a while: call it in a thread of its own.
@@ -75,37 +68,20 @@ class ModelSet:
         """
         key = (name, version)
         with self._lock:
-            if key in self._versions:
-                return self._versions[key]
+            if key in self._memory.versions:
+                return self._memory.versions[key]
         folder = self._source_of(name, version)
         size = unpacked_size(folder)
-        self._make_room(key, size)
+        with self._lock:
+            self._memory.make_room(key, size)
         try:
-            loaded = self._read(key, folder, size)
+            loaded = read_version(self._load, key, folder, size)
             loaded.fresh = fresh
             with self._lock:
-                self._parked.discard(key)
-                return self._versions.setdefault(key, loaded)
+                return self._memory.hold(loaded)
         finally:
             with self._lock:
-                self._coming.pop(key, None)
-
-    def _read(self, key: Key, folder: Path, size: int) -> LoadedVersion:
-        model = self._load(folder)
-        recipe, takes = recipe_in(folder, model)
-        loaded = LoadedVersion(
-            name=key[0],
-            version=key[1],
-            model=model,
-            classes=tuple(model.classes),
-            input_size=model.input_size,
-            size=size,
-            recipe=recipe,
-            takes=takes,
-            reference=reference_in(folder, model),
-        )
-        smoke_test(loaded)
-        return loaded
+                self._memory.coming.pop(key, None)
 
     def acquire(self, name: str, version: int | None = None) -> LoadedVersion:
         """Take ``name`` (``digits``, ``digits:realtime``, ``digits:3``), or ``version`` of it, into use; release it later.
@@ -116,11 +92,11 @@ class ModelSet:
         """
         with self._lock:
             key = self._targets.find(name, version, canary=True)
-            loaded = self._versions.get(key) if key else None
+            loaded = self._memory.versions.get(key) if key else None
             if loaded is not None:
                 loaded.uses += 1
                 return loaded
-            if key in self._parked and key is not None:
+            if key in self._memory.parked and key is not None:
                 raise NotLoaded(key)
         raise self._not_found(name, version)
 
@@ -128,7 +104,7 @@ class ModelSet:
         """What takes over for ``faulty`` (`Targets.stand_in`), taken into use; None when nothing is at hand."""
         with self._lock:
             number = self._targets.stand_in(name, faulty.version)
-            loaded = None if number is None else self._versions.get((faulty.name, number))
+            loaded = None if number is None else self._memory.versions.get((faulty.name, number))
             if loaded is None or loaded is faulty:
                 return None
             loaded.uses += 1
@@ -152,16 +128,16 @@ class ModelSet:
     def forgive(self, key: Key) -> None:
         """Begin to count a version's faults anew."""
         with self._lock:
-            if key in self._versions:
-                self._versions[key].faults = self._versions[key].answered = 0
+            if key in self._memory.versions:
+                self._memory.versions[key].faults = self._memory.versions[key].answered = 0
 
     def get(self, name: str, version: int | None = None) -> LoadedVersion:
         """Look at a version without using it; raises as `acquire`."""
         with self._lock:
             key = self._targets.find(name, version, canary=False)
-            if key in self._versions and key is not None:
-                return self._versions[key]
-            if key in self._parked and key is not None:
+            if key in self._memory.versions and key is not None:
+                return self._memory.versions[key]
+            if key in self._memory.parked and key is not None:
                 raise NotLoaded(key)
         raise self._not_found(name, version)
 
@@ -169,7 +145,7 @@ class ModelSet:
         """Lead ``{name}:{alias}`` to a version that was loaded. Returns whether it led elsewhere before."""
         key = (name, version)
         with self._lock:
-            if key not in self._versions and key not in self._parked:
+            if key not in self._memory.versions and key not in self._memory.parked:
                 raise KeyError(key)
             self._not_fresh(key)
             return self._targets.move(f"{name}:{alias}", version)
@@ -190,7 +166,7 @@ class ModelSet:
         Returns the aliases that were led away. One that has no version before stays.
         """
         with self._lock:
-            return self._targets.take_back(bad, self._versions)
+            return self._targets.take_back(bad, self._memory.versions)
 
     def end_probation(self, seconds: float) -> None:
         """Forget the version before, of aliases that moved longer ago than ``seconds``."""
@@ -205,25 +181,16 @@ class ModelSet:
     def pin(self, leased: Collection[Key]) -> None:
         """Say which versions have a lease: neither time nor another's need unloads them."""
         with self._lock:
-            self._pinned = frozenset(leased)
+            self._memory.pinned = frozenset(leased)
 
     def unpin(self, key: Key) -> None:
         with self._lock:
-            self._pinned -= {key}
+            self._memory.pinned -= {key}
 
     def unload_unused(self, keep: Collection[Key]) -> list[Key]:
         """Unload what no request uses, no alias leads to and ``keep`` does not name. Returns what went."""
         with self._lock:
-            led_to = self._targets.led_to()
-            self._parked &= led_to | set(keep)
-            unused = [
-                key
-                for key, loaded in self._versions.items()
-                if key not in keep and not loaded.uses and key not in led_to
-            ]
-            for key in unused:
-                del self._versions[key]
-            return unused
+            return self._memory.drop_unused(keep)
 
     def expire(self) -> list[Key]:
         """Unload what nobody asked for during ``keep_alive`` and no lease holds. Returns what went."""
@@ -231,7 +198,7 @@ class ModelSet:
             return []
         before = time.monotonic() - self._keep_alive
         with self._lock:
-            return [self._park(loaded) for loaded in self._idle() if loaded.idle_since <= before]
+            return [self._memory.park(loaded) for loaded in self._memory.idle() if loaded.idle_since <= before]
 
     def park(self, key: Key) -> bool:
         """Unload a version because somebody says so; its aliases bring it back. Returns whether it was there.
@@ -240,23 +207,28 @@ class ModelSet:
             Unavailable: it is in use just now, or leased.
         """
         with self._lock:
-            loaded = self._versions.get(key)
+            loaded = self._memory.versions.get(key)
             if loaded is None:
                 return False
-            if loaded not in self._idle():
+            if loaded not in self._memory.idle():
                 raise Unavailable(f"{key[0]} version {key[1]} is in use or leased, so it was not unloaded; ask again")
-            self._park(loaded)
+            self._memory.park(loaded)
             return True
+
+    @property
+    def evictions(self) -> int:
+        """How many versions left memory because another needed their room."""
+        return self._memory.evictions
 
     @property
     def versions(self) -> dict[Key, LoadedVersion]:
         with self._lock:
-            return dict(self._versions)
+            return dict(self._memory.versions)
 
     @property
     def parked(self) -> set[Key]:
         with self._lock:
-            return set(self._parked)
+            return set(self._memory.parked)
 
     @property
     def targets(self) -> Mapping[str, Target]:
@@ -267,46 +239,11 @@ class ModelSet:
     def memory(self) -> int:
         """Bytes of what is loaded and being loaded."""
         with self._lock:
-            return self._taken()
-
-    def _make_room(self, key: Key, size: int) -> None:
-        with self._lock:
-            idle = sorted(self._idle(), key=lambda loaded: loaded.idle_since)
-            room = self._memory_bytes - self._taken() - size
-            going: list[LoadedVersion] = []
-            while self._memory_bytes and room < 0 and idle:
-                going.append(idle.pop(0))
-                room += going[-1].size
-            if self._memory_bytes and room < 0:
-                there = ", ".join(f"{name} version {version}" for name, version in self._versions) or "nothing"
-                raise Unavailable(
-                    f"{key[0]} version {key[1]} needs {size} bytes of memory; models may take {self._memory_bytes}, and"
-                    f" there are in use, leased or arriving: {there}"
-                )
-            for loaded in going:
-                self._park(loaded)
-                self.evictions += 1
-            self._coming[key] = size
-
-    def _taken(self) -> int:
-        return sum(loaded.size for loaded in self._versions.values()) + sum(self._coming.values())
-
-    def _idle(self) -> list[LoadedVersion]:
-        return [
-            loaded
-            for key, loaded in self._versions.items()
-            if not loaded.uses and not loaded.fresh and key not in self._pinned
-        ]
-
-    def _park(self, loaded: LoadedVersion) -> Key:
-        del self._versions[loaded.key]
-        if loaded.key in self._targets.led_to():
-            self._parked.add(loaded.key)
-        return loaded.key
+            return self._memory.taken
 
     def _not_fresh(self, key: Key) -> None:
-        if key in self._versions:
-            self._versions[key].fresh = False
+        if key in self._memory.versions:
+            self._memory.versions[key].fresh = False
 
     def _not_found(self, name: str, version: int | None) -> NotFound:
         model, _, tag = name.partition(":")

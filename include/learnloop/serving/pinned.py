@@ -8,6 +8,7 @@ served ends it, with the reason in the pod's termination message and exit code `
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from learnloop.serving.config import ServingConfig
+    from learnloop.serving.noting import LiveRules
     from learnloop.serving.versions import Load
 
 REFUSED = 78
 """The exit code that says: it is the model. Started again it would end the same."""
-DRAIN_SECONDS = 5.0
+DRAIN_SECONDS = 15.0
+"""For so long after SIGTERM requests are still answered. A node hears within a second that a pod goes, but not from an API
+server that has just come back: who watches it tries again only after a while that grows with how long it was away."""
 TERMINATION_LOG = Path("/dev/termination-log")
 
 log = logging.getLogger(__name__)
@@ -40,6 +44,8 @@ class PinnedServer:
 
     Args:
         drain: seconds for which it goes on answering after SIGTERM (`learnloop.serving.draining`).
+        live: what is noted of requests; None: nothing.
+        reader: the SHA-256 of the token of who may read that (`learnloop.serving.handover`).
     """
 
     def __init__(
@@ -54,17 +60,19 @@ class PinnedServer:
         load: Load,
         config: ServingConfig,
         drain: float = DRAIN_SECONDS,
+        live: LiveRules | None = None,
+        reader: str = "",
     ) -> None:
-        import uvicorn
-
         from learnloop.serving.app import create_app
-        from learnloop.serving.config import FINISH_SECONDS
         from learnloop.serving.draining import Draining, DrainingServer
+        from learnloop.serving.handover import Handover
+        from learnloop.serving.http import http_config
         from learnloop.serving.inference import Inference
         from learnloop.serving.loading import Loader
         from learnloop.serving.metrics import Metrics
         from learnloop.serving.models import ModelSet
-        from learnloop.serving.server import KEEP_ALIVE_SECONDS
+        from learnloop.serving.noting import Notes
+        from learnloop.serving.tracing import traced
 
         self.url = f"http://{host}:{port}"
         self.failure: Exception | None = None
@@ -74,7 +82,12 @@ class PinnedServer:
         self.draining = Draining()
         self.models = ModelSet(lambda *_: folder, load)
         metrics = Metrics(self.models, database=False)
-        inference = Inference(self.models, Loader(self.models), metrics, config, on_fault=lambda _: None)
+        notes = Notes()
+        notes.configure({name: live} if live is not None else {})
+        self._handover = Handover(notes, metrics, reader) if live is not None else None
+        inference = Inference(
+            self.models, Loader(self.models), metrics, config, on_fault=lambda _: None, watch=notes.watch
+        )
         app = create_app(
             self.models,
             metrics,
@@ -82,18 +95,10 @@ class PinnedServer:
             ready=lambda: self._loaded.is_set() and not self.draining.begun,
             live=lambda: self.failure is None,
             lifespan=self._lifespan,
+            more=self._handover.routes if self._handover is not None else (),
         )
         self._http = DrainingServer(
-            uvicorn.Config(
-                self.draining.around(app),
-                host=host,
-                port=port,
-                lifespan="on",
-                access_log=False,
-                log_config=None,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=FINISH_SECONDS,
-            ),
+            http_config(self.draining.around(traced(app)), host, port),
             self.draining,
             drain,
         )
@@ -109,6 +114,8 @@ class PinnedServer:
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         threading.Thread(target=self._load, name="load-model", daemon=True).start()
         yield
+        if self._handover is not None and any(left := self._handover.left):
+            log.warning("Ended with %d rows and %d samples of live requests that nobody has read", *left)
 
     def _load(self) -> None:
         name, version = self._key
@@ -134,14 +141,18 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8090)
     parser.add_argument("--drain-seconds", type=float, default=DRAIN_SECONDS)
+    parser.add_argument("--live", default="null", help="what is noted of requests: fields of LiveRules, as JSON")
+    parser.add_argument("--reader", default="", help="the SHA-256 of the token of who may read what was noted")
     asked = parser.parse_args()
     logs.configure(settings().log_format, component="model-server", model=asked.name, version=asked.version)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # as in learnloop.serving.__main__, and before numpy is imported
 
     from learnloop.serving.config import ServingConfig
+    from learnloop.serving.noting import LiveRules
     from learnloop.training.models import load
 
+    live = json.loads(asked.live)
     server = PinnedServer(
         host=asked.host,
         port=asked.port,
@@ -152,6 +163,8 @@ def main() -> int:
         load=load,
         config=ServingConfig.of(settings()),
         drain=asked.drain_seconds,
+        live=LiveRules(**live) if live is not None else None,
+        reader=asked.reader,
     )
     server.run()
     if server.failure is None:

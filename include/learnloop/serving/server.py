@@ -14,7 +14,8 @@ from starlette.applications import Starlette
 from learnloop.models.deployment import DEPLOYMENTS_CHANNEL
 from learnloop.serving.app import create_app
 from learnloop.serving.callers import Callers
-from learnloop.serving.config import FINISH_SECONDS, ServingConfig
+from learnloop.serving.config import ServingConfig
+from learnloop.serving.http import http_config
 from learnloop.serving.inference import Inference
 from learnloop.serving.listener import Listener
 from learnloop.serving.live import Recorder
@@ -23,11 +24,9 @@ from learnloop.serving.manage import Management
 from learnloop.serving.metrics import Metrics
 from learnloop.serving.models import ModelSet
 from learnloop.serving.reconciler import Reconciler
+from learnloop.serving.tracing import traced
 from learnloop.serving.versions import Load, Source
 from learnloop.settings import settings
-
-KEEP_ALIVE_SECONDS = 75
-"""Longer than clients keep idle connections, so that it is they who close them and no request meets a closed one."""
 
 
 class ModelServer:
@@ -82,18 +81,7 @@ class ModelServer:
             lifespan=self._lifespan,
             more=management.routes,
         )
-        self._http = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                host=host,
-                port=port,
-                lifespan="on",
-                access_log=False,
-                log_config=None,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=FINISH_SECONDS,
-            )
-        )
+        self._http = uvicorn.Server(http_config(traced(app), host, port))
 
     def run(self) -> None:
         self._http.run()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from learnloop.database import Dataset, Deployment, ModelLease, session
-from learnloop.serving.live import LiveRules
+from learnloop.serving.noting import LiveRules
 from learnloop.serving.versions import Key
 
 
@@ -42,11 +43,15 @@ def read(database_url: str) -> Wanted:
         leases = opened.execute(
             select(ModelLease.model_name, ModelLease.model_version).where(ModelLease.expires_at > func.now())
         )
-        loops = opened.execute(
-            select(Deployment.model_name, Dataset.id, Dataset.loop["live"])
-            .join(Dataset, Dataset.id == Deployment.dataset_id)
-            .where(Dataset.loop["live"].is_not(None))
-            .distinct()
-        )
-        live = {name: LiveRules(number, **rules) for name, number, rules in loops if rules}
-        return Wanted(list(deployments), {(name, version) for name, version in leases}, live)
+        return Wanted(list(deployments), {(name, version) for name, version in leases}, live_rules(opened))
+
+
+def live_rules(db: Session) -> dict[str, LiveRules]:
+    """What datasets want noted of the requests to their models, by the model's name; only of what is deployed."""
+    loops = db.execute(
+        select(Deployment.model_name, Dataset.id, Dataset.loop["live"])
+        .join(Dataset, Dataset.id == Deployment.dataset_id)
+        .where(Dataset.loop["live"].is_not(None))
+        .distinct()
+    )
+    return {name: LiveRules(number, **rules) for name, number, rules in loops if rules}

@@ -118,7 +118,8 @@ def wait_until_running(places: Places) -> None:
         if report.get("state") == "running" and supervisor_pid(places) is not None:
             return
         log = places.logs / "supervisor.log"
-        if report.get("state") in ("failed", "stopped"):
+        # Not before all is stopped again: whoever is told may start it anew, or remove it.
+        if report.get("state") in ("failed", "stopped") and supervisor_pid(places) is None:
             raise LearnloopError(f"the stack did not start: {report.get('message') or 'it was stopped'} (log: {log})")
         if time.monotonic() > deadline:
             raise LearnloopError(

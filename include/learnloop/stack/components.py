@@ -13,8 +13,13 @@ import httpx
 from learnloop.jobs import forkserver
 from learnloop.settings import Settings, environment_of
 from learnloop.stack.places import ROOT, Places
+from learnloop.traces.export import wanted as traces_wanted
 
 BIN = Path(sys.executable).parent
+SERVICE_NAME = "OTEL_SERVICE_NAME"
+"""As whom a component sends spans and metrics. Without it, Airflow's are all one unknown service's."""
+LET_THROUGH = ("AIRFLOW__OPENLINEAGE__", "AIRFLOW__METRICS__", "AIRFLOW__TRACES__")
+"""Variables of Airflow's that the caller may set for this stack (docs/observability.md). Others are another Airflow's."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,9 @@ def components(settings: Settings, ports: dict[str, int]) -> list[Component]:
     def airflow_part(name: str) -> Callable[[], bool]:
         return lambda: _monitor(api, name) == "healthy"
 
+    def named(name: str) -> dict[str, str]:
+        return {} if SERVICE_NAME in os.environ else {SERVICE_NAME: f"airflow-{name}"}
+
     return [
         Component(
             "api-server",
@@ -45,10 +53,15 @@ def components(settings: Settings, ports: dict[str, int]) -> list[Component]:
                 "--proxy-headers",  # the gateway says from where a request came
             ],
             lambda: _ok(f"{api}/api/v2/version"),
+            named("api-server"),
         ),
-        Component("scheduler", [airflow, "scheduler", "--skip-serve-logs"], airflow_part("scheduler")),
-        Component("dag-processor", [airflow, "dag-processor"], airflow_part("dag_processor")),
-        Component("triggerer", [airflow, "triggerer", "--skip-serve-logs"], airflow_part("triggerer")),
+        Component(
+            "scheduler", [airflow, "scheduler", "--skip-serve-logs"], airflow_part("scheduler"), named("scheduler")
+        ),
+        Component("dag-processor", [airflow, "dag-processor"], airflow_part("dag_processor"), named("dag-processor")),
+        Component(
+            "triggerer", [airflow, "triggerer", "--skip-serve-logs"], airflow_part("triggerer"), named("triggerer")
+        ),
         Component(
             "fork-server",
             [sys.executable, "-m", "learnloop.jobs.forkserver", settings.fork_server],
@@ -90,7 +103,11 @@ def environment(settings: Settings, places: Places, ports: dict[str, int], airfl
 
     What does not depend on the machine is in ``airflow.cfg``.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "LEARNLOOP_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(LET_THROUGH) or not name.startswith(("AIRFLOW", "LEARNLOOP_"))
+    }
     return {
         **kept,
         **environment_of(settings),
@@ -108,6 +125,7 @@ def environment(settings: Settings, places: Places, ports: dict[str, int], airfl
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": airflow_url,
         "AIRFLOW__FAB__CONFIG_FILE": str(ROOT / "deploy" / "airflow" / "webserver_config.py"),
         "AIRFLOW__LOGGING__JSON_LOGS": str(settings.log_format == "json"),
+        "AIRFLOW__TRACES__OTEL_ON": str(traces_wanted()),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(places.airflow / "logs"),
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(places.airflow / "bundles"),
     }

@@ -1,6 +1,7 @@
 """`python -m learnloop.stack.compose_check`: is docker-compose.yaml sound, as far as can be said without an engine?
 
-All that is wrong is told at once. Compose's own schema is not stored here: the keys that may be used are listed below.
+All that is wrong is told at once. Compose's own schema is not stored here: the keys that may be used are listed below, and
+what their values look like in `compose_values`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from learnloop.stack import compose_nginx
+from learnloop.stack import compose_nginx, compose_values
 from learnloop.stack.compose_names import unknown
 from learnloop.stack.places import ROOT
 
@@ -36,7 +37,7 @@ SERVICE = {
 }
 HEALTHCHECK = {"test", "interval", "timeout", "retries", "start_period", "start_interval", "disable"}
 CONDITIONS = {"service_started", "service_healthy", "service_completed_successfully"}
-NOTHING_TO_ASK_WITH = {"loki"}
+NOTHING_TO_ASK_WITH = {"loki", "tempo"}
 """Images that have no program which could ask the server."""
 
 
@@ -65,6 +66,7 @@ def check(root: Path = ROOT) -> list[str]:
 def _keys(service: dict[str, Any], compose: dict[str, Any], root: Path) -> Iterator[str]:
     yield from (f"{key} is not a key that is used here" for key in service if key not in SERVICE)
     yield from (f"healthcheck.{key} is no key" for key in service.get("healthcheck", {}) if key not in HEALTHCHECK)
+    yield from compose_values.wrong(service)
 
 
 def _references(service: dict[str, Any], compose: dict[str, Any], root: Path) -> Iterator[str]:

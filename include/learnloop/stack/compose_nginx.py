@@ -47,7 +47,7 @@ def _limits(text: str) -> Iterator[str]:
     size = re.search(r"client_max_body_size (\d+)m;", text)
     most = int(size.group(1)) * 2**20 if size else 2**20
     defaults = load({"LEARNLOOP_HOME": "/nowhere"})
-    for name in ("body_bytes", "serving_body_bytes"):
+    for name in ("body_bytes", "upload_bytes", "serving_body_bytes"):
         if most < getattr(defaults, name):
             yield f"nginx.conf: client_max_body_size is less than LEARNLOOP_{name.upper()} ({getattr(defaults, name)})"
 

@@ -25,7 +25,7 @@ NOBODY_IN_PARTICULAR = 50000
 DATABASES = {"airflow": "postgresql+psycopg2", "learnloop": "postgresql+psycopg", "mlflow": "postgresql+psycopg"}
 VOLUMES = (
     *("postgres", "postgres-replica", "redis", "s3", "learnloop", "airflow-logs", "data"),
-    *("prometheus", "alertmanager", "grafana", "loki", "alloy"),
+    *("prometheus", "alertmanager", "grafana", "loki", "alloy", "tempo"),
 )
 
 
@@ -55,8 +55,7 @@ def prepare(folder: Path, data: Path, host: str, owner: tuple[int, int]) -> list
     if not (keep / "tls_certificate.pem").exists():
         _certificate(keep, host, owner)
         made.append("tls_certificate.pem")
-    for name in VOLUMES:
-        place = data / name
+    for place in [*(data / name for name in VOLUMES), folder / "backups"]:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         _give(place, owner)
     settings = {
@@ -64,13 +63,28 @@ def prepare(folder: Path, data: Path, host: str, owner: tuple[int, int]) -> list
         "STACK_GID": owner[1],
         "STACK_DATA": data,
         "STACK_SECRETS": keep,
+        "STACK_BACKUPS": folder / "backups",
         "STACK_HOST": host,
         "STACK_PORT": 8443,
         "STACK_BIND": "127.0.0.1",
+        "STACK_TRACES": "",
+        "STACK_JSON_LOGS": "",
+        "STACK_BACKUP_REMOTE": "",
+        "STACK_BACKUP_ENDPOINT": "",
     }
-    if _write(folder / ".env", "".join(f"{name}={value}\n" for name, value in settings.items()), None):
-        made.append(".env")
-    return made
+    return made + _settle(folder / ".env", settings)
+
+
+def _settle(path: Path, settings: dict[str, object]) -> list[str]:
+    """Write the settings, or those that a file of an older version lacks; what it says it goes on saying."""
+    said = path.read_text() if path.exists() else ""
+    there = {line.partition("=")[0].strip() for line in said.splitlines()}
+    missing = {name: value for name, value in settings.items() if name not in there}
+    if missing:
+        if said and not said.endswith("\n"):
+            said += "\n"
+        _replace(path, said + "".join(f"{name}={value}\n" for name, value in missing.items()), None)
+    return ([f"{name} in .env" for name in missing] if said else [".env"]) if missing else []
 
 
 def _texts(keep: Path) -> dict[str, str]:
@@ -112,6 +126,7 @@ def _texts(keep: Path) -> dict[str, str]:
         "s3.json": json.dumps({"identities": [identity]}),
         "aws_credentials": f"[default]\naws_access_key_id = learnloop\naws_secret_access_key = {words['s3']}\n",
         "fernet_key": key,
+        "backup_key": base64.b64encode(secrets.token_bytes(32)).decode() + "\n",
         **{
             name: secrets.token_urlsafe(48)
             for name in ("api_secret_key", "jwt_secret", "webhook_secret", "metrics_token", "grafana_password")
@@ -142,6 +157,11 @@ def _write(path: Path, text: str, owner: tuple[int, int] | None) -> bool:
     """Write a private file, whole or not at all, unless it is there; returns whether it was made."""
     if path.exists():
         return False
+    _replace(path, text, owner)
+    return True
+
+
+def _replace(path: Path, text: str, owner: tuple[int, int] | None) -> None:
     part = path.with_name(path.name + ".part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -149,7 +169,6 @@ def _write(path: Path, text: str, owner: tuple[int, int] | None) -> bool:
     if owner is not None:
         _give(part, owner)
     part.replace(path)
-    return True
 
 
 def _give(path: Path, owner: tuple[int, int]) -> None:

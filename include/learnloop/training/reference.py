@@ -34,3 +34,12 @@ def counts(values: Rows, edges: Any) -> list[int]:
     """How many ``values`` fall into each bin; a value at a border belongs to the bin above it."""
     found: list[int] = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1).tolist()
     return found
+
+
+def add(before: Any, more: Any) -> Any:
+    """Two histograms, or lists of them, added up; ``before`` may be None."""
+    if before is None:
+        return more
+    if isinstance(more, list):
+        return [add(one, other) for one, other in zip(before, more, strict=True)]
+    return before + more

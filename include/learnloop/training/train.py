@@ -25,9 +25,10 @@ SHOWN = 100  # pairs of near duplicates that a result names
 
 def train(job: Job) -> None:
     started = time.monotonic()
-    dataset = data.read(job.places.data / "dataset")
-    chosen = trainer_for(job.params, dataset.task_type)
-    dataset, leaking, left_out = without_near_test(dataset)
+    with job.phase("read"):
+        dataset = data.read(job.places.data / "dataset")
+        chosen = trainer_for(job.params, dataset.task_type)
+        dataset, leaking, left_out = without_near_test(dataset)
     if leaking:
         print(f"{len(leaking)} training samples nearly are test samples, {len(left_out)} left out: {leaking[:10]}")  # noqa: T201
     X, y = dataset.training()
@@ -36,21 +37,23 @@ def train(job: Job) -> None:
     parent = models.load(before).estimator if before.exists() and not from_scratch else None
 
     fitting = time.monotonic()
-    fitted = chosen.fit(
-        X,
-        y,
-        dataset.classes,
-        parent=parent,
-        seed=int(job.params.get("seed", 0)),
-        progress=job.progress,
-        checkpoint_dir=job.checkpoint_dir,
-    )
+    with job.phase("fit"):
+        fitted = chosen.fit(
+            X,
+            y,
+            dataset.classes,
+            parent=parent,
+            seed=int(job.params.get("seed", 0)),
+            progress=job.progress,
+            checkpoint_dir=job.checkpoint_dir,
+        )
     fit_seconds = time.monotonic() - fitting
 
     from learnloop.training.saving import save
 
     folder = job.places.models / "model"
-    saved = save(fitted.pipeline, folder, dataset.classes, X[:32])
+    with job.phase("save"):
+        saved = save(fitted.pipeline, folder, dataset.classes, X[:32])
     # What a model server needs besides: how samples become features, and what these were like.
     shutil.copyfile(job.places.data / "dataset" / "dataset.yaml", folder / "dataset.yaml")
     write_json(folder / FILE, reference(X))

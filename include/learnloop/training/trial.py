@@ -82,14 +82,18 @@ def cross_validate(
 def trial(job: Job) -> None:
     from learnloop.training.saving import save
 
-    dataset, _, _ = without_near_test(data.read(job.places.data / "dataset"))
+    with job.phase("read"):
+        dataset, _, _ = without_near_test(data.read(job.places.data / "dataset"))
     params = dict(job.params)
     seed = int(params.get("seed", 0))
     procedure = procedure_of(params, dataset.task_type)
     X, y = dataset.training()
-    accuracies = cross_validate(procedure, X, y, dataset.classes, seed=seed, progress=job.progress)
-    fitted = procedure.fit(X, y, dataset.classes, seed=seed)
-    model = save(fitted.pipeline, job.places.models / "model", dataset.classes, X[:32])
+    with job.phase("cross-validate"):
+        accuracies = cross_validate(procedure, X, y, dataset.classes, seed=seed, progress=job.progress)
+    with job.phase("fit"):
+        fitted = procedure.fit(X, y, dataset.classes, seed=seed)
+    with job.phase("save"):
+        model = save(fitted.pipeline, job.places.models / "model", dataset.classes, X[:32])
     result: dict[str, Any] = {
         "name": params.get("name", "mlp"),
         "hidden": list(getattr(procedure.chosen, "hidden", [])),

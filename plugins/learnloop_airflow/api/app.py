@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from learnloop import __version__
+from learnloop_airflow import tracing
 from learnloop_airflow.api import contract, problems
 from learnloop_airflow.api.audited import Audited
 from learnloop_airflow.api.bodies import LimitBody
@@ -82,6 +83,9 @@ def create_app() -> FastAPI:
     app.add_middleware(Audited)
     app.state.requests, app.state.collector = Requests(), metrics.collector()
     app.add_middleware(Counted, requests=app.state.requests)
+    if tracing.active():
+        tracing.carry_traces_into_runs()
+        app.add_middleware(tracing.Traced)
     for group in _GROUPS:
         app.include_router(group.routes.router)
 

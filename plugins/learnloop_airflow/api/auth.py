@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 from airflow.api_fastapi.core_api.security import get_user, resolve_user_from_token
 from fastapi import Depends, HTTPException, Request
-from fastapi.security import HTTPAuthorizationCredentials
 
 from learnloop.errors import NotAuthenticated, PermissionDenied
 from learnloop.permissions import SCRAPER, SERVICE, Principal, is_persons_name
 from learnloop.settings import settings
 from learnloop_airflow.api.audited import SAFE, name_caller
+from learnloop_airflow.api.callers import user_of
 from learnloop_airflow.api.tokens import bearer_of, presented
 
 SIMPLE_ROLES = {"admin": "admin", "op": "engineer", "user": "scientist", "viewer": "viewer"}
@@ -31,14 +31,13 @@ async def principal(request: Request) -> Principal:
     if token and _is_scrapers(token):
         name_caller(request.scope, SCRAPER.name)
         return SCRAPER
-    bearer = HTTPAuthorizationCredentials(scheme="Bearer", credentials=token) if token else None
     try:
-        user = await get_user(request, None, bearer)
+        user = await user_of(token) if token else await get_user(request, None, None)
     except HTTPException as error:
         raise NotAuthenticated(f"{error.detail}: log in again (POST /auth/token gives a token)") from error
     name = user.get_name()
     name_caller(request.scope, name)
-    if bearer is None and request.method not in SAFE:
+    if token is None and request.method not in SAFE:
         _refuse_other_sites(request)
     if not is_persons_name(name):
         raise NotAuthenticated(

@@ -83,8 +83,10 @@ def document(app: FastAPI) -> dict[str, Any]:
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     schemas["ProblemDocument"] = _PROBLEM
     for name, result in _lines.items():
-        schema = TypeAdapter(result).json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
-        schemas.update(schema.pop("$defs", {}))
+        # Under names of their own: two modules may call different things the same.
+        refs = f"#/components/schemas/{name}{{model}}"
+        schema = TypeAdapter(result).json_schema(mode="serialization", ref_template=refs)
+        schemas.update({f"{name}{inner}": found for inner, found in schema.pop("$defs", {}).items()})
         schemas[name] = schema
         schemas[f"LineOf{name}"] = {
             "title": f"LineOf{name}",

@@ -70,6 +70,7 @@ class Routes:
         result: Any = None,
         errors: tuple[int, ...] = (),
         limited: bool = True,
+        takes: str | None = None,
         **options: Any,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Add the decorated function as a route.
@@ -80,6 +81,7 @@ class Routes:
             errors: statuses it may end with, beside those that any such route may.
             limited: whether requests count against their caller's limit, which our database keeps. Not those that must be
                 answered when it is away.
+            takes: the media type of a body that the handler reads itself.
         """
         if permission not in PERMISSIONS:
             raise ValueError(f"{method} {path}: unknown permission {permission!r}")
@@ -94,6 +96,8 @@ class Routes:
                 await run_in_threadpool(take, key, limit)
             authorize(caller, permission)
             _refuse_odd(request, known)
+            if takes is not None:
+                _refuse_other(request, takes)
 
         check.permission = permission  # type: ignore[attr-defined]
 
@@ -109,7 +113,7 @@ class Routes:
                 in_one_thread(handler, **options),
                 methods=[method],
                 dependencies=[Depends(check)],
-                openapi_extra={"x-permission": permission, "security": SECURITY},
+                openapi_extra={"x-permission": permission, "security": SECURITY, **_file(takes)},
                 responses=responses,
                 **options,
             )
@@ -117,7 +121,8 @@ class Routes:
             parameters = get_flat_dependant(route.dependant)
             known.update(parameter.alias for parameter in parameters.query_params)
             given = bool(parameters.path_params or known or parameters.header_params or route.body_field)
-            common = statuses_of(path=bool(parameters.path_params), given=given, body=route.body_field is not None)
+            body = route.body_field is not None or takes is not None
+            common = statuses_of(path=bool(parameters.path_params), given=given, body=body)
             route.responses = {**problems_of((*common, *errors)), **route.responses}
             return handler
 
@@ -164,8 +169,23 @@ def _refuse_odd(request: Request, known: set[str]) -> None:
     length = request.headers.get("content-length", "" if "transfer-encoding" in request.headers else "0")
     if getattr(request.scope["route"], "body_field", None) is None or length == "0":
         return
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _kind(request)
     if kind != "application/json":
         raise UnsupportedMediaType(f"the body must be JSON (Content-Type: application/json), not {kind or 'unnamed'}")
     if _NOT_JSON in request.scope:
         raise InvalidInput("the request is not valid", [f"body: not JSON: {request.scope[_NOT_JSON]}"])
+
+
+def _refuse_other(request: Request, takes: str) -> None:
+    if (kind := _kind(request)) != takes:
+        raise UnsupportedMediaType(f"the body must be a file (Content-Type: {takes}), not {kind or 'unnamed'}")
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _file(takes: str | None) -> dict[str, Any]:
+    """What the OpenAPI document says of a body that is a file."""
+    schema = {"type": "string", "format": "binary"}
+    return {} if takes is None else {"requestBody": {"required": True, "content": {takes: {"schema": schema}}}}

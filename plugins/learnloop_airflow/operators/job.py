@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from learnloop.jobs.contract import JobResult
     from learnloop.jobs.local import LocalRunner
     from learnloop.jobs.spec import JobSpec
+    from learnloop.jobs.usage import Usage
     from learnloop_airflow.pods.runner import PodRunner
 
 ADMITTED = EventNotifier("admitted")
@@ -97,6 +98,7 @@ class JobOperator(BaseOperator):
         from learnloop.settings import settings
         from learnloop_airflow.mounts.use import check_mounts, with_mounts
         from learnloop_airflow.staging import stage
+        from learnloop_airflow.tracing import traced_job
 
         spec, mounts = with_mounts(spec, self.mounts)
         if mounts:
@@ -109,8 +111,15 @@ class JobOperator(BaseOperator):
         try:
             with running_job(spec.user, settings().jobs_per_user):
                 ADMITTED(context)
-                with followed(task_name(context), spec.user, results):
-                    done = self._runner.run(spec, stage=lambda data: stage(spec, data), log=write, mounts=folders)
+                with followed(task_name(context), spec.user, results), traced_job(spec, results) as trace:
+                    done = self._runner.run(
+                        spec,
+                        stage=lambda data: stage(spec, data),
+                        log=write,
+                        mounts=folders,
+                        trace=trace,
+                        used=lambda used: keep_usage(context, spec, used, "local", write),
+                    )
         finally:
             if turn is not None:
                 turn.release(self.log)
@@ -148,6 +157,19 @@ class JobOperator(BaseOperator):
 
 def _returned(done: JobResult) -> dict[str, Any]:
     return {"result": done.result, "results_dir": str(done.results_dir), "models_dir": str(done.models_dir)}
+
+
+def keep_usage(
+    context: Context, spec: JobSpec, used: Usage, runner: str, log: Callable[[str], None], memory: str = ""
+) -> None:
+    """Log what a try's job used, and keep it; ``memory`` it had, where that is not what its spec asks for."""
+    from learnloop.events.usage import keep
+    from learnloop.jobs.quantities import bytes_of
+    from learnloop.jobs.usage import words
+
+    asked = spec.resources
+    log(words(used, cpu=asked.cpu, memory_bytes=bytes_of(memory or asked.memory), gpu=asked.gpu))
+    keep(task_name(context), context["ti"].try_number, spec, used, runner, memory)
 
 
 def task_name(context: Context) -> TaskName:

@@ -107,7 +107,10 @@ class AlignRegistryOperator(BaseOperator):
 
 
 class FollowDeploymentsOperator(BaseOperator):
-    """Have the pods that serve models be what the deployment rows say, where an API server or a worker could not see to it.
+    """End canaries that do worse than what they stand beside, whoever opened them. Where models are pods, have the pods be
+    what the deployment rows say, where an API server or a worker could not see to it.
+
+    A version that its pods refuse to serve, and whose task was killed before it could take it back, is taken back.
 
     :return: ``{model: what was changed}``, of the models of which something was. It fails after all have been looked at.
     """
@@ -121,7 +124,9 @@ class FollowDeploymentsOperator(BaseOperator):
         from learnloop.settings import settings
 
         if settings().serving_runner != "kubernetes":
-            return {}
+            return self._judge_in_servers()
+        from learnloop.models.canaries import judge_open, open_canaries
+        from learnloop.models.everywhere import take_back_refused
         from learnloop.serving.cluster.connected import rows_of, served_models
         from learnloop_airflow.common import cluster_client
 
@@ -131,12 +136,29 @@ class FollowDeploymentsOperator(BaseOperator):
         changed, failed = {}, []
         for model in sorted(models):
             try:
+                for one in take_back_refused(session, model, cluster):
+                    self.log.warning("%s", one)
+                for unit in open_canaries(session, model):
+                    if ended := judge_open(session, unit, cluster.look(unit)):
+                        self.log.warning("%s", ended)
                 if found := cluster.follow(model, rows_of(session, model)):
                     changed[model] = found
             except LearnloopError as error:
                 failed.append(f"{model}: {error}")
         if failed:
             raise AirflowException("; ".join(failed))
+        return changed
+
+    def _judge_in_servers(self) -> dict[str, list[str]]:
+        from learnloop.database import session
+        from learnloop.models.canaries import judge_open, open_canaries
+        from learnloop.serving.looking import look_at_servers
+
+        changed: dict[str, list[str]] = {}
+        for unit in open_canaries(session):
+            if ended := judge_open(session, unit, look_at_servers(session, unit)):
+                self.log.warning("%s", ended)
+                changed.setdefault(unit.model, []).append(ended)
         return changed
 
 

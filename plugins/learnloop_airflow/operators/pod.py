@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from learnloop.jobs.contract import Places
     from learnloop.jobs.spec import JobSpec
     from learnloop.mounts.made import Prepared
+    from learnloop.traces.context import TraceContext
 
 LONGEST_PLAN = 100 * 1024  # of a value in a container's environment, with room to spare (Linux: 128 KiB)
 GRACE_SECONDS = 10
@@ -45,10 +46,18 @@ class JobPod(KubernetesPodOperator):
     :param owner: the try of the task it belongs to.
     :param memory: how much memory it gets, as `learnloop.jobs.memory.needed` says.
     :param mounts: the spec's mounts, made.
+    :param trace: the job's span, where it is traced.
     """
 
     def __init__(
-        self, *, spec: JobSpec, owner: Owner, memory: str, mounts: Sequence[Prepared] = (), **kwargs: Any
+        self,
+        *,
+        spec: JobSpec,
+        owner: Owner,
+        memory: str,
+        mounts: Sequence[Prepared] = (),
+        trace: TraceContext | None = None,
+        **kwargs: Any,
     ) -> None:
         from learnloop.jobs.contract import Places
         from learnloop.settings import settings
@@ -68,7 +77,7 @@ class JobPod(KubernetesPodOperator):
             pod_template_dict=_prepared(template, inside),
             image=spec.image or settings().job_image,
             cmds=[literal(part) for part in command],
-            env_vars=_environment(spec, inside),
+            env_vars=_environment(spec, inside, trace),
             labels=_labels(spec, owner),
             annotations={TASK: owner.written()},
             container_resources=k8s.V1ResourceRequirements(requests=amounts, limits=amounts),
@@ -113,10 +122,10 @@ def literal(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def _environment(spec: JobSpec, inside: Places) -> list[k8s.V1EnvVar]:
+def _environment(spec: JobSpec, inside: Places, trace: TraceContext | None) -> list[k8s.V1EnvVar]:
     from learnloop.jobs.attempt import environment_of
 
-    found = environment_of(spec, inside, {mount.variable: mount.path for mount in spec.mounts})
+    found = environment_of(spec, inside, {mount.variable: mount.path for mount in spec.mounts}, trace)
     values = [k8s.V1EnvVar(name=name, value=literal(value)) for name, value in found.items()]
     for name, reference in spec.secrets.items():
         secret, _, key = reference.partition("/")

@@ -39,6 +39,8 @@ class OpenBaseRoundOperator(BaseOperator):
 class MergeConfirmedOperator(TellsLineage, BaseOperator):
     """Start the round that this run is for, and merge what it consumed of the confirmed pool into the head.
 
+    The first labels of a dataset that began without any are preprocessed too: this fixes their test split.
+
     A run that is no round's (a person triggered it) opens one, with what is confirmed so far.
 
     :param round_run_id: the run's id; ``round-{dataset}-{n}`` when the training policy started it (templated).
@@ -56,6 +58,7 @@ class MergeConfirmedOperator(TellsLineage, BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from learnloop.database import session
         from learnloop.datasets.pool_merge import merge_confirmed
+        from learnloop.datasets.preprocess import preprocess
         from learnloop.datasets.versions import get_dataset
         from learnloop.loop.rounds import consumed, start_by_hand, start_round
 
@@ -79,6 +82,8 @@ class MergeConfirmedOperator(TellsLineage, BaseOperator):
                 message=f"round {started.number}: {len(confirmed)} confirmed labels",
                 run_id=self.round_run_id,
             )
+            if "recipe" not in version.provenance:
+                version = preprocess(db, store(), version, owner=run_owner(context), run_id=self.round_run_id)
             started.base_version, started.version = base, version
             self.log.info("%s + %d labels -> %s", base.name, len(confirmed), version.name)
             facts = loop_facts(dataset)

@@ -19,6 +19,8 @@ MOST_SHARDS = 100
 class RegisterBatchOperator(BaseOperator):
     """Register newly arrived data, and pin and lease the model that will score it, and its committee if it has one.
 
+    A dataset that has no model yet gets its first questions: the pin's ``model_version`` is then 0, and nothing is leased.
+
     :param dataset: the dataset the data is for (templated).
     :param path: a folder of new samples, or empty to score a registered batch again (templated).
     :param batch: the batch's name: given to a new one, or naming the one to score again (templated).
@@ -35,11 +37,11 @@ class RegisterBatchOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         from learnloop.annotation.committee import members
+        from learnloop.annotation.exchange.incoming import NO_MODEL
         from learnloop.database import session
         from learnloop.datasets.batch import get_batch, register_batch
         from learnloop.datasets.schema import loop_config
         from learnloop.datasets.versions import get_dataset
-        from learnloop.errors import NotFound
         from learnloop.models.deployment import lease_model, served_version
 
         with session() as db:
@@ -57,11 +59,9 @@ class RegisterBatchOperator(BaseOperator):
                 batch = get_batch(db, dataset, self.batch)
             name = model_name_of(self.dataset)
             version = served_version(db, name, "current")
-            if version is None:
-                raise NotFound(f"no model serves {name!r} yet: run base_model_training for the dataset first")
             query = loop_config(dataset.loop).query
-            committee = members(db, dataset, query, model_name=name, current=version)
-            for leased in committee or [version]:
+            committee = [] if version is None else members(db, dataset, query, model_name=name, current=version)
+            for leased in committee or ([] if version is None else [version]):
                 lease_model(
                     db,
                     model_name=name,
@@ -70,7 +70,15 @@ class RegisterBatchOperator(BaseOperator):
                     duration=LEASE,
                     owner=run_owner(context),
                 )
-            self.log.info("batch %s: %d samples, scored by %s version %d", batch.name, batch.samples, name, version)
+            if version is None:
+                self.log.info(
+                    "batch %s: %d samples; no model serves %s yet, so the first to label are chosen by what they are",
+                    batch.name,
+                    batch.samples,
+                    name,
+                )
+            else:
+                self.log.info("batch %s: %d samples, scored by %s version %d", batch.name, batch.samples, name, version)
             if committee:
                 self.log.info("%s: versions %s vote", query.strategy, ", ".join(map(str, committee)))
             return {
@@ -79,7 +87,7 @@ class RegisterBatchOperator(BaseOperator):
                 "tree": batch.tree,
                 "samples": batch.samples,
                 "model_name": name,
-                "model_version": version,
+                "model_version": NO_MODEL if version is None else version,
                 "committee": committee,
             }
 
@@ -149,6 +157,7 @@ class ChooseOperator(BaseOperator):
         self.pin = pin
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from learnloop.annotation.exchange.incoming import NO_MODEL
         from learnloop.annotation.scoring import choose_from_predictions
         from learnloop.database import session
         from learnloop.datasets.versions import get_dataset
@@ -158,7 +167,8 @@ class ChooseOperator(BaseOperator):
         folder = predictions_folder(context["run_id"], owner)
         with session() as db:
             run = choose_from_predictions(db, store(), self.pin, folder, run_id=context["run_id"], owner=owner)
-            keep_distribution(run, len(get_dataset(db, self.pin["dataset"]).loop["classes"]))
+            if run.model_version != NO_MODEL:
+                keep_distribution(run, len(get_dataset(db, self.pin["dataset"]).loop["classes"]))
             by_chance, accuracies = run.summary["random"], run.summary["accuracy_on_random"]
             self.log.info(
                 "%d of %d samples chosen by %s, %d of them at random",
@@ -198,9 +208,12 @@ class ReleaseModelOperator(BaseOperator):
         self.pin = pin
 
     def execute(self, context: Context) -> None:
+        from learnloop.annotation.exchange.incoming import NO_MODEL
         from learnloop.database import session
         from learnloop.models.deployment import release_model
 
+        if self.pin["model_version"] == NO_MODEL:
+            return
         with session() as db:
             for version in self.pin.get("committee") or [self.pin["model_version"]]:
                 release_model(db, model_name=self.pin["model_name"], version=version, holder=context["run_id"])

@@ -56,21 +56,30 @@ class CollectGarbageOperator(StorageOperator):
 
     :param grace: how long an object must have been left alone; two days when None.
     :param dry_run: only say what would go; bundles are not looked at.
+    :param at_remote: of the remote instead of the store: only where nobody else keeps data at it.
     :return: what went, as ``learnloop.datasets.gc.Collection`` has it.
     """
 
-    def __init__(self, *, grace: timedelta | None = None, dry_run: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, *, grace: timedelta | None = None, dry_run: bool = False, at_remote: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.grace = grace
         self.dry_run = dry_run
+        self.at_remote = at_remote
 
     def execute(self, context: Context) -> dict[str, int]:
         from learnloop.database import session
         from learnloop.datasets.gc import GRACE, collect
+        from learnloop.datasets.remotes import collect_remote
         from learnloop.datasets.tiers import sweep_archive
         from learnloop.settings import settings
 
-        done = collect(store(), grace=GRACE if self.grace is None else self.grace, dry_run=self.dry_run)
+        grace = GRACE if self.grace is None else self.grace
+        if self.at_remote:
+            done = collect_remote(store(), self.open_remote(), grace=grace, dry_run=self.dry_run)
+        else:
+            done = collect(store(), grace=grace, dry_run=self.dry_run)
         for row in done.ages:
             self.log.info("older than %s: %d objects, %d bytes", row.older_than, row.objects, row.bytes)
         bundles: list[str] = []

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from learnloop.errors import Conflict, InvalidInput, NotFound, Unavailable
-from learnloop.pipelines.names import PIN, RELEASE, dag_id_of
+from learnloop.pipelines.names import NO_STAGES, PIN, RELEASE, dag_id_of
 from learnloop_airflow.pipelines.loading import tag_of
 
 if TYPE_CHECKING:
@@ -125,18 +125,19 @@ def rerun(name: str, run_id: str, stage: str | None = None) -> list[str]:
         if dag is None:
             raise NotFound(f"Airflow has no DAG for run {run_id} of {name}")
         if stage is not None:
-            if not dag.has_task(stage) or stage in (PIN, RELEASE):
+            if not dag.has_task(stage) or stage in NO_STAGES:
                 raise NotFound(f"run {run_id} of {name} has no stage {stage!r}")
             after = dag.get_task(stage).get_flat_relative_ids(upstream=False)
-            tasks = {stage, *after} - {PIN, RELEASE}
+            tasks = {stage, *after}
         else:
             states = {task.task_id: str(task.state) for task in run.get_task_instances(session=airflow)}
             tasks = {task for task, state in states.items() if state in ("failed", "upstream_failed")}
             if not tasks:
                 raise Conflict(f"nothing of run {run_id} of {name} failed; name a stage to begin again from")
-        # What the stages read is held again, and as it was: see `learnloop.pipelines.runs.begin`.
+        # What the stages read is held again, and as it was: see `learnloop.pipelines.runs.begin`. Mounts that went with the
+        # run are made again: Airflow clears setups and teardowns with the tasks between them.
         dag.clear(run_id=run_id, task_ids=sorted({*tasks, PIN, RELEASE}), only_failed=False, session=airflow)
-        return sorted(tasks - {PIN, RELEASE})
+        return sorted(tasks - NO_STAGES)
 
 
 def states(name: str, run_ids: Sequence[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from learnloop_airflow.pods import state
 from learnloop_airflow.pods.names import JOB, STAGE
 from learnloop_airflow.pods.raw import body
 from learnloop_airflow.pods.resize import Resizer
-from learnloop_airflow.pods.usage import MemoryWatch
+from learnloop_airflow.pods.usage import MemoryWatch, memory_limit
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -63,6 +64,8 @@ class Follower(Waits):
         super().__init__(log, owner, user)
         self.results = results
         self.admitted = admitted
+        self._whose = admitted
+        self._warning: dict[str, str] = {}
         self.logged: dict[str, str] = {}
         self.has_seen_pod = False
         self._told = b""
@@ -81,8 +84,12 @@ class Follower(Waits):
             warning = await self._memory.warning(api, pod)
             if warning is not None:
                 self.log.warning("%s", warning)
-                line = {"at": datetime.now(UTC).isoformat(), "state": "runs", "warning": warning}
-                await asyncio.to_thread(self._report, json.dumps(line).encode())
+                await asyncio.to_thread(self._warn, warning, memory_limit(pod))
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """What was seen of the job's use of memory and processors: a `learnloop_airflow.pods.usage.Seen`."""
+        return asdict(self._memory.seen)
 
     async def new_pod(self, reason: str) -> None:
         """The pod that was followed is gone, and there will be another."""
@@ -143,7 +150,39 @@ class Follower(Waits):
             line = json.dumps({"state": "runs"}).encode()
         if line and line != self._told:
             self._told = line
-            self._report(line)
+            self._report(with_warning(line, self._warning))
+
+    def _warn(self, warning: str, limit: str | None) -> None:
+        """Show a warning with the job's progress, from now on, and tell the person whose run it is; once a limit."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from learnloop.events.log import tell
+
+        self._warning = {"warning": warning}
+        self._report(with_warning(self._told or json.dumps({"state": "runs"}).encode(), self._warning))
+        if self._whose is None or self.owner is None:
+            return
+        task = self.owner.task_id + (f" {self.owner.map_index}" if self.owner.map_index >= 0 else "")
+        told = {
+            **self._whose,
+            "kind": "warning",
+            "text_": f"{self.owner.dag_id} {self.owner.run_id}: {task}: {warning}",
+            "key": f"warning {self._whose['key']} {task} {limit}",
+        }
+        try:
+            tell(**told)
+        except SQLAlchemyError:  # news, no part of the work: the log has it
+            self.log.exception("%s could not be warned", self.user)
+
+
+def with_warning(line: bytes, warning: dict[str, str]) -> bytes:
+    """A line of progress that says a warning besides: what a job says of itself does not hide it."""
+    if not warning:
+        return line
+    try:
+        return json.dumps({**json.loads(line), **warning}).encode()
+    except ValueError:  # no JSON: whoever keeps it says so
+        return line
 
 
 def lines_after(text: str, last: str | None) -> list[tuple[str, str]]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from learnloop.jobs.contract import JobResult
     from learnloop.jobs.spec import JobSpec
     from learnloop.mounts.made import Prepared
+    from learnloop.traces.context import TraceContext
     from learnloop_airflow.operators.pod import JobPod
     from learnloop_airflow.triggers.job_pod import JobPodTrigger
 
@@ -115,6 +116,7 @@ class PodRunner:
             ApiAway: nothing can be judged now.
         """
         from learnloop.jobs.attempt import accept
+        from learnloop_airflow.tracing import what_went_wrong
 
         pod = self._read()
         if pod is not None and Owner.read(pod) != self.owner:
@@ -122,6 +124,7 @@ class PodRunner:
         last: deque[str] = deque()
         if pod is not None:
             last = self._log(pod, event.get("logged") or {})
+        error: str | None = None
         try:
             if event["status"] == "disrupted":
                 raise JobKilled(event["reason"])
@@ -130,10 +133,35 @@ class PodRunner:
             if pod is not None and pod.status.phase == "Failed" and not state.already_done(pod):
                 self._fail(pod, last)
             return accept(self.spec, self.places)
+        except BaseException as raised:  # a task that is killed, or at its time's end, is ended by one of these
+            error = what_went_wrong(raised)
+            raise
         finally:
+            self._tell_trace(pod, error)
+            if pod is not None:
+                self._keep_usage(pod, event.get("used") or {})
             if pod is not None:
                 self._delete(pod)
             self._release()
+
+    def _keep_usage(self, pod: Any, seen: dict[str, Any]) -> None:
+        from learnloop_airflow.operators.job import keep_usage
+        from learnloop_airflow.pods.usage import Seen, memory_limit
+
+        seconds = state.ran_for(pod, JOB)
+        if seconds is not None:
+            had, used = memory_limit(pod) or "", Seen(**seen).usage(seconds)
+            keep_usage(self.context, self.spec, used, "kubernetes", self.log.info, had)
+
+    def _tell_trace(self, pod: Any, error: str | None) -> None:
+        from learnloop_airflow.tracing import tell
+
+        if self._trace is None:
+            return
+        own, above = self._trace
+        begun = self.context["ti"].start_date if pod is None else pod.metadata.creation_timestamp
+        nanoseconds = int(begun.timestamp() * 1e9)
+        tell(self.spec, self.places.results, own, above, begun=nanoseconds, runner="kubernetes", error=error)
 
     def remove(self) -> None:
         """Remove this try's pod, where there is one."""
@@ -236,9 +264,20 @@ class PodRunner:
             if memory != self.spec.resources.memory:
                 self.log.info("an earlier try ran out of memory: this one asks for %s", memory)
             self._pod = JobPod(
-                spec=self.spec, owner=self.owner, memory=memory, mounts=self.mounts, namespace=self._namespace
+                spec=self.spec,
+                owner=self.owner,
+                memory=memory,
+                mounts=self.mounts,
+                trace=None if self._trace is None else self._trace[0],
+                namespace=self._namespace,
             )
         return self._pod
+
+    @cached_property
+    def _trace(self) -> tuple[TraceContext, str] | None:
+        from learnloop_airflow.tracing import context_of_pod
+
+        return context_of_pod(self.context, self.owner.written())
 
     @cached_property
     def _client(self) -> Any:

@@ -114,6 +114,14 @@ def has_begun(pod: Any, container: str) -> bool:
     return state is not None and (state.running is not None or state.terminated is not None)
 
 
+def ran_for(pod: Any, container: str) -> float | None:
+    """Seconds from the start to the end of ``container``; None for one that did not run, or still does."""
+    ended = _terminated(pod, container)
+    if ended is None or ended.started_at is None or ended.finished_at is None:
+        return None
+    return float((ended.finished_at - ended.started_at).total_seconds())
+
+
 def refusal(body: str | bytes | None) -> str:
     """The message in the API server's answer."""
     text = body.decode(errors="replace") if isinstance(body, bytes) else body or ""

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class CanaryTrigger(BaseTrigger):
-    """Fires ``{"good", "reason"}`` when the canary of an alias was watched long enough, or is bad.
+    """Fires ``{"good", "reason"}`` when the canary of an alias was watched long enough, is bad, or is there no longer.
 
     Marked failed or cleared meanwhile, the task leaves no canary: its row is ended, and platform_maintenance removes pods.
 
     :param unit: the alias, as fields of `learnloop.serving.cluster.units.Unit`.
-    :param namespace: where its pods are.
+    :param namespace: where its pods are; None: it is served by model servers that read the database.
     :param rules: as fields of `learnloop.serving.cluster.judging.Rules`.
     :param connection: the Airflow connection of the cluster.
     """
@@ -28,7 +28,7 @@ class CanaryTrigger(BaseTrigger):
         self,
         *,
         unit: dict[str, Any],
-        namespace: str,
+        namespace: str | None,
         rules: dict[str, Any],
         connection: str = "kubernetes_default",
     ) -> None:
@@ -50,14 +50,20 @@ class CanaryTrigger(BaseTrigger):
         yield TriggerEvent(asdict(found))
 
     async def _watch(self) -> Verdict:
-        from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
-
+        from learnloop.database import session
+        from learnloop.models.canaries import ended_meanwhile
         from learnloop.serving.cluster.judging import Rules
         from learnloop.serving.cluster.units import Unit
-        from learnloop_airflow.pods.canary import watch
+        from learnloop_airflow.pods.canary import at_pods, at_servers, watch
+
+        unit, rules = Unit(**self.unit), Rules(**self.rules)
+        gone = lambda: ended_meanwhile(session, unit)  # noqa: E731
+        if self.namespace is None:
+            return await watch(at_servers(unit), unit, rules, gone=gone, say=self._say)
+        from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
 
         async with AsyncKubernetesHook(conn_id=self.connection).get_conn() as connection:
-            return await watch(connection, Unit(**self.unit), self.namespace, Rules(**self.rules), say=self._say)
+            return await watch(at_pods(connection, unit, self.namespace), unit, rules, gone=gone, say=self._say)
 
     async def _say(self, what: str) -> None:
         self.log.info("%s", what)

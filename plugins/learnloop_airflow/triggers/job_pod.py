@@ -40,9 +40,10 @@ class JobPodTrigger(BaseTrigger):
     :param poll_seconds: how often to look.
     :param connection: the Airflow connection of the cluster.
 
-    Fires ``{"status", "reason", "logged"}``: ``ended`` (the pod has; ask the API how), ``done`` (the result is there, and
-    the pod gone), ``blocked`` (it cannot start), ``refused`` (it cannot be made), ``disrupted`` (too often) or ``timeout``.
-    ``logged`` says up to when each container's lines were passed on.
+    Fires ``{"status", "reason", "logged", "used"}``: ``ended`` (the pod has; ask the API how), ``done`` (the result is
+    there, and the pod gone), ``blocked`` (it cannot start), ``refused`` (it cannot be made), ``disrupted`` (too often) or
+    ``timeout``.
+    ``logged`` says up to when each container's lines were passed on, ``used`` what the pod was seen to use.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class JobPodTrigger(BaseTrigger):
             found = {"status": "timeout", "reason": "the task's execution_timeout is over: the job was ended"}
         self._fired = True
         await self._gate.release()  # now, and not when the task has a worker's slot to see how it ended
-        yield TriggerEvent({**found, "logged": follower.logged})
+        yield TriggerEvent({**found, "logged": follower.logged, "used": follower.used})
 
     async def _watch(self, follower: Follower) -> dict[str, str] | None:
         """Look again and again over one connection, until there is something to fire or the connection breaks."""

@@ -13,9 +13,13 @@ from learnloop.datasets.versions import get_dataset
 from learnloop.errors import NotFound
 from learnloop.loop.decisions import learning_curve
 from learnloop.permissions import Principal, authorize
+from learnloop.pipelines.names import pipeline_of
+from learnloop.pipelines.stored import find, graph_of
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.paging import Cursor
 from learnloop_airflow.api.routes.datasets import list_datasets, list_rounds, show_dataset, show_loop
+from learnloop_airflow.api.routes.mounts import list_run_mounts, pipeline_estimate
+from learnloop_airflow.api.routes.queue import waiting
 from learnloop_airflow.api.routing import Routes
 from learnloop_airflow.views.curve import curve
 from learnloop_airflow.views.fields import Id, Name
@@ -35,10 +39,13 @@ def loop(
     """All datasets, or one in full."""
     authorize(caller, "dataset:read")
     if dataset is not None:
-        return page(request, "dataset_loop.html", **_in_full(dataset, caller, asked), run=None)
+        return page(request, "dataset_loop.html", **_in_full(dataset, caller, asked), run=None, line=[], storage=[])
     found = list_datasets(limit=AT_ONCE, cursor=cursor)
     cards = [_card(item, caller, asked) for item in found["items"]]
-    return page(request, "loop.html", cards=cards, next=found["next"], first=cursor is None, may=caller.permissions)
+    line = waiting() if _sees_jobs(caller) else []
+    return page(
+        request, "loop.html", cards=cards, next=found["next"], first=cursor is None, may=caller.permissions, line=line
+    )
 
 
 @routes.add("GET", "/run", "round:read", response_class=HTMLResponse)
@@ -50,9 +57,29 @@ def run(request: Request, caller: Caller, asked: Questions, dag_id: Id, run_id: 
         found = None if name is None else _in_full(name, caller, asked)
     except NotFound:  # a run may fail before it has made its dataset
         found = None
+    line = waiting(dag_id, run_id) if _sees_jobs(caller) else []
+    storage = _storage(dag_id, run_id, caller) if _sees_jobs(caller) else []
     if found is None:
-        return page(request, "run_of_nothing.html", dag_id=dag_id, run_id=run_id, dataset=name)
-    return page(request, "dataset_loop.html", **found, run=(dag_id, run_id))
+        about = {"dag_id": dag_id, "run_id": run_id, "dataset": name, "storage": storage}
+        return page(request, "run_of_nothing.html", **about, line=line)
+    return page(request, "dataset_loop.html", **found, run=(dag_id, run_id), line=line, storage=storage)
+
+
+def _storage(dag_id: str, run_id: str, caller: Principal) -> list[str]:
+    """What a run's mounts cost, by estimate: as it chose them; before that, of a pipeline's, as it would."""
+    chosen = list_run_mounts(dag_id, run_id)["items"]
+    if chosen or (name := pipeline_of(dag_id)) is None:
+        return [line for task in chosen for line in task["explanation"]]
+    try:
+        with reading() as db:
+            ahead = pipeline_estimate(graph_of(find(db, name, user=caller.name)))
+    except NotFound:  # another person's, or removed since
+        return []
+    return [ahead["cannot"]] if ahead["cannot"] else (ahead["estimate"] or {}).get("explanation", [])
+
+
+def _sees_jobs(caller: Principal) -> bool:
+    return "pipeline:read" in caller.permissions
 
 
 def _in_full(name: str, caller: Principal, asked: list[Question]) -> dict[str, Any]:

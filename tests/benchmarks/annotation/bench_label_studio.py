@@ -29,6 +29,7 @@ from airflow_server import airflow_server
 from bench_api import API, Connection
 from label_studio_server import label_studio_server
 from sqlalchemy import create_engine, make_url, text
+from stored_sample import put_sample
 
 from learnloop.annotation.exchange.label_studio import FROM_NAME, TO_NAME, label_config
 
@@ -40,7 +41,7 @@ VALUES ('bench', 'image_classification', '', '{"classes": ["a", "b"], "policy": 
 INSERT INTO batches (dataset_id, name, tree, samples, provenance, owner)
 VALUES (1, 'pool', md5('pool') || '.dir', :tasks, '{}', 'ada');
 INSERT INTO annotation_tasks (dataset_id, batch_id, kind, sample_id, path, object, prediction, reason, state, owner)
-SELECT 1, 1, 'label', 's' || n, n || '.png', md5(n::text),
+SELECT 1, 1, 'label', 's' || n, n || '.png', md5('a sample'),
     '{"label": "a", "confidence": 0.6, "uncertainty": 0.8, "probabilities": {"a": 0.6, "b": 0.4}, "model_version": 1}',
     '{"strategy": "diverse_mini_batch", "rank": 1}', 'open', 'ada'
 FROM generate_series(1, :tasks) AS n
@@ -150,11 +151,12 @@ def main() -> None:
             airflow_server("fab", url, workers=chosen.workers, users=users, **limits) as mine,
             label_studio_server(chosen.label_studio.absolute(), url, PEOPLE, workers=chosen.workers) as studio,
         ):
+            put_sample(mine.home / "learnloop" / "store")
             for statement in FILL.split(";\n"):
                 run(mine.database_url, statement.replace(":tasks", str(chosen.tasks)))
             guess = [{"score": 0.6, "model_version": "1", "result": CHOICE}]
             project = studio.make_project(
-                label_config(CLASSES),
+                label_config(CLASSES, "image_classification"),
                 [{"data": {"image": f"{n}.png"}, "predictions": guess} for n in range(chosen.tasks)],
             )
             for database in (mine.database_url, make_url(url).set(database=studio.database)):

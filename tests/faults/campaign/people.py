@@ -12,21 +12,23 @@ from typing import Any
 
 import httpx
 
+from .login import Login
 from .seen import Hold, Seen
 
 API = "/learnloop/api/v1"
-_TIMEOUT = httpx.Timeout(20, connect=5)
+_PATIENCE = 20.0
+_TIMEOUT = httpx.Timeout(_PATIENCE, connect=5)
 
 
 class Annotator(threading.Thread):
     """Claims and answers ``dataset()`` until ``end``."""
 
     def __init__(
-        self, url: str, name: str, token: str, dataset: Callable[[], str], truth: dict[str, str], seed: int, seen: Seen,
+        self, url: str, login: Login, dataset: Callable[[], str], truth: dict[str, str], seed: int, seen: Seen,
         end: threading.Event,
     ) -> None:  # fmt: skip
-        super().__init__(name=name, daemon=True)
-        self._http = httpx.Client(base_url=url + API, headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT)
+        super().__init__(name=login.name, daemon=True)
+        self._http = httpx.Client(base_url=url + API, auth=login, timeout=_TIMEOUT)
         self._dataset, self._truth, self._seen, self._end = dataset, truth, seen, end
         self._chance = random.Random(seed)
 
@@ -51,7 +53,8 @@ class Annotator(threading.Thread):
             self._seen.did[f"claim answered with {answer.status_code}"] += 1
             return
         task = answer.json()
-        arrived, expires = time.time(), datetime.fromisoformat(task["lease_expires_at"]).timestamp()
+        arrived = time.time()
+        expires = datetime.fromisoformat(task["lease_expires_at"]).timestamp() - self._seen.clock
         if self._chance.random() < 0.05:  # goes away: somebody else gets it when the lease has lapsed
             self._seen.holds.append(Hold(task["id"], self.name, arrived, expires))
             self._seen.did["went away"] += 1
@@ -70,7 +73,7 @@ class Annotator(threading.Thread):
             self._seen.did["answered"] += 1
         elif answer.status_code in (403, 404, 409, 410):
             self._seen.did["refused"] += 1
-            if time.time() < expires - 1 and tries == 1:
+            if time.time() < expires - 1 and tries == 1 and not self._seen.clock_set_since(arrived - _PATIENCE):
                 self._seen.faults.append(
                     f"{self.name} held task {task['id']} and was told {answer.status_code}: {answer.text[:200]}"
                 )
@@ -92,6 +95,8 @@ class Annotator(threading.Thread):
             else:
                 if answer.status_code == 429:
                     self._seen.did["too many"] += 1
+                elif answer.status_code == 401 and self._seen.token_may_not_count():
+                    self._seen.did["not logged in, a clock being set"] += 1
                 elif answer.status_code < 500:
                     return answer, tries
                 else:
@@ -100,6 +105,16 @@ class Annotator(threading.Thread):
             if self._end.is_set() and method == "POST" and path.endswith("/claim"):
                 return None, tries
         return None, tries
+
+
+def infer(model: str) -> str:
+    """Where the model that is served now is asked."""
+    return f"/v2/models/{model}:current/infer"
+
+
+def question(row: list[float]) -> dict[str, Any]:
+    """About one digit."""
+    return {"inputs": [{"name": "features", "datatype": "FP32", "shape": [1, len(row)], "data": row}]}
 
 
 class Application(threading.Thread):
@@ -111,21 +126,29 @@ class Application(threading.Thread):
         model: Callable[[], str],
         row: list[float],
         hurt: Callable[[], bool],
+        breaks_off: Callable[[], bool],
         seen: Seen,
         end: threading.Event,
     ) -> None:
+        """``hurt``: whether it is. ``breaks_off``: whether a server was killed beside another that answers."""
         super().__init__(name="application", daemon=True)
+        self._breaks_off = breaks_off
         self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(30, connect=2))
         self._model, self._row, self._hurt, self._seen, self._end = model, row, hurt, seen, end
 
     def run(self) -> None:
+        try:
+            self._go_on()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the report has to have it
+            self._seen.faults.append(f"the application could not go on: {error!r}")
+        finally:
+            self._http.close()
+
+    def _go_on(self) -> None:
         while not self._end.wait(0.1):
             hurt = self._hurt()
             try:
-                answer = self._http.post(
-                    f"/v2/models/{self._model()}:current/infer",
-                    json={"inputs": [{"name": "features", "datatype": "FP32", "shape": [1, 64], "data": self._row}]},
-                )
+                answer = self._ask()
                 ok, why = answer.status_code == 200, f"{answer.status_code} {answer.text[:200]}"
             except httpx.HTTPError as error:
                 ok, why = False, repr(error)
@@ -135,4 +158,14 @@ class Application(threading.Thread):
                 self._seen.did["not predicted, the server being hurt"] += 1
             else:
                 self._seen.faults.append(f"a request to the model server failed: {why}")
-        self._http.close()
+
+    def _ask(self) -> httpx.Response:
+        """Once more where an answer broke off, since its server died in the middle of it: no proxy can mend that."""
+        url, body = infer(self._model()), question(self._row)
+        try:
+            return self._http.post(url, json=body)
+        except httpx.RemoteProtocolError:
+            if not self._breaks_off():
+                raise
+            self._seen.did["an answer broke off, a model server being killed"] += 1
+            return self._http.post(url, json=body)

@@ -11,8 +11,6 @@ import io
 import json
 import os
 from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,22 +19,10 @@ import psycopg
 import pyarrow.parquet as pq
 
 from .seen import Seen
+from .stack import Stack
 
 OF_THE_LOOP = ("incremental_training", "score_incoming_data", "structure_optimization", "dispatch_rounds")
 CLOSED = ("accepted", "rejected", "failed")
-
-
-@dataclass
-class Stack:
-    """Where things are."""
-
-    url: str
-    token: str
-    learnloop: str
-    """libpq addresses of the databases"""
-    mlflow: str
-    store: Path
-    home: Path
 
 
 def broken(stack: Stack, seen: Seen, *, calm: bool) -> list[str]:
@@ -51,6 +37,7 @@ def broken(stack: Stack, seen: Seen, *, calm: bool) -> list[str]:
             *_rounds(db, mlflow, stack, calm),
             *_store(db, stack),
             *_models(db, mlflow, stack),
+            *_written(db, stack, seen),
             *_strangers(stack),
             *(_merged(db, stack) if calm else ()),
             *(_left_over(db, stack) if calm else ()),
@@ -62,7 +49,7 @@ def at_rest(stack: Stack) -> bool:
     with psycopg.connect(stack.learnloop, autocommit=True) as db:
         if db.execute("SELECT 1 FROM rounds WHERE state IN ('requested', 'running') LIMIT 1").fetchone():
             return False
-    runs = _get(stack, "/api/v2/dags/~/dagRuns?state=running&state=queued&limit=100")["dag_runs"]
+    runs = stack.get("/api/v2/dags/~/dagRuns?state=running&state=queued&limit=100")["dag_runs"]
     return not [run for run in runs if run["dag_id"] in OF_THE_LOOP]
 
 
@@ -121,7 +108,7 @@ def _rounds(db: psycopg.Connection[Any], mlflow: psycopg.Connection[Any], stack:
     registered = {tuple(row) for row in mlflow.execute("SELECT name, version FROM model_versions").fetchall()}
     problems += [f"round {n} of {d} names version {v}, which is not registered" for d, n, _, v in rounds
                  if v is not None and (d, v) not in registered]  # fmt: skip
-    runs = _get(stack, "/api/v2/dags/incremental_training/dagRuns?limit=200")["dag_runs"]
+    runs = stack.get("/api/v2/dags/incremental_training/dagRuns?limit=200")["dag_runs"]
     ids = Counter(run["dag_run_id"] for run in runs)
     problems += [f"there are {count} runs {name}" for name, count in ids.items() if count > 1]
     if calm:
@@ -141,14 +128,18 @@ def _store(db: psycopg.Connection[Any], stack: Stack) -> list[str]:
     names = set()
     for path in (stack.store / "files" / "md5").glob("??/*"):
         name = path.parent.name + path.name
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue  # collected meanwhile; it is missed below if anything names it
         names.add(name)
-        if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != name[:32]:
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != name[:32]:
             problems.append(f"object {name} of the store is not whole")
     for tree in trees:
         if tree not in names:
             problems.append(f"the tree {tree} of a version is not in the store")
             continue
-        missing = {entry["md5"] for entry in json.loads(_object(stack, tree))} - names
+        missing = set(stack.tree(tree).values()) - names
         if missing:
             problems.append(f"{len(missing)} objects of the tree {tree} are not in the store, such as {min(missing)}")
     return problems
@@ -158,7 +149,7 @@ def _models(db: psycopg.Connection[Any], mlflow: psycopg.Connection[Any], stack:
     """1 and 6: a registered model's files are whole; what the gate rejected is not served."""
     problems = []
     for name, version, source in mlflow.execute("SELECT name, version, source FROM model_versions").fetchall():
-        folder = Path(source.removeprefix("file://"))
+        folder = stack.seen_from_here(source.removeprefix("file://"))
         if not (folder / "manifest.json").is_file():
             problems.append(f"version {version} of {name} is registered and has no files at {folder}")
             continue
@@ -190,8 +181,8 @@ def _merged(db: psycopg.Connection[Any], stack: Stack) -> list[str]:
             " JOIN rounds r ON r.id = ra.round_id WHERE c.dataset_id = %s AND r.version_id IS NOT NULL",
             (dataset,),
         ).fetchall()
-        (md5,) = (one["md5"] for one in json.loads(_object(stack, tree)) if one["relpath"] == "annotations.parquet")
-        table = pq.read_table(io.BytesIO(_object(stack, md5)), columns=["sample_id", "label"]).to_pylist()
+        md5 = stack.tree(tree)["annotations.parquet"]
+        table = pq.read_table(io.BytesIO(stack.object(md5)), columns=["sample_id", "label"]).to_pylist()
         labels = {row["sample_id"]: row["label"] for row in table}
         if len(labels) != len(table):
             problems.append(f"the head of {name} has a sample twice")
@@ -200,12 +191,37 @@ def _merged(db: psycopg.Connection[Any], stack: Stack) -> list[str]:
     return problems
 
 
+def _written(db: psycopg.Connection[Any], stack: Stack, seen: Seen) -> list[str]:
+    """3 and 4: what writers were told is merged is in the head, once; what was written past a lock's expiry is not."""
+    written, refused, merged = (
+        dict(seen.written),
+        set(seen.refused),
+        sorted(seen.merged),
+    )  # before the head is looked at
+    heads = dict(
+        db.execute("SELECT d.name, v.tree FROM datasets d JOIN dataset_versions v ON v.id = d.head_id").fetchall()
+    )
+    files = {name: stack.tree(heads[name]) for name in {name for name, _ in [*written, *refused]}}
+    lost = [path for (name, path), md5 in written.items() if files[name].get(path) != md5]
+    late = [path for name, path in refused if path in files[name]]
+    times = db.execute(
+        "SELECT v.name, count(*) FROM dataset_version_parents p JOIN dataset_versions v ON v.id = p.parent_id"
+        " WHERE p.position > 0 AND v.name = ANY(%s) GROUP BY 1",
+        (merged,),
+    ).fetchall()
+    return [
+        *([f"{len(lost)} files were merged and are not in the head, such as {lost[0]}"] if lost else []),
+        *(f"{path} was written past the expiry of its lock" for path in late),
+        *(f"{name} was merged {count} times" for name, count in times if count > 1),
+    ]
+
+
 def _strangers(stack: Stack) -> list[str]:
     """8: nobody gets in without a token."""
     problems = []
     for path in ("/datasets", "/deployments", "/audit"):
         status = httpx.get(f"{stack.url}/learnloop/api/v1{path}", timeout=30).status_code
-        if status not in (401, 404, 502, 503):
+        if status not in (401, 404, 429, 502, 503, 504):  # refused, or nobody there to answer
             problems.append(f"{path} without a token is answered with {status}")
     return problems
 
@@ -218,7 +234,7 @@ def _left_over(db: psycopg.Connection[Any], stack: Stack) -> list[str]:
             environment = process.environ()
         except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
-        if str(stack.home) in environment.get("RESULTS_DIR", "") and process.pid != os.getpid():
+        if str(stack.inside or stack.home) in environment.get("RESULTS_DIR", "") and process.pid != os.getpid():
             problems.append(f"process {process.pid} of a job is left: {process.info['cmdline']}")
     locks = db.execute("SELECT count(*) FROM locks WHERE expires_at > now()").fetchone()
     if locks and locks[0]:
@@ -229,13 +245,3 @@ def _left_over(db: psycopg.Connection[Any], stack: Stack) -> list[str]:
 def _checksums(listed: Any) -> list[tuple[str, str]]:
     files = listed.get("files", listed)
     return [(name, found["sha256"] if isinstance(found, dict) else found) for name, found in files.items()]
-
-
-def _object(stack: Stack, name: str) -> bytes:
-    return (stack.store / "files" / "md5" / name[:2] / name[2:]).read_bytes()
-
-
-def _get(stack: Stack, path: str) -> Any:
-    answer = httpx.get(stack.url + path, headers={"Authorization": f"Bearer {stack.token}"}, timeout=60)
-    answer.raise_for_status()
-    return answer.json()

@@ -8,99 +8,58 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
-from s3_server import free_ports
 
 from learnloop.settings import Settings, load
 from learnloop.stack.__main__ import running_environment
 from learnloop.stack.initialise import set_users
 from learnloop.stack.places import Places
 
-KEY, SECRET = "writer-key", "writer-secret"
+from . import clock
+from .disks import small_disk, unmount
+from .s3 import KEY, SECRET, S3Server
+from .stack import Stack
+
 DISK_MIB = 160
-
-
-class S3Server:
-    """SeaweedFS on ports that stay the same when it is started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "data").mkdir(parents=True)
-        writer = {"name": "writer", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
-        (folder / "s3.json").write_text(json.dumps({"identities": [writer]}))
-        names = ["master", "volume", "filer", "s3"]
-        self._ports = dict(zip([*names, *(f"{name}.grpc" for name in names)], free_ports(8), strict=True))
-        self.endpoint = f"http://127.0.0.1:{self._ports['s3']}"
-        self.start()
-        self._wait()
-
-    def start(self) -> None:
-        weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-        names = ["master", "volume", "filer", "s3"]
-        command = [
-            str(weed), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.folder / 'data'}", "-filer", "-s3",
-            f"-s3.config={self.folder / 's3.json'}", "-s3.iam=false", "-volume.max=100", "-master.volumeSizeLimitMB=64",
-            "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
-            *(f"-{name}.port={self._ports[name]}" for name in names),
-            *(f"-{name}.port.grpc={self._ports[f'{name}.grpc']}" for name in names),
-        ]  # fmt: skip
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def client(self) -> Any:
-        import boto3
-        from botocore.config import Config
-
-        config = Config(retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=10)
-        return boto3.client("s3", endpoint_url=self.endpoint, aws_access_key_id=KEY, aws_secret_access_key=SECRET,
-                            region_name="us-east-1", config=config)  # fmt: skip
-
-    def _wait(self) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                self.client().create_bucket(Bucket="remote")
-                return
-            except (BotoCoreError, ClientError):
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
 
 
 class World:
     """One stack in a folder of its own, with an S3 server when it is to have one."""
 
     s3: S3Server | None = None
+    clock: clock.Clock | None = None
+    small_disk = False
 
-    def __init__(
-        self, mount: Callable[[Path, int], bool] | None = None, *, with_s3: bool = False, **settings: str
-    ) -> None:
-        self.home = Path(tempfile.mkdtemp(prefix="ll-faults-", dir="/tmp"))  # short: socket paths end at 107 bytes
-        self.data = Path(
-            tempfile.mkdtemp(prefix="ll-faults-data-", dir="/tmp")
-        )  # what people bring: not the platform's
+    def __init__(self, *, for_faults: bool = False) -> None:
+        """``for_faults``: with a small disk for the store, an S3 server, and a clock of its own, where possible."""
+        self._folders: list[Path] = []
+        try:
+            self._make(for_faults=for_faults)
+        except BaseException:
+            self._clear(keep=False)
+            raise
+
+    def _make(self, *, for_faults: bool) -> None:
+        self.home = self._folder("ll-faults-")
+        self.data = self._folder("ll-faults-data-")  # what people bring is not the platform's
         self.store = self.home / "store"
-        self.small_disk = mount is not None and mount(self.store, DISK_MIB)
+        self.small_disk = for_faults and small_disk(self.store, DISK_MIB)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEARNLOOP_", "AIRFLOW"))}
         self.environment = {
             **kept,
             "LEARNLOOP_HOME": str(self.home),
             **{f"LEARNLOOP_RATE_{kind}": "0" for kind in ("READ", "WRITE", "CLAIM")},
         }
-        if with_s3:
-            self.s3 = S3Server(Path(tempfile.mkdtemp(prefix="ll-faults-s3-", dir="/tmp")))
+        if for_faults and clock.POSSIBLE:
+            self.clock = clock.Clock(self._folder("ll-faults-clock-"))
+            self.environment |= self.clock.environment
+        if for_faults:
+            self.s3 = S3Server(self._folder("ll-faults-s3-"))
             self.environment |= {
                 "LEARNLOOP_REMOTE": "s3://remote/data",
                 "AWS_ACCESS_KEY_ID": KEY,
@@ -113,6 +72,35 @@ class World:
     def settings(self) -> Settings:
         return load({"LEARNLOOP_HOME": str(self.home)})
 
+    @property
+    def url(self) -> str:
+        return self.settings.api_url
+
+    @property
+    def serving_url(self) -> str:
+        return self.settings.serving_url
+
+    def stack(self, token: str) -> Stack:
+        """Where the checker finds things."""
+        settings = self.settings
+        return Stack(
+            url=settings.api_url,
+            token=token,
+            learnloop=settings.database_url.replace("postgresql+psycopg://", "postgresql://"),
+            mlflow=settings.mlflow_url.replace("postgresql+psycopg://", "postgresql://"),
+            store=settings.store,
+            home=settings.home,
+        )
+
+    def hand_over(self, folder: Path) -> str:
+        return str(folder)  # it sees what is here
+
+    def serving_is_hurt_by(self, kind: str) -> bool:
+        return kind in ("kill model-server", "stop model-server", "kill the supervisor")
+
+    def answers_break_off_by(self, kind: str) -> bool:
+        return False  # there is one model server: who kills it hurts serving
+
     def up(self) -> None:
         for _ in range(3):  # on a busy machine it goes on starting after `up` has lost patience
             done = self.command("up", module="learnloop.stack")
@@ -124,14 +112,26 @@ class World:
         self.command("down", module="learnloop.stack")
 
     def close(self, *, keep: bool) -> None:
-        self.down()
-        if self.s3 is not None:
-            self.s3.kill()
-        if self.small_disk:
-            subprocess.run(["umount", "-l", str(self.store)], check=False)
-        if not keep:
-            for folder in (self.home, self.data, *([self.s3.folder] if self.s3 else [])):
-                shutil.rmtree(folder, ignore_errors=True)
+        try:
+            self.down()
+        finally:
+            self._clear(keep=keep)
+
+    def _clear(self, *, keep: bool) -> None:
+        """As much as has been made."""
+        with ExitStack() as all_of_it:
+            if not keep:
+                for folder in self._folders:
+                    all_of_it.callback(shutil.rmtree, folder, ignore_errors=True)
+            if self.s3 is not None:
+                all_of_it.callback(self.s3.close)
+            if self.small_disk:
+                all_of_it.callback(unmount, self.store)
+
+    def _folder(self, prefix: str) -> Path:
+        made = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))  # short: socket paths end at 107 bytes
+        self._folders.append(made)
+        return made
 
     def pid(self, component: str) -> int:
         return int(self.status()["components"][component]["pid"])

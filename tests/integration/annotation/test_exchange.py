@@ -11,13 +11,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from pool_rows import next_number
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from learnloop.annotation.answers import submit
 from learnloop.annotation.exchange.exporting import export
 from learnloop.annotation.exchange.importing import Imported, import_tasks
-from learnloop.annotation.pool import next_number
 from learnloop.annotation.queue import claim
 from learnloop.annotation.selection import _cancel_untaken
 from learnloop.database import AnnotationTask, Batch, ConfirmedAnnotation, Dataset
@@ -64,9 +64,9 @@ def bring(db: Session, store: Store, batch: Batch, tmp_path: Path) -> Callable[.
     return run
 
 
-def out(db: Session, batch: Batch, form: Any, **options: Any) -> bytes:
+def out(db: Session, store: Store, batch: Batch, form: Any, **options: Any) -> bytes:
     file = io.BytesIO()
-    export(db, db.get_one(Dataset, batch.dataset_id), form, file, **options)
+    export(db, store, db.get_one(Dataset, batch.dataset_id), form, file, **options)
     return file.getvalue()
 
 
@@ -104,10 +104,13 @@ def test_the_same_file_again_changes_nothing_and_another_only_what_nobody_took(d
     db.commit()
     changed = bring(file.replace("0.7", "0.8"))
     assert changed == Imported(3, 0, 1, 1, 1)
+    assert changed.left_rows == ("line 2",)
     confidences = dict(db.execute(select(AnnotationTask.sample_id, AnnotationTask.prediction["confidence"])).all())
     assert confidences == {"images/s0": 0.7, "images/s1": 0.8, "images/s2": 0.9}
     answer(db, batch, "ben", {})
-    assert bring(file.replace("0.7", "0.6")) == Imported(3, 0, 0, 0, 3)
+    again = bring(file.replace("0.7", "0.6"))
+    assert again == Imported(3, 0, 0, 0, 3)
+    assert again.left_rows == ("line 2", "line 3", "line 4")
     assert db.scalar(select(func.count()).select_from(AnnotationTask)) == 3
 
 
@@ -147,11 +150,11 @@ def test_a_scoring_run_does_not_take_away_what_a_person_asked_for(db, batch, bri
     assert db.scalars(select(AnnotationTask.state)).all() == ["open"]
 
 
-def test_an_export_says_who_when_and_why(db, batch, bring) -> None:
+def test_an_export_says_who_when_and_why(db, store, batch, bring) -> None:
     bring(CSV + "images/s0,dog,0.7,3,\nimages/s1,cat,0.6,big-model,\n")
     answer(db, batch, "ben", {"images/s1": "eel"})
     pool = db.scalars(select(ConfirmedAnnotation).order_by(ConfirmedAnnotation.sample_id)).all()
-    rows = list(csv.DictReader(io.StringIO(out(db, batch, "csv").decode())))
+    rows = list(csv.DictReader(io.StringIO(out(db, store, batch, "csv").decode())))
     assert [(row["sample_id"], row["label"], row["annotator"], row["batch"]) for row in rows] == [
         ("images/s0", "cat", "ben", "arrived"),
         ("images/s1", "eel", "ben", "arrived"),
@@ -160,17 +163,17 @@ def test_an_export_says_who_when_and_why(db, batch, bring) -> None:
     assert rows[0]["comment"] == 'said "so", he'
     assert rows[0]["confirmed_at"] == pool[0].confirmed_at.isoformat().replace("Z", "+00:00")
     assert rows[1]["model_version"] == "big-model"
-    table = pq.read_table(io.BytesIO(out(db, batch, "parquet"))).to_pylist()
+    table = pq.read_table(io.BytesIO(out(db, store, batch, "parquet"))).to_pylist()
     assert [row["label"] for row in table] == ["cat", "eel"]
     assert (table[0]["seconds"], table[0]["confirmed_id"]) == (2.5, pool[0].id)
     assert table[0]["probability.dog"] == pytest.approx(0.7)
-    task = json.loads(out(db, batch, "label-studio"))[0]
+    task = json.loads(out(db, store, batch, "label-studio"))[0]
     assert task["data"]["image"] == "images/s0.png"
     assert task["annotations"][0]["created_username"] == "ben"
     assert task["annotations"][0]["learnloop"]["confirmed_by"] == pool[0].confirmed_by
 
 
-def test_replaced_labels_are_exported_on_request(db, batch, bring) -> None:
+def test_replaced_labels_are_exported_on_request(db, store, batch, bring) -> None:
     bring(CSV + "images/s0,,,,\nimages/s1,,,,\n")
     answer(db, batch, "ben", {})
     first = db.scalars(select(ConfirmedAnnotation).where(ConfirmedAnnotation.sample_id == "images/s0")).one()
@@ -205,9 +208,9 @@ def test_replaced_labels_are_exported_on_request(db, batch, bring) -> None:
         )
     )
     db.commit()
-    now = list(csv.DictReader(io.StringIO(out(db, batch, "csv").decode())))
+    now = list(csv.DictReader(io.StringIO(out(db, store, batch, "csv").decode())))
     assert [(row["sample_id"], row["label"]) for row in now] == [("images/s0", "eel"), ("images/s1", "cat")]
-    everything = json.loads(out(db, batch, "label-studio", superseded=True))
+    everything = json.loads(out(db, store, batch, "label-studio", superseded=True))
     labels = [one["result"][0]["value"]["choices"] for one in everything[0]["annotations"]]
     assert labels == [["cat"], ["eel"]]
     assert everything[0]["annotations"][0]["learnloop"]["superseded_by"] is not None
@@ -215,11 +218,11 @@ def test_replaced_labels_are_exported_on_request(db, batch, bring) -> None:
 
 
 @pytest.mark.parametrize(("form", "ending"), [("label-studio", "json"), ("csv", "csv"), ("parquet", "parquet")])
-def test_what_is_exported_can_be_imported_as_tasks(db, batch, bring, form, ending) -> None:
+def test_what_is_exported_can_be_imported_as_tasks(db, store, batch, bring, form, ending) -> None:
     bring(CSV + "images/s0,dog,0.7,3,\nimages/s1,cat,0.6,big-model,\n")
     answer(db, batch, "ben", {})
     before = {task.sample_id: task.prediction for task in db.scalars(select(AnnotationTask))}
-    file = out(db, batch, form)
+    file = out(db, store, batch, form)
     with pytest.raises(InvalidInput, match="not checked"):
         bring(file, f"t.{ending}")
     assert bring(file, f"t.{ending}", ignore_annotations=True).left == 2
@@ -235,7 +238,7 @@ def test_what_is_exported_can_be_imported_as_tasks(db, batch, bring, form, endin
     assert after == before
 
 
-def test_an_export_of_nothing_is_a_file_too(db, batch) -> None:
-    assert json.loads(out(db, batch, "label-studio")) == []
-    assert list(csv.DictReader(io.StringIO(out(db, batch, "csv").decode()))) == []
-    assert pq.read_table(io.BytesIO(out(db, batch, "parquet"))).num_rows == 0
+def test_an_export_of_nothing_is_a_file_too(db, store, batch) -> None:
+    assert json.loads(out(db, store, batch, "label-studio")) == []
+    assert list(csv.DictReader(io.StringIO(out(db, store, batch, "csv").decode()))) == []
+    assert pq.read_table(io.BytesIO(out(db, store, batch, "parquet"))).num_rows == 0

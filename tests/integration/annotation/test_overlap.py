@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from learnloop.annotation.answers import submit
+from learnloop.annotation.quality.people import everybodys, own
 from learnloop.annotation.quality.speed import ENOUGH
 from learnloop.annotation.queue import FRONT, MOST_SKIPS, claim, skip
 from learnloop.annotation.settling import SECOND_OPINION_PRIORITY
@@ -132,6 +133,37 @@ def test_an_answer_far_faster_than_usual(db, make_dataset, action, kind) -> None
         assert hasty.task.state == "review"
         assert db.scalars(select(Review.kind)).one() == kind
     assert answer(db, dataset, "bob", "cat", seconds=0.9).outcome == "confirmed"  # quick, but no outlier
+
+
+@pytest.mark.parametrize(("action", "kind"), [("second_opinion", None), ("review", "slow")])
+def test_an_answer_far_slower_than_usual(db, make_dataset, action, kind) -> None:
+    dataset = make_dataset(tasks=2 * ENOUGH + 3, gold=0, slow_answers=action)
+    for _ in range(ENOUGH):
+        answer(db, dataset, "ann", "dog", seconds=4.0)
+    late = answer(db, dataset, "bob", "cat", seconds=41.0)
+    assert "41.0 s where 4.0 s is usual in this dataset" in late.outcome_reason
+    if kind is None:
+        assert (late.outcome, late.task.state) == ("second_opinion", "open")
+        answer(db, dataset, "cid", "cat", seconds=3.0)
+    else:
+        assert late.task.state == "review"
+        review = db.scalars(select(Review)).one()
+        assert (review.kind, review.reason) == (kind, f"bob's answer: {late.outcome_reason}")
+    assert answer(db, dataset, "bob", "cat", seconds=39.0).outcome == "confirmed"  # slow, but no outlier
+    for _ in range(ENOUGH):
+        answer(db, dataset, "dan", "dog", seconds=39.0)
+    assert answer(db, dataset, "dan", "dog", seconds=60.0).outcome == "confirmed"  # who is always slow
+
+
+def test_a_slow_answer_is_told_in_the_figures_and_by_default_no_more(db, make_dataset) -> None:
+    dataset = make_dataset(tasks=ENOUGH + 2, gold=0)
+    for _ in range(ENOUGH):
+        answer(db, dataset, "ann", "dog", seconds=4.0)
+    for seconds in (0.1, 41.0):
+        assert answer(db, dataset, "bob", "dog", seconds=seconds).outcome == "confirmed"
+    found = {person.annotator: (person.fast, person.slow) for person in everybodys(db, dataset)}
+    assert found == {"ann": (0, 0), "bob": (1, 1)}
+    assert own(db, dataset, "bob").slow == 1
 
 
 def test_speed_is_no_matter_where_the_policy_accepts_it_or_little_is_known(db, make_dataset) -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from databases import create, new_database
+from fastapi import FastAPI
 from platform_data import populate, register_model
 from sqlalchemy import make_url
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
+from stored_sample import put_sample
 
 from learnloop import settings
 from learnloop.errors import NotAuthenticated
@@ -22,14 +24,21 @@ from learnloop_airflow.api import auth
 from learnloop_airflow.api.app import create_app
 
 
+@pytest.fixture(scope="session")
+def made_app() -> FastAPI:
+    """Once for all tests: it keeps nothing of a request but counts, and making it takes longer than most of them."""
+    return create_app()
+
+
 @pytest.fixture
-def app(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+def app(made_app: FastAPI, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FastAPI]:
     monkeypatch.setenv("LEARNLOOP_HOME", str(tmp_path))
     monkeypatch.setenv("LEARNLOOP_DATABASE_URL", database_url)
     settings.settings.cache_clear()
     from learnloop.database.engine import engine
 
     engine.cache_clear()
+    put_sample(settings.settings().store)
     yield create_app()
     engine().dispose()
     engine.cache_clear()

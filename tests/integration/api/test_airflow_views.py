@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 from fastapi import FastAPI
 from platform_data import DATASET, USER
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
-from learnloop.database import AuditEvent, Dataset, Round
+from learnloop.capacity.amounts import Amounts, Node
+from learnloop.capacity.deciding import Machines, claim, decide_all
+from learnloop.capacity.policy import Rules
+from learnloop.capacity.reservations import Holder, Wanted, ask
+from learnloop.database import AuditEvent, Dataset, Reservation, Round
 from learnloop.database.engine import engine
 from learnloop.errors import NotAuthenticated, NotFound
 from learnloop.permissions import TABLE, Principal
@@ -145,6 +149,33 @@ def test_the_loop_says_where_a_dataset_is_and_what_waits_for_whom(see) -> None:
     viewer = said(see("vic", "viewer").get(f"/loop?dataset={DATASET}"))
     assert "Merge 1 waits" in viewer
     assert "reviewer. Annotate" not in viewer  # it is not theirs to do
+
+
+def test_who_may_see_runs_sees_which_jobs_wait_for_their_turn_and_why(see) -> None:
+    total = Amounts(4000, 16 * 2**30, 0)
+    with Session(engine()) as db:
+        claim(db, "kubernetes")
+        for run_id, cores in (("first", 3), ("r", 2)):
+            holder = Holder("d", run_id, "train", -1, 1)
+            ask(db, Wanted("kubernetes", "ben", run_id, Amounts(cores * 1000, 2**30, 0), 3600, 0, None, holder))
+        decide_all(db, "kubernetes", Machines([Node("n1", total, total)], []), Rules())
+        db.commit()
+    try:
+        waits = "Place 1: d , train, of ben: it needs 2 cores, 1 GiB on one node; planned for"
+        every, of_run, other = (
+            said(see("ann", "scientist").get(path))
+            for path in ("/loop", "/run?dag_id=d&run_id=r", "/run?dag_id=d&run_id=early")
+        )
+        assert f"Jobs that wait for their turn {waits}" in every
+        assert f"Waits for its turn {waits}" in of_run
+        assert "wait for their turn" not in other.lower()
+        assert "Waits for its turn" not in other
+        assert "ben" not in said(see("vic", "viewer").get("/loop"))
+    finally:
+        with Session(engine()) as db:
+            db.execute(delete(Reservation))
+            db.commit()
+    assert "wait for their turn" not in said(see("ann", "scientist").get("/loop"))
 
 
 def test_all_datasets_are_there_page_by_page(see) -> None:

@@ -9,6 +9,7 @@ import pytest
 from route_places import PLACES
 from sqlalchemy import event, func, select, text
 from starlette.testclient import TestClient
+from stored_sample import SAMPLE
 
 from learnloop import settings
 from learnloop.audit import Entry, events, forget
@@ -189,7 +190,7 @@ def one_task(db) -> int:
     batch = Batch(dataset_id=made.id, name="b", tree="0" * 32 + ".dir", samples=1, owner="ada")
     db.add(batch)
     db.flush()
-    task = AnnotationTask(dataset_id=made.id, batch_id=batch.id, sample_id="s", path="x", object="0" * 32, owner="ada")
+    task = AnnotationTask(dataset_id=made.id, batch_id=batch.id, sample_id="s", path="x", object=SAMPLE, owner="ada")
     db.add(task)
     db.commit()
     return task.id

@@ -202,6 +202,9 @@ def test_the_store_is_checked_collected_pushed_and_repaired(run: Run, first: str
     assert "repaired: 1, not repaired: 0" in run("eng", "dataset", "verify", "--repair").output
     assert "0 damaged" in run("eng", "dataset", "verify").output
     assert "would be deleted" in run("eng", "dataset", "gc", "--dry-run").output
+    at_remote = sum(path.is_file() for path in (tmp_path / "state" / "remote" / "files").rglob("*"))
+    said = run("eng", "dataset", "gc", "--remote", "--dry-run").output
+    assert f"0 objects (0 B) would be deleted; {at_remote} kept" in said
     assert "0 objects fetched" in run("eng", "dataset", "fetch").output
     assert "dataset lamps" in run("vic", "dataset", "space").output
     assert "may not storage:write" in run("sam", "dataset", "gc", code=1).stderr

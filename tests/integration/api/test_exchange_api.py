@@ -77,7 +77,18 @@ def test_there_and_back_at_the_command_line(url: str, run, home: Path) -> None:
     said = run("sam", "annotations", "import", "pets", home / "t.csv", "--batch", "arrived").output
     assert said.startswith("2 rows: 2 new tasks")
     again = run("sam", "annotations", "import", "pets", home / "t.csv", "--batch", "arrived", "--json")
-    assert json.loads(again.stdout) == {"rows": 2, "created": 0, "updated": 0, "unchanged": 2, "left": 0}
+    assert json.loads(again.stdout) == {
+        "rows": 2,
+        "created": 0,
+        "updated": 0,
+        "unchanged": 2,
+        "left": 0,
+        "left_rows": [],
+    }
+    (home.parent / "here.csv").write_text((home / "t.csv").read_text())  # where the server reads nothing
+    words = ("annotations", "import", "pets", home.parent / "here.csv", "--batch", "arrived")
+    assert "outside the allowed roots" in run("sam", *words, code=1).output
+    assert run("sam", *words, "--upload").output.startswith("2 rows: 0 new tasks")
     with LearnloopClient(url, "ann") as annotator:
         while (task := annotator.claim("pets")) is not None:
             annotator.submit(task.id, task.prediction.label)
@@ -121,6 +132,8 @@ def test_who_may_not_is_refused(url: str, home: Path) -> None:
     for name in ("ann", "vic", "rob"):
         with LearnloopClient(url, name) as api, pytest.raises(PermissionDenied, match="annotation:import"):
             api.import_tasks("pets", str(home / "t.csv"), "arrived")
+        with LearnloopClient(url, name) as api, pytest.raises(PermissionDenied, match="annotation:import"):
+            api.upload_tasks("pets", b"sample_id\ns0\n", "arrived", format="csv")
     for name in ("ann", "vic"):
         with LearnloopClient(url, name) as api, pytest.raises(PermissionDenied, match="annotation:export"):
             api.export_annotations("pets", home / "out.json")

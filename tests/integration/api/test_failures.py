@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
+from stored_sample import SAMPLE
 
 from learnloop.database import Annotation, AnnotationTask, Batch, Dataset, IdempotentRequest, engine
 from learnloop.settings import settings
@@ -24,7 +25,7 @@ def task_id(db: Session, as_user) -> int:
     db.flush()
     db.add(
         AnnotationTask(
-            dataset_id=dataset.id, batch_id=batch.id, sample_id="s", path="x.png", object="0" * 32, owner="ada"
+            dataset_id=dataset.id, batch_id=batch.id, sample_id="s", path="x.png", object=SAMPLE, owner="ada"
         )
     )
     db.commit()

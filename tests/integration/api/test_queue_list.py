@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
+from stored_sample import SAMPLE
 from test_review_cli import run, url  # noqa: F401
 from typer.testing import Result
 
@@ -52,7 +53,7 @@ def pets(db: Session):
                     batch_id=batches[n * 2 // tasks].id,
                     sample_id=f"s{n}",
                     path="x.png",
-                    object="0" * 32,
+                    object=SAMPLE,
                     prediction=guess(("cat", "dog")[n % 2], CONFIDENCE[n % 6]),
                     reason={"strategy": "random", "rank": n},
                     owner="ada",
@@ -60,7 +61,7 @@ def pets(db: Session):
             )
         for n in range(gold):
             question = GoldQuestion(dataset_id=made.id, sample_id=f"g{n}", label="cat", path="x.png", owner="ada")
-            question.object, question.prediction = "0" * 32, guess("cat", 0.5)
+            question.object, question.prediction = SAMPLE, guess("cat", 0.5)
             db.add(question)
         db.commit()
         return made
@@ -153,7 +154,7 @@ def test_what_cannot_be_chosen_says_why_and_changes_nothing(pets, as_user, db) -
     assert as_user("ben", "annotator").post(f"/tasks/{ids['s1']}/claim").status_code == 200
     db.execute(update(AnnotationTask).where(AnnotationTask.id == ids["s2"]).values(state="cancelled"))
     gold = AnnotationTask(dataset_id=db.scalars(select(Dataset.id)).one(), kind="gold", sample_id="g0", owner="ben")
-    gold.path, gold.object, gold.gold_label, gold.state = "x.png", "0" * 32, "cat", "answered"
+    gold.path, gold.object, gold.gold_label, gold.state = "x.png", SAMPLE, "cat", "answered"
     gold.prediction = guess("cat", 0.5)
     db.add(gold)
     db.commit()

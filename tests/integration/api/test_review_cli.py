@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from fastapi import FastAPI, Request
 from sqlalchemy.orm import Session
+from stored_sample import SAMPLE
 from test_client import serving
 from typer.testing import CliRunner, Result
 
@@ -42,7 +43,7 @@ def url(app, db: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     db.flush()
     for n in range(3):
         task = AnnotationTask(dataset_id=dataset.id, batch_id=batch.id, sample_id=f"s{n}", path="x.png", owner="ada")
-        task.object, task.reason = "0" * 32, {"strategy": "random"}
+        task.object, task.reason = SAMPLE, {"strategy": "random"}
         task.prediction = {**PREDICTION, "probabilities": {"cat": 0.6, "dog": 0.4}}
         db.add(task)
     db.commit()
@@ -92,7 +93,17 @@ def test_sent_back_and_rejected(run, differing, url) -> None:
     sent = run("rita", "review", "send-back", str(found["id"]), "-m", "ears").output
     assert "s0 was sent back by rita: ears" in sent
     with LearnloopClient(url, "rita") as rita:
-        assert rita.claim("pets").sample_id == "s0"
+        task = rita.claim("pets")
+        assert (task.sample_id, task.chosen_by["sent_back"]) == ("s0", "rita: ears")
+    told = run("ann", "task", "answers", "pets").output
+    assert "rita: ears" in told
+    assert "rejected" in told
+    assert json.loads(run("ann", "task", "answers", "pets", "--outcome", "confirmed", "--json").output) == []
+    refused = run("ann", "task", "answers", "pets", "--outcome", "lost", code=1).output
+    assert "outcome: Input should be" in refused
+    with LearnloopClient(url, "bob") as bob:
+        (mine,) = bob.my_answers("pets", outcome="rejected", limit=1)
+        assert (mine["label"], mine["comment"], mine["instead"]) == ("dog", "bob looked", None)
 
 
 def test_quality_of_oneself_and_of_everybody(run, differing) -> None:

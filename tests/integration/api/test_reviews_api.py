@@ -8,6 +8,7 @@ import pytest
 from route_places import PLACES
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
+from stored_sample import SAMPLE
 
 from learnloop.database import Annotation, AnnotationTask, Batch, ConfirmedAnnotation, Dataset, GoldQuestion, Review
 
@@ -32,7 +33,7 @@ def pets(db: Session):
         batch = Batch(dataset_id=made.id, name="b", tree="0" * 32 + ".dir", samples=tasks, owner="ada")
         db.add(batch)
         db.flush()
-        common = {"dataset_id": made.id, "path": "x.png", "object": "0" * 32, "prediction": PREDICTION, "owner": "ada"}
+        common = {"dataset_id": made.id, "path": "x.png", "object": SAMPLE, "prediction": PREDICTION, "owner": "ada"}
         reason = {"strategy": "random", "rank": 0}
         db.add_all(AnnotationTask(batch_id=batch.id, sample_id=f"s{n}", reason=reason, **common) for n in range(tasks))
         db.add_all(GoldQuestion(sample_id=f"g{n}", label=SECRET, **common) for n in range(gold))

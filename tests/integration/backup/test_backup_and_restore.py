@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -10,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from backup_platform import Platform, new_key
+from databases import create, with_database
 from remote_places import tmpfs
 from sqlalchemy import create_engine, func, select, text, update
 from typer.testing import CliRunner
@@ -363,3 +370,100 @@ def test_the_commands_say_what_they_did(platform, empty, monkeypatch, tmp_path):
         assert (again.exit_code, "into an empty place only" in again.output) == (1, True)
     finally:
         settings_module.settings.cache_clear()
+
+
+def test_secrets_that_are_kept_elsewhere_are_in_it_where_it_is_encrypted(platform, empty, tmp_path):
+    given = tmp_path / "run" / "fernet_key"
+    given.parent.mkdir()
+    given.write_text("the engine's")
+    named = replace(platform.settings, backup_secrets=str(given))
+    left = platform.settings.home / "secrets" / "fernet_key"
+    left.write_text("what an earlier restore left")
+    taking.take(named, place_of(named), owner="ana")
+    restore(empty, place_of(empty))
+    back = empty.home / "secrets" / "fernet_key"
+    assert back.read_text() == "the engine's"
+    assert back.stat().st_mode & 0o777 == 0o600
+    plain = replace(named, backup_key_file="", backup_remote=str(tmp_path / "plain"))
+    head = taking.take(plain, place_of(plain), owner="ana")
+    assert not [file for file in place_of(plain).contents(head).files if file.root == "secrets"]
+
+
+def test_a_secret_that_is_not_there_is_no_backup_without_it(platform, tmp_path):
+    named = replace(platform.settings, backup_secrets=str(tmp_path / "nowhere"))
+    with pytest.raises(InvalidInput, match="nowhere, and there is no such file"):
+        taking.take(named, place_of(named), owner="ana")
+    assert place_of(named).names() == []
+
+
+def test_an_endpoint_of_backups_own_is_for_s3_only(platform):
+    with pytest.raises(InvalidInput, match="are for a place on S3"):
+        place_of(replace(platform.settings, backup_profile="backup"))
+
+
+def test_a_backup_of_a_newer_postgresql_is_refused_by_an_older_one(platform, empty, tmp_path):
+    """`make up` has PostgreSQL 18, docker-compose.yaml 16."""
+    take(platform)
+    with older_postgres() as server:
+        urls = {}
+        for name in ("learnloop", "airflow", "mlflow"):
+            create(server, f"older_{name}", "template0")
+            urls[name] = with_database(server, f"older_{name}")
+        older = replace(
+            empty, database_url=urls["learnloop"], airflow_database_url=urls["airflow"], mlflow_url=urls["mlflow"]
+        )
+        _there_and_back(urls["learnloop"], urls["airflow"], tmp_path / "dump")
+        with pytest.raises(InvalidInput, match=r"were PostgreSQL 18\.\d+'s, and .* server here is 16\.\d+"):
+            restore(older, place_of(older))
+        with dumps.connected("mlflow", urls["mlflow"]) as connection:
+            assert dumps.tables(connection) == set()
+
+
+def _there_and_back(source: str, target: str, path: Path) -> None:
+    """A dump of an older server's is loaded into one as old, though newer programs are here, too."""
+    with create_engine(source).begin() as connection:
+        connection.execute(text("CREATE TABLE learnloop_alembic_version AS SELECT '1' AS version_num"))
+    with dumps.snapshots({"learnloop": source}) as taken:
+        dumps.dump("learnloop", source, taken["learnloop"], path)
+        server = taken["learnloop"].server
+    dumps.load("learnloop", target, path, server)
+    for url in (source, target):
+        with dumps.connected("learnloop", url) as connection:
+            assert dumps.tables(connection) == {"learnloop_alembic_version"}
+            if url == target:
+                connection.execute(text("DROP TABLE learnloop_alembic_version"))
+                connection.commit()
+
+
+@contextmanager
+def older_postgres() -> Iterator[str]:
+    """PostgreSQL 16, from the same wheel."""
+    from learnloop.stack import postgres as embedded
+
+    bin = Path(embedded.library().__file__).parent / "pginstall" / "bin"
+    folder = Path(tempfile.mkdtemp(prefix="ll-pg16-", dir="/tmp"))  # short: socket paths end at 107 bytes
+    as_whom = {"user": "nobody", "group": "nogroup"} if os.getuid() == 0 else {}
+    if as_whom:
+        shutil.chown(folder, **as_whom)
+
+    def run(*command: str) -> None:
+        subprocess.run([str(bin / command[0]), *command[1:]], check=True, capture_output=True, timeout=60, **as_whom)
+
+    run("initdb", "--pgdata", str(folder / "data"), "--username", "postgres", "--auth", "trust")
+    options = f"-c listen_addresses='' -c unix_socket_directories={folder}"
+    run(
+        "pg_ctl",
+        "--pgdata",
+        str(folder / "data"),
+        "--wait",
+        "--log",
+        str(folder / "log"),
+        "--options",
+        options,
+        "start",
+    )
+    try:
+        yield f"postgresql+psycopg://postgres@/postgres?host={folder}"
+    finally:
+        run("pg_ctl", "--pgdata", str(folder / "data"), "--wait", "--mode", "immediate", "stop")
+        shutil.rmtree(folder)

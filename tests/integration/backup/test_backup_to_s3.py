@@ -10,6 +10,7 @@ from s3_server import S3, CutProxy
 
 from learnloop.backup import taking
 from learnloop.backup.checking import verify
+from learnloop.backup.opening import place_of
 from learnloop.backup.place import Place
 from learnloop.backup.restoring import restore
 from learnloop.backup.retention import prune
@@ -46,3 +47,25 @@ def test_a_backup_that_is_cut_off_is_none_and_goes_on_when_taken_again(platform,
 def test_keys_that_may_only_read_are_refused_and_that_is_said(platform, s3):
     with pytest.raises(Unavailable):
         taking.take(platform.settings, place_on(s3.reader(), platform), owner="ana")
+
+
+def test_a_place_of_its_own_is_reached_by_an_endpoint_and_a_profile(platform, s3, tmp_path, monkeypatch):
+    """Though the environment names another S3, with keys that are nobody's there: the store's."""
+    key, secret = s3.keys
+    credentials = tmp_path / "aws_credentials"
+    credentials.write_text(
+        "[default]\naws_access_key_id = nobody\naws_secret_access_key = x\n"
+        f"[backup]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n"
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    own = replace(
+        platform.settings, backup_remote=s3.address, backup_endpoint=s3.endpoint, backup_profile="backup"
+    )  # fmt: skip
+    head = taking.take(own, place_of(own), owner="ana")
+    assert not verify(place_of(own), head.name, own.store / "tmp", deep=True).problems
+    others = replace(own, backup_endpoint="", backup_profile="")
+    with pytest.raises(Unavailable):
+        place_of(others).open(writing=True)

@@ -26,6 +26,8 @@ WANTED: dict[str, dict[str, Any]] = {
 }
 # What a migration back must change, since the older schema cannot say it: (table, columns) by the revision it goes back to.
 CHANGED_BACK: dict[str, set[tuple[str, str]]] = {
+    "0028": {("events", "kind")},
+    "0027": {("reviews", "kind")},
     "0013": {("annotation_tasks", "state"), ("annotations", "outcome"), ("annotations", "owner")},
 }
 

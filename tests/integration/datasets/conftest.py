@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 from dataset_folders import write_dataset, write_images
+from pool_rows import next_number
 
-from learnloop.annotation.pool import next_number
 from learnloop.database import Annotation, AnnotationTask, ConfirmedAnnotation, session
 from learnloop.datasets import workspaces
 from learnloop.datasets.batch import register_batch, sample_files

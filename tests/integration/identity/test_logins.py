@@ -139,12 +139,12 @@ def test_guessing_is_slowed_down_for_who_guesses_and_for_nobody_else(airflow, si
     tried = statuses.count(401)
     assert tried + statuses.count(429) == 40
     assert 10 <= tried <= 10 + (time.monotonic() - started)  # one a second comes free meanwhile
-    an_hour = text("UPDATE rate_limits SET paid_until = now() + interval '1 hour' WHERE key LIKE :key")
+    a_minute = text("UPDATE rate_limits SET paid_until = now() + interval '1 minute' WHERE key LIKE :key")
     with create_engine(airflow.database_url).begin() as connection:
-        assert connection.execute(an_hour, {"key": f"login {theirs} %"}).rowcount == 1
+        assert connection.execute(a_minute, {"key": f"login {theirs} %"}).rowcount == 1
     refused = guess("lea", mine, theirs)  # the right one, at last, is not even tried
     assert refused.status_code == 429
-    assert int(refused.headers["retry-after"]) > 3000
+    assert int(refused.headers["retry-after"]) > 20
     assert guess("lea", mine, "198.51.100.2").status_code == 201
     assert {guess("sue", airflow.passwords["sue"], theirs).status_code for _ in range(15)} == {201}
     assert {row["status"] for row in since()} == {401, 429, 201}

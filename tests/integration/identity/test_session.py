@@ -11,6 +11,8 @@ import jwt
 import pytest
 from airflow_server import USERS
 
+from annotation_app.lasting import LastingClient
+
 pytestmark = pytest.mark.timeout(240)
 
 SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
@@ -61,6 +63,31 @@ def test_a_token_is_exchanged_once_and_the_old_one_opens_nothing(airflow) -> Non
         assert not is_open(airflow, old)
         assert api.post("/session/refresh").status_code == 401
     assert jwt.decode(new, options={"verify_signature": False})["sub"]
+
+
+def test_a_token_that_is_in_use_ends_at_its_time(airflow) -> None:
+    """That it is Airflow's is kept, and not asked anew with each request: that it has ended must show all the same."""
+    token = forged(airflow, exp=int(time.time()) + 3)
+    assert is_open(airflow, token)
+    assert is_open(airflow, token)
+    ends = time.monotonic() + 60
+    with airflow.bearing(token) as api:
+        while api.get("/session").status_code == 200:
+            assert time.monotonic() < ends
+            time.sleep(0.2)
+    assert not is_open(airflow, token)
+
+
+def test_the_annotation_pages_client_outlasts_its_token(airflow) -> None:
+    now = int(time.time())
+    old = forged(airflow, iat=now - 60, nbf=now - 60, exp=now + 30)
+    with LastingClient(airflow.url, old) as page:
+        name = page.session().name
+        assert page.keep()
+        assert page.token != old
+        assert not is_open(airflow, old)
+        assert page.session().name == name
+        assert not page.keep()  # the new one is fresh
 
 
 def test_of_many_that_exchange_one_token_at_once_one_gets_a_new_one(airflow) -> None:

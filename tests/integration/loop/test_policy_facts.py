@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pool_rows import next_number
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from learnloop.annotation.pool import next_number
 from learnloop.database import (
     Annotation,
     AnnotationTask,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from pool_rows import next_number
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from learnloop.annotation.answers import submit
-from learnloop.annotation.pool import next_number
 from learnloop.annotation.queue import claim
 from learnloop.database import (
     Annotation,

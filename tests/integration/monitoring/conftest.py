@@ -31,7 +31,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from learnloop import settings
-from learnloop.database import AnnotationTask, Batch, Dataset, engine, session
+from learnloop.database import AnnotationTask, BackupRun, Batch, Dataset, engine, session
 from learnloop.errors import NotAuthenticated
 from learnloop.models.deployment import deploy
 from learnloop.permissions import SCRAPER, Principal
@@ -184,6 +184,8 @@ def watched(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         engine.cache_clear()
         for place in ("store", "namespaces", "models"):
             (folder / "home" / place).mkdir(parents=True)
+        with session() as db:  # a backup has been begun, as where all is well
+            db.add(BackupRun(name="begun", place="/backups", state="failed", owner="ada"))
         airflow = airflow_tables(airflow_url)
         app = watched_app(airflow)
         servers = {name: model_server(folder, url) for name in ("first", "second")}

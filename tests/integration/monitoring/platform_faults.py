@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from airflow.jobs.job import Job
 from airflow.models.errors import ParseImportError
-from alert_faults import again_and_again, fault
-from sqlalchemy import text
+from alert_faults import fault
+from model_faults import again_and_again
+from sqlalchemy import delete, text
 from sqlalchemy.orm import Session
 
 from learnloop.capacity.amounts import Amounts
 from learnloop.capacity.reservations import Holder, Wanted, ask
 from learnloop.database import BackupRun, Reservation, session
+from learnloop.events.log import tell
 
 
 @fault
@@ -59,6 +61,14 @@ def queue_starving(watched: Any) -> dict[str, str]:
 
 
 @fault
+def job_nears_memory_limit(watched: Any) -> dict[str, str]:
+    """As who follows a job's pod tells it (`learnloop_airflow.pods.follow`)."""
+    run = {"dag_id": "incremental_training", "run_id": "round-pets-1"}
+    tell("ann", "warning", "train: the job uses 240Mi of the 256Mi of memory it may have", key="warned", **run)
+    return {"dag": "incremental_training"}
+
+
+@fault
 def disk_nearly_full(watched: Any) -> Iterator[dict[str, str]]:
     """The store is on a disk of 64 MiB, and somebody fills it."""
     from learnloop.settings import settings
@@ -82,6 +92,14 @@ def backup_too_old(watched: Any) -> dict[str, str]:
         for name, state, ended in (("good", "complete", past), ("failed", "failed", None)):
             db.add(BackupRun(name=name, place="/backups", state=state, started_at=past, finished_at=ended, owner="ada"))
     return {}
+
+
+@fault
+def backup_never(watched: Any) -> dict[str, str]:
+    """One had been begun (`watched` has it), and now there is none."""
+    with session() as db:
+        db.execute(delete(BackupRun))
+    return {"database": "learnloop"}
 
 
 def of_airflow(watched: Any, row: Any) -> None:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import pytest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from otlp_receiver import receiving
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "observability.md"
 PROGRAM = """
@@ -26,44 +21,19 @@ get_meter_provider().force_flush()
 """
 
 
-@pytest.fixture
-def receiver() -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Where OTLP is taken, and what came: paths and names."""
-    came: list[tuple[str, str]] = []
-
-    class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            if self.headers.get("content-encoding") == "gzip":
-                body = gzip.decompress(body)
-            for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
-                for scope in resource.scope_metrics:
-                    came.extend((self.path, metric.name) for metric in scope.metrics)
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", came
-    server.shutdown()
-    thread.join()
-
-
-def test_airflow_sends_its_metrics_to_prometheus(receiver: tuple[str, list[tuple[str, str]]], tmp_path: Path) -> None:
-    url, came = receiver
+def test_airflow_sends_its_metrics_to_prometheus(tmp_path: Path) -> None:
     documented = dict(re.findall(r"^    ((?:AIRFLOW__METRICS|OTEL_)\w+)=(\S+)$", DOCUMENT.read_text(), flags=re.M))
     assert documented["AIRFLOW__METRICS__OTEL_ON"] == "True"
     endpoint = documented["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"]
-    environment = {
-        **os.environ,
-        **documented,
-        "AIRFLOW_HOME": str(tmp_path),
-        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": endpoint.replace("http://prometheus:9090", url),
-    }
-    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=100)
+    with receiving() as receiver:
+        environment = {
+            **os.environ,
+            **documented,
+            "AIRFLOW_HOME": str(tmp_path),
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": endpoint.replace("http://prometheus:9090", receiver.url),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=100
+        )
     assert done.returncode == 0, done.stderr
-    assert ("/api/v1/otlp/v1/metrics", "airflow.pool.open_slots") in came
+    assert ("/api/v1/otlp/v1/metrics", "airflow.pool.open_slots") in receiver.metrics

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import platform_faults  # noqa: F401 - they add to the others
+import model_faults  # noqa: F401 - they add to the others
+import platform_faults  # noqa: F401
 import pytest
 from alert_faults import FAULTS
 from prometheus_server import alerts

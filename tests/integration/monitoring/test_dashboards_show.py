@@ -10,6 +10,10 @@ from dashboards import DASHBOARDS, queries
 from learnloop.annotation.answers import submit
 from learnloop.annotation.queue import claim
 from learnloop.database import Dataset, session
+from learnloop.events.progress import TaskName
+from learnloop.events.usage import keep
+from learnloop.jobs.spec import parse_spec
+from learnloop.jobs.usage import Usage
 
 pytestmark = pytest.mark.timeout(300)
 MAY_BE_EMPTY = {
@@ -44,6 +48,10 @@ def filled(watched: Any) -> Any:
         dataset = db.query(Dataset).filter_by(name="digits").one()
         for _ in range(4):
             submit(db, claim(db, dataset.id, "ben", lease_seconds=60).id, "ben", "cat")
+    asked = {"user": "ann", "command": ["true"], "idempotency_key": "k", "resources": {"cpu": 1, "memory": "1Gi"}}
+    keep(
+        TaskName("d", "r", "train", -1), 1, parse_spec(asked), Usage(4.0, cpu_seconds=2.0, memory_bytes=2**28), "local"
+    )
     watched.fires('learnloop_deployment_ready_replicas{dataset="digits"} > 0')
     watched.infer("digits", 1)
     watched.get("/datasets")

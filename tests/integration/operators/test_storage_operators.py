@@ -64,6 +64,9 @@ def test_a_day_of_maintenance(db, store, pair):
     assert dry["objects"] == 2
     assert run("CollectGarbageOperator")["objects"] == 0  # within the grace period
     assert run("CollectGarbageOperator", grace=timedelta(0)) == dry
+    assert (
+        run("CollectGarbageOperator", grace=timedelta(0), at_remote=True)["objects"] == 0
+    )  # a warm version's are there
     assert run("ApplyTierPolicyOperator") == {}
     assert tier_of(db, second) == "hot"
 

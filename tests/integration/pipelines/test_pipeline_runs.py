@@ -16,6 +16,7 @@ from learnloop.datasets.snapshot import snapshot
 from learnloop.datasets.store import Store
 from learnloop.errors import JobFailed, PermissionDenied
 from learnloop.pipelines.holdings import release
+from learnloop.pipelines.names import NO_STAGES
 from learnloop.pipelines.runs import find_run, forget_results
 from learnloop.pipelines.stored import visible
 from learnloop.settings import settings
@@ -144,6 +145,7 @@ def test_stages_share_mounts_that_go_with_the_run_or_stay_with_the_pipeline(plac
     then = python(code=SHARES, params={"leaves": "b"}, mounts=[scratch], after=["a"])
     put({"name": "shares", "stages": {"a": first, "b": then}})
     run = Run(dag_of("shares"))
+    assert set(run.dag.task_ids) - NO_STAGES == {"a", "b"}
     run.all()
     assert run.returned["a"]["result"] == {"MOUNT_SCRATCH": [], "MOUNT_KEPT": []}
     assert run.returned["b"]["result"] == {"MOUNT_SCRATCH": ["a"]}  # and nothing that it did not ask for

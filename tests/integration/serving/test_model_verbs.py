@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import json
 import threading
-import uuid
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import httpx
 import pytest
 import uvicorn
+from databases import new_database
 from serving_support import free_port, wait_until
-from sqlalchemy import create_engine, make_url, text
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from typer.testing import CliRunner
@@ -37,27 +36,19 @@ ROLES = {"eva-token": ("eva", "engineer"), "max-token": ("max", "engineer"), "vi
 @pytest.fixture(scope="module")
 def mlflow(postgres, registry, tmp_path_factory):
     """A registry that has digits 1 and 2."""
-    name = f"mlflow_{uuid.uuid4().hex[:12]}"
-    maintenance = create_engine(postgres, isolation_level="AUTOCOMMIT")
-    with maintenance.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    url = make_url(postgres).set(database=name).render_as_string(hide_password=False)
-    models_registry.prepare(url)
-    for version in ("1", "2"):
-        models_registry.register(
-            "digits",
-            registry / "digits" / version,
-            models_root=tmp_path_factory.getbasetemp() / "models",
-            tags={},
-            metrics={},
-            idempotency_key=version,
-            url=url,
-        )
-    yield url
-    engine(url).dispose()
-    with maintenance.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    maintenance.dispose()
+    with new_database(postgres, "template1") as url:
+        models_registry.prepare(url)
+        for version in ("1", "2"):
+            models_registry.register(
+                "digits",
+                registry / "digits" / version,
+                models_root=tmp_path_factory.getbasetemp() / "models",
+                tags={},
+                metrics={},
+                idempotency_key=version,
+                url=url,
+            )
+        yield url
 
 
 @pytest.fixture

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import shutil
 import ssl
+import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
 import pytest
 from compose_native import Native
 from namespaces import USER, Container, possible
+from network_cut import cut
 from waits import eventually
 
 MISSING = [name for name in ("nginx", "redis-server", "redis-cli") if not shutil.which(name, path="/usr/sbin:/usr/bin")]
@@ -71,7 +74,7 @@ def answering(pieces: Native, places: dict[str, tuple[str, int]]) -> Iterator[di
 
 
 @pytest.fixture(scope="module")
-def apis(pieces: Native) -> Iterator[None]:
+def apis(pieces: Native) -> Iterator[dict[str, Container]]:
     """The same in the place of API servers, so that somebody answers."""
     with answering(
         pieces, {"airflow-api-1": ("172.30.71.11/24", 8080), "airflow-api-2": ("172.30.71.12/24", 8080)}
@@ -81,13 +84,14 @@ def apis(pieces: Native) -> Iterator[None]:
                 server.run(["curl", "-sf", "http://127.0.0.1:8080/"]).returncode == 0 for server in made.values()
             )
         )
-        yield
+        yield made
 
 
 @pytest.fixture
 def browser(pieces: Native) -> Iterator[httpx.Client]:
     """It trusts nobody but the stack's own certificate."""
-    with httpx.Client(base_url=pieces.url, verify=ssl.create_default_context(cafile=str(pieces.certificate))) as client:
+    trusted = ssl.create_default_context(cafile=str(pieces.certificate))
+    with httpx.Client(base_url=pieces.url, verify=trusted, timeout=30) as client:
         yield client
 
 
@@ -163,19 +167,51 @@ def test_a_person_stays_at_their_page(pieces: Native, browser: httpx.Client, pag
     assert browser.get("/annotate/").text != first.text  # whose page is gone comes to the other
 
 
-def test_a_model_that_one_server_does_not_know_yet_is_asked_of_the_other(pieces: Native) -> None:
-    def ask(path: str) -> str:
-        return (
-            pieces.containers["nginx"].run(["curl", "-s", "-w", "%{http_code}", f"http://127.0.0.1:8090{path}"]).stdout
-        )
-
+@pytest.fixture(scope="module")
+def models(pieces: Native) -> Iterator[dict[str, Container]]:
+    """The same in the place of model servers."""
     places = {"model-server-1": ("172.30.71.21/24", 8090), "model-server-2": ("172.30.71.22/24", 8090)}
-    with answering(pieces, places):
-        eventually(lambda: all(ask(f"/only/{name}") == f"{name}200" for name in places))
-        # A server that was not there yet, or was slow to let nginx in, is left out for five seconds after that.
-        eventually(lambda: ask("/only/nobody").endswith("404"))
-        every = {f"{name}200" for name in places}
-        eventually(lambda: {ask(f"/only/{name}") for _ in range(5) for name in places} == every)
+    with answering(pieces, places) as made:
+        eventually(lambda: all(asked_inside(pieces, f"/only/{name}") == f"{name}200" for name in made))
+        yield made
+
+
+def asked_inside(pieces: Native, path: str) -> str:
+    """What the listener of models answers, with the status behind it."""
+    command = ["curl", "-s", "-w", "%{http_code}", f"http://127.0.0.1:8090{path}"]
+    return pieces.containers["nginx"].run(command).stdout
+
+
+def test_a_model_that_one_server_does_not_know_yet_is_asked_of_the_other(
+    pieces: Native, models: dict[str, Container]
+) -> None:
+    # A server that was not there yet, or was slow to let nginx in, is left out for five seconds after that.
+    every = {f"{name}200" for name in models}
+    eventually(lambda: {asked_inside(pieces, f"/only/{name}") for _ in range(5) for name in models} == every)
+    assert asked_inside(pieces, "/only/nobody").endswith("404")
+
+
+@pytest.mark.parametrize("back", ["airflow-api-1", "airflow-api-2"])  # whichever of them is asked first
+def test_a_request_is_answered_when_one_server_is_back_and_the_other_goes(
+    pieces: Native, browser: httpx.Client, apis: dict[str, Container], back: str
+) -> None:
+    nginx, one = pieces.containers["nginx"], apis[back]
+    (other,) = (server for server in apis.values() if server is not one)
+    with cut(nginx, other), ThreadPoolExecutor() as pool:
+        with cut(nginx, one):
+            with pytest.raises(httpx.ReadTimeout):  # each is waited for for a second: both are left out after that
+                browser.get("/only/nobody", timeout=2.5)
+            began = time.monotonic()
+            asked = pool.submit(browser.get, f"/only/{one.name}")
+            eventually(lambda: time.monotonic() > began + 1.7)  # one has been asked in vain, and the other nearly
+        answer = asked.result()
+    assert (answer.status_code, answer.text) == (200, one.name)
+
+
+def test_a_model_that_nobody_knows_is_404_while_a_server_is_away(pieces: Native, models: dict[str, Container]) -> None:
+    nginx, (_, other) = pieces.containers["nginx"], models.values()
+    with cut(nginx, other):
+        assert {asked_inside(pieces, "/only/nobody")[-3:] for _ in range(6)} == {"404"}
 
 
 def test_postgres_lets_in_whom_it_should(pieces: Native) -> None:
@@ -195,6 +231,13 @@ def test_the_replica_follows(pieces: Native) -> None:
     sql(pieces, "postgres", "create table told (word text); insert into told values ('hello')")
     eventually(lambda: sql(pieces, "postgres-replica", "select word from told") == "hello")
     assert "read-only" in sql(pieces, "postgres-replica", "insert into told values ('x')")
+
+
+def test_the_replica_catches_up_when_the_network_between_them_was_cut(pieces: Native) -> None:
+    with cut(pieces.containers["postgres"], pieces.containers["postgres-replica"]):
+        sql(pieces, "postgres", "create table told_meanwhile as select 'hello' as word")
+        assert "does not exist" in sql(pieces, "postgres-replica", "select word from told_meanwhile")
+    eventually(lambda: sql(pieces, "postgres-replica", "select word from told_meanwhile") == "hello")
 
 
 def test_redis_lets_nobody_in_without_its_secret(pieces: Native) -> None:

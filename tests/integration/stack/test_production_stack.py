@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,9 @@ from contextlib import contextmanager
 import httpx
 import pytest
 from compose_native import Native
-from namespaces import USER
+from compose_watching import Told, prometheus_of, tell_by_webhook
+from dashboards import DASHBOARDS, queries
+from namespaces import USER, Container
 from test_production_pieces import NEEDS
 from waits import eventually
 
@@ -23,7 +26,17 @@ from learnloop.stack.demo.annotators import ScriptedAnnotator
 
 pytestmark = [*NEEDS, pytest.mark.timeout(1800), pytest.mark.long]
 
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PEOPLE = {"sam": "scientist", "eve": "engineer", "ann": "annotator", "bo": "annotator"}
+QUIET = {
+    "loop": {"Age of the open round", "Drift", "Write locks held", "Merges and locks", "Oldest question by state"},
+    "platform": {"Notifications unsent"},
+    # Jobs are admitted at once, and none has asked for mounts.
+    "queue-and-cost": {
+        "Queue by priority", "Longest wait by priority", "Cores", "Memory", "GPUs", "Estimated cost of mounts"
+    },
+}  # fmt: skip
+"""Panels that show nothing when all is well and nobody waits."""
 BUDGET = 20
 PAUSE = 0.3
 """Between two requests of each who asks all along, seconds: fewer than nginx lets one address send."""
@@ -32,6 +45,7 @@ PAUSE = 0.3
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Native]:
     made = Native(tmp_path_factory.mktemp("stack"), ["replica"])
+    tell_by_webhook(made)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("SSL_CERT_FILE", str(made.certificate))  # all clients here trust this and nothing else
         try:
@@ -43,12 +57,17 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Native]:
 
 
 @pytest.fixture(scope="module")
-def people(stack: Native) -> dict[str, LearnloopClient]:
+def passwords(stack: Native) -> dict[str, str]:
     asked = json.dumps([{"name": name, "role": role} for name, role in PEOPLE.items()])
     made = stack.containers["airflow-api-1"].run(["python", "-m", "learnloop_airflow.roles"], asked)
     assert made.returncode == 0, made.stderr
-    words = json.loads(made.stdout.strip().splitlines()[-1])
-    return {name: LearnloopClient.login(stack.url, name, words[name]) for name in PEOPLE}
+    words: dict[str, str] = json.loads(made.stdout.strip().splitlines()[-1])
+    return words
+
+
+@pytest.fixture(scope="module")
+def people(stack: Native, passwords: dict[str, str]) -> dict[str, LearnloopClient]:
+    return {name: LearnloopClient.login(stack.url, name, passwords[name]) for name in PEOPLE}
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +176,123 @@ def test_what_is_pushed_is_in_s3_and_what_was_written_on_the_replica(
     count = "select count(*) from confirmed_annotations"
     command = ["env", f"PGPASSWORD={word}", "psql", "-XAt", "-h", "postgres-replica", "-U", "learnloop", "-c", count]
     eventually(lambda: int(stack.containers["postgres"].run(command).stdout) >= BUDGET)
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_backup_comes_back_in_an_empty_stack(stack: Native, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Its secrets are other ones, but for the key of backups: what else it needs is in the backup."""
+    airflow = ["airflow", "connections"]
+    learnloop = ["python", "-m", "learnloop.cli"]
+    worker = stack.containers["airflow-worker"]
+    added = worker.run([*airflow, "add", "mail", "--conn-type", "smtp", "--conn-password", "hush-hush"])
+    assert added.returncode == 0, added.stderr
+    taken = worker.run([*learnloop, "backup"], seconds=600)
+    assert taken.returncode == 0, taken.stdout + taken.stderr
+    assert "without" not in taken.stdout  # no database and no secret is left out
+    deep = worker.run([*learnloop, "backup", "verify", "--deep"], seconds=600)
+    assert deep.returncode == 0, deep.stdout + deep.stderr
+
+    other = Native(tmp_path_factory.mktemp("other"), only=["postgres", "s3", "airflow-init"])
+    try:
+        for name in ("postgres", "s3"):
+            other.containers[name].start(other.switchboard)
+        eventually(lambda: other.healthy("postgres") and other.healthy("s3"), seconds=120)
+        kept = other.secrets["backup_key"]
+        kept.write_text(stack.secrets["backup_key"].read_text())
+        init = other.containers["airflow-init"]
+        mounts = {**init.mounts, "/backups": (stack.volumes["backups"], True)}
+
+        def run_to_its_end(command: list[str]) -> str:
+            once = Container(**{**vars(init), "command": command, "mounts": mounts, "process": None})
+            once.start(other.switchboard)
+            assert once.process is not None
+            code = once.process.wait(600)
+            said = once.log.read_text(errors="replace")
+            assert code == 0, said[-3000:]
+            return said
+
+        said = run_to_its_end(["bash", "/opt/learnloop/deploy/airflow/restore.sh"])
+        assert "restored" in said
+        back = other.volumes["learnloop-home"] / "secrets" / "fernet_key"
+        assert back.read_text() == stack.secrets["fernet_key"].read_text() != other.secrets["fernet_key"].read_text()
+        other.secrets["fernet_key"].write_text(back.read_text())
+        run_to_its_end(list(init.command))
+        assert "hush-hush" in run_to_its_end([*airflow, "get", "mail", "-o", "json"])
+        word = (other.folder / "compose" / "secrets" / "password-learnloop").read_text()
+        count = [
+            "psql",
+            "-XAt",
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "learnloop",
+            "-c",
+            "select count(*) from confirmed_annotations",
+        ]
+        answer = other.containers["postgres"].run(["env", f"PGPASSWORD={word}", *count])
+        assert int(answer.stdout) >= BUDGET, answer.stderr
+    finally:
+        other.close()
+
+
+@pytest.mark.usefixtures("trained")
+def test_prometheus_reaches_everybody_and_the_dashboards_show_a_round(stack: Native) -> None:
+    with prometheus_of(stack) as prometheus:
+        found = httpx.get(f"{prometheus.url}/api/v1/targets", timeout=10).json()["data"]["activeTargets"]
+        assert len(found) == 7
+        assert {one["scrapeUrl"]: one["lastError"] for one in found if one["health"] != "up"} == {}
+        empty = {}
+        for name, dashboard in DASHBOARDS.items():
+            shown: dict[str, bool] = {}
+            for title, query in queries(dashboard):
+                shown[title] = shown.get(title, False) or bool(prometheus.query(query))
+            empty[name] = {title for title, something in shown.items() if not something}
+        print("panels that have nothing to show after a round:", empty)
+        for name, titles in empty.items():
+            assert titles <= QUIET.get(name, set()), name
+        alerts = {one["metric"]["alertname"] for one in prometheus.query('ALERTS{alertstate="firing"}')}
+        assert alerts <= {"DiskNearlyFull", "ApiSlow", "InferenceSlow"}  # what this machine has, and how busy it is
+
+
+def test_an_alert_is_told_once_by_the_webhook(stack: Native) -> None:
+    told = Told(stack)
+    try:
+        stack.containers["model-server-2"].kill()
+        eventually(lambda: told.firing("ModelServerDown"), seconds=300)
+        with prometheus_of(stack) as prometheus:
+            looked = 'prometheus_rule_group_iterations_total{rule_group=~".*;models"}'
+            began = float(prometheus.query(looked)[0]["value"][1])
+            eventually(lambda: float(prometheus.query(looked)[0]["value"][1]) >= began + 3, seconds=120)
+        (post,) = told.firing("ModelServerDown")
+        assert [alert["labels"]["instance"] for alert in post["alerts"]] == ["model-server-2:8090"]
+        assert post["alerts"][0]["annotations"]["runbook_url"] == "docs/runbooks.md#modelserverdown"
+    finally:
+        told.close()
+        stack.containers["model-server-2"].start(stack.switchboard)
+        eventually(lambda: stack.healthy("model-server-2"), seconds=180)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; Debian: apt-get install chromium")
+@pytest.mark.usefixtures("trained")
+def test_somebody_answers_on_the_page_through_nginx(
+    stack: Native, airflow: AirflowClient, people: dict[str, LearnloopClient], passwords: dict[str, str]
+) -> None:
+    from playwright.sync_api import sync_playwright
+
+    airflow.run("score_incoming_data", {"dataset": "digits", "batch": "pool"})
+    before = people["ann"].progress("digits").answered_by_me
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = chromium.new_context(ignore_https_errors=True, locale="en-US").new_page()
+        page.set_default_timeout(60_000)
+        page.goto(f"{stack.url}/annotate/?dataset=digits")
+        page.get_by_label("User name").fill("ann")
+        page.get_by_label("Password", exact=True).fill(passwords["ann"])
+        page.get_by_role("button", name="Log in", exact=True).click()
+        page.locator(".st-key-skips button").last.wait_for()
+        page.keyboard.press(page.locator(".ll-guess .ll-label").first.inner_text())
+        eventually(lambda: people["ann"].progress("digits").answered_by_me > before, seconds=60)
+        chromium.close()
 
 
 def test_no_request_fails_when_an_api_server_is_killed(stack: Native, people: dict[str, LearnloopClient]) -> None:

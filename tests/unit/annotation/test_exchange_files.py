@@ -23,11 +23,15 @@ def choosing(label: Any, score: Any = 0.8, **more: Any) -> dict[str, Any]:
     return {"score": score, "result": [result], **more}
 
 
-def of_tasks(tmp_path: Path, tasks: Any, ignore: bool = False) -> tuple[list[Incoming], list[str]]:
+IMAGES, TEXTS, ROWS = "image_classification", "text_classification", "tabular_classification"
+
+
+def of_tasks(tmp_path: Path, tasks: Any, ignore: bool = False, kind: str = IMAGES) -> tuple[list[Incoming], list[str]]:
     file = tmp_path / "tasks.json"
     file.write_text(tasks if isinstance(tasks, str) else json.dumps(tasks))
     problems = Problems()
-    return label_studio.read(file, CLASSES, problems, ignore_annotations=ignore), problems.found
+    rows = label_studio.read(file, CLASSES, problems, task_type=kind, ignore_annotations=ignore)
+    return rows, problems.found
 
 
 def of_csv(tmp_path: Path, text: str, ignore: bool = False) -> tuple[list[Incoming], list[str]]:
@@ -181,7 +185,35 @@ def test_a_list_of_problems_has_an_end() -> None:
     assert raised.value.problems[-1] == "and 5 more"
 
 
-def test_the_configuration_quotes_what_a_class_is_called() -> None:
+def test_a_text_is_named_by_its_path_or_its_words_and_a_row_by_neither(tmp_path: Path) -> None:
+    rows, problems = of_tasks(
+        tmp_path,
+        [
+            {"data": {"text": "a whole text"}},
+            {"data": {"text": "/data/local-files/?d=a%20b.txt"}},
+            {"data": {"sample_id": "s", "text": "whatever"}},
+        ],
+        kind=TEXTS,
+    )
+    assert problems == []
+    assert [(row.sample_id, row.path, row.text) for row in rows] == [
+        (None, "a whole text", "a whole text"),
+        (None, "a b.txt", "/data/local-files/?d=a%20b.txt"),
+        ("s", None, None),
+    ]
+    _, problems = of_tasks(tmp_path, [{"data": {"image": "a.png"}}], kind=TEXTS)
+    assert problems == ["task 1, data: names no sample: give sample_id, path or text"]
+    rows, problems = of_tasks(tmp_path, [{"data": {"table": {"a": 1}}}, {"data": {"path": "a.json"}}], kind=ROWS)
+    assert problems == ["task 1, data: names no sample: give sample_id or path"]
+    assert [row.path for row in rows] == ["a.json"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "tag", "value"), [(IMAGES, "Image", "$image"), (TEXTS, "Text", "$text"), (ROWS, "Table", "$table")]
+)
+def test_the_configuration_shows_the_kind_of_sample_and_quotes_what_a_class_is_called(kind, tag, value) -> None:
     names = ['"<b>&', "犬"]
-    choices = ElementTree.fromstring(label_studio.label_config(names)).iter("Choice")
-    assert [choice.get("value") for choice in choices] == names
+    view = ElementTree.fromstring(label_studio.label_config(names, kind))
+    assert [choice.get("value") for choice in view.iter("Choice")] == names
+    assert view.find(tag).get("value") == value
+    assert view.find("Choices").get("toName") == view.find(tag).get("name")

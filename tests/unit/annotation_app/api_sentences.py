@@ -20,21 +20,27 @@ RAISING = (
     DOMAIN / "annotation" / "reviews.py",
     DOMAIN / "annotation" / "adjudication.py",
     DOMAIN / "annotation" / "guide.py",
+    *(
+        DOMAIN / "annotation" / "exchange" / name
+        for name in ("importing.py", "incoming.py", "label_studio.py", "tables.py")
+    ),
     DOMAIN / "permissions.py",
     ROOT / "annotation_app" / "images.py",
     ROOT / "annotation_app" / "rows.py",
     ROOT / "plugins" / "learnloop_airflow" / "api" / "auth.py",
     ROOT / "plugins" / "learnloop_airflow" / "api" / "etags.py",
+    ROOT / "plugins" / "learnloop_airflow" / "api" / "samples.py",
 )
 SAYING = {
     DOMAIN / "limits.py": {"take"},
     DOMAIN / "annotation" / "undo.py": {"_check_nothing_followed"},
     DOMAIN / "annotation" / "queue.py": {"state_of"},
     DOMAIN / "annotation" / "guide.py": {"_faults"},
+    DOMAIN / "annotation" / "exchange" / "incoming.py": {"raise_if_any"},
     DOMAIN / "annotation" / "quality" / "policy.py": {"decide", "_of_one", "_of_many", "_differing"},
     DOMAIN / "annotation" / "quality" / "consensus.py": {"majority", "dawid_skene"},
     DOMAIN / "annotation" / "quality" / "checks.py": {"_suspicion"},
-    DOMAIN / "annotation" / "quality" / "speed.py": {"too_fast"},
+    DOMAIN / "annotation" / "quality" / "speed.py": {"too_fast", "too_slow"},
     DOMAIN / "training" / "policy.py": {"evaluate", "_reason", "_doubt"},
     DOMAIN / "client.py": {"_send", "login"},
     DOMAIN / "datasets" / "versions.py": {"no_dataset"},
@@ -51,8 +57,8 @@ def sentences() -> dict[str, str]:
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and _is_ours(node.exc):
                 for said in _strings(node.exc):
                     found[said] = f"{path.relative_to(ROOT)}:{node.lineno}"
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open_review":
-                for said in _strings(node, words=True):  # what a reviewer reads
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("open_review", "problems.add"):
+                for said in _strings(node, words=True):  # what a reviewer reads, and who imports a file
                     found[said] = f"{path.relative_to(ROOT)}:{node.lineno}"
     for path, names in SAYING.items():
         for function in ast.walk(ast.parse(path.read_text())):

@@ -44,7 +44,9 @@ def build(double: Double) -> FastAPI:
 
     @app.exception_handler(LearnloopError)
     async def problem(request: Request, error: LearnloopError) -> JSONResponse:
-        body = {"type": f"urn:learnloop:problem:{error.type}", "status": error.status, "detail": str(error)}
+        detail, *problems = str(error).split("\n  - ")  # as InvalidInput lists them
+        kind = f"urn:learnloop:problem:{error.type}"
+        body = {"type": kind, "status": error.status, "detail": detail, "problems": problems}
         return JSONResponse(body, error.status, media_type="application/problem+json")
 
     for routes in (double_sessions, double_datasets, double_tasks, double_reviews):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import threading
+import time
+import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import jwt
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -31,15 +35,26 @@ class Double:
     hold: threading.Event = field(default_factory=threading.Event)  # cleared: nothing is answered until it is set
     lose_reply: bool = False  # write, but answer as if nobody were there
     content: bytes | None = None  # instead of the digit
+    content_gone: bool = False
     urls: list[str] = field(default_factory=list)  # as they were asked for
     lease_seconds: float = 300
     claimed_total: int = 0
+    life: tuple[float, float] | None = None
+    refreshed: int = 0
+    refusing: bool = False  # to exchange tokens: 503
+    on_request: Callable[[str], None] = lambda path: None  # before it is looked who is calling
+    on_refreshed: Callable[[], None] = lambda: None  # the old token has ended, the new one is not sent yet
     last: dict[str, Any] = field(default_factory=dict)  # user: the task they answered last and may take back
     known: dict[int, dict[str, Any]] = field(default_factory=dict)  # every task there ever was
     reviews: list[dict[str, Any]] = field(default_factory=list)
     decisions: list[dict[str, Any]] = field(default_factory=list)
+    decided: list[dict[str, Any]] = field(default_factory=list)  # everybody's own answers that were
     rounds: list[dict[str, Any]] = field(default_factory=list)
     guides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reliability: dict[str, Any] | None = None  # as the last quality check found it
+    exported: bytes = b"[]\n"
+    uploads: list[tuple[str, bytes]] = field(default_factory=list)  # what was asked for, and what was sent
+    upload_answer: Any = None  # a result, or the problem to tell
     guides_written: list[str] = field(default_factory=list)  # whose, as often as they were
 
     def __post_init__(self) -> None:
@@ -116,6 +131,15 @@ class Double:
         self.guides[dataset] = {"instructions": instructions, "classes": classes, "by": by}
         self.guides_written.append(dataset)
 
+    def user_of(self, token: str) -> str:
+        if token.startswith("token-of-"):
+            return token.removeprefix("token-of-")
+        try:
+            options = {"verify_signature": False, "verify_exp": True, "verify_iat": False}
+            return str(jwt.decode(token, options=options)["sub"])
+        except jwt.InvalidTokenError:
+            return ""
+
     def give(self, task_id: int, user: str) -> None:
         """Let the lease of a claimed task lapse and ``user`` claim it."""
         self.claims[task_id] = (user, self.claims[task_id][1])
@@ -125,7 +149,12 @@ class Double:
         self.open.append(self.claims.pop(task_id)[1])
 
     def token(self, user: str) -> str:
-        return f"token-of-{user}"
+        """Of the kind that Airflow makes when ``life`` says when it begins and ends, in seconds from now."""
+        if self.life is None:
+            return f"token-of-{user}"
+        born, ends = (time.time() + seconds for seconds in self.life)
+        claims = {"sub": user, "iat": born, "exp": ends, "jti": uuid.uuid4().hex}
+        return jwt.encode(claims, "the double's secret, which is long enough", algorithm="HS256")
 
 
 @cache

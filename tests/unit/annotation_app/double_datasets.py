@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from typing import Any
 
@@ -9,7 +10,7 @@ from double import API
 from double_server import Server
 from fastapi import Request, Response
 
-from learnloop.errors import PreconditionFailed
+from learnloop.errors import LearnloopError, PreconditionFailed
 
 
 def add(server: Server) -> None:
@@ -58,8 +59,21 @@ def add(server: Server) -> None:
             "policy": {},
             "people": people,
             "agreement": {"samples": 12, "krippendorff_alpha": 0.81, "fleiss_kappa": None, "pairs": []},
-            "check": None,
+            "check": None if double.reliability is None else {"answers": 40, "reliability": double.reliability},
         }
+
+    @app.get(f"{API}/datasets/{{name}}/annotations/export")
+    def export(name: str, format: str, request: Request) -> Any:
+        server.caller(request, "annotation:export")
+        return Response(double.exported + format.encode(), media_type="application/octet-stream")
+
+    @app.post(f"{API}/datasets/{{name}}/tasks/upload")
+    async def upload(name: str, request: Request) -> Any:
+        server.caller(request, "annotation:import")
+        double.uploads.append((request.url.query, await request.body()))
+        if isinstance(double.upload_answer, LearnloopError):
+            raise double.upload_answer
+        return Response(json.dumps(double.upload_answer) + "\n", media_type="application/x-ndjson")
 
     def day_of(user: str) -> dict[str, Any]:
         return {
@@ -70,6 +84,11 @@ def add(server: Server) -> None:
             "timed": 9,
             "seconds": 30,
         }
+
+    @app.get(f"{API}/datasets/{{name}}/answers/me")
+    def my_answers(name: str, request: Request, outcome: str) -> Any:
+        server.caller(request, "annotation:claim")
+        return {"items": [row for row in double.decided if row["outcome"] == outcome], "next": None}
 
     @app.get(f"{API}/datasets/{{name}}/throughput/me")
     def my_throughput(name: str, request: Request, days: int) -> Any:
@@ -126,4 +145,5 @@ def my_figures(user: str) -> dict[str, Any]:
         "gold_right": 4,
         "median_seconds": 3.24,
         "fast": 0,
+        "slow": 0,
     }

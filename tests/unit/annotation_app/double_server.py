@@ -22,8 +22,9 @@ class Server:
         self.double.hold.wait(30)
         if self.double.down:
             raise Unavailable("the database does not answer; try again in a moment")
+        self.double.on_request(request.url.path)
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
-        user = token.removeprefix("token-of-")
+        user = self.double.user_of(token)
         if not token or token in self.double.revoked or user not in self.double.users:
             raise NotAuthenticated("the session has ended: log in again")
         authorize(Principal(user, frozenset({self.double.users[user][1]})), permission)

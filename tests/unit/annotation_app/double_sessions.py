@@ -9,6 +9,7 @@ from double_server import Server
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
+from learnloop.errors import Unavailable
 from learnloop.permissions import Principal
 
 
@@ -22,6 +23,17 @@ def add(server: Server) -> None:
             return JSONResponse({"detail": "Invalid credentials"}, 401)
         double.revoked.discard(double.token(user))
         return {"access_token": double.token(user)}
+
+    @app.post("/learnloop/api/v1/session/refresh")
+    def refresh(request: Request) -> Any:
+        user = server.caller(request, "session:write")
+        if double.refusing:
+            raise Unavailable("not now")
+        double.revoked.add(request.headers["authorization"].removeprefix("Bearer "))
+        double.life = None if double.life is None else (0, 3600)
+        double.refreshed += 1
+        double.on_refreshed()
+        return {"access_token": double.token(user), "expires_at": ""}
 
     @app.post("/learnloop/api/v1/session/logout")
     def logout(request: Request) -> Response:

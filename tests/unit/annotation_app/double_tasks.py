@@ -93,6 +93,8 @@ def add(server: Server) -> None:
         user = server.caller(request, "annotation:read")
         if double.users[user][1] != "reviewer":
             server.held(task_id, user)
+        if double.content_gone:
+            raise NotFound(f"the sample of task {task_id} is not in the store any more: skip it as damaged")
         return Response(double.content or digit(task_id), media_type="image/png")
 
     @app.post(f"{API}/tasks/{{task_id}}/annotation")

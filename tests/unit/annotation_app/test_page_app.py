@@ -22,6 +22,11 @@ def answers(page: AppTest) -> list[str]:
     return [button.label for button in page.button if (button.key or "").startswith("answer_")]
 
 
+def ways_to_label(page: AppTest) -> list[str]:
+    """The buttons that give the task in hand a label."""
+    return [button.key for button in page.button if (button.key or "").startswith(("answer_", "agree_"))]
+
+
 def test_wrong_password_is_said_and_nothing_opens(page: AppTest) -> None:
     log_in(page, password="guess")
     assert page.error[0].value == "The user name or the password is wrong."
@@ -46,6 +51,14 @@ def test_task_is_shown_and_one_click_answers_it(page: AppTest, double) -> None:
     assert "batch_7/0002" in words(page)
     assert "3 received for batch_7/0001" in words(page)
     assert page.button(key="answer_2_3").proto.shortcut == "3"
+
+
+def test_a_reviewers_words_stand_beside_a_task_that_was_sent_back(page: AppTest, double) -> None:
+    double.open[0]["chosen_by"]["sent_back"] = "rita: mind the <loop>"
+    log_in(page)
+    assert "A reviewer sent it back. rita: mind the &lt;loop&gt;" in words(page)
+    page.button(key="answer_1_3").click().run()
+    assert "sent it back" not in words(page)
 
 
 def test_skip_with_reason(page: AppTest, double) -> None:
@@ -151,8 +164,38 @@ def test_sample_that_is_no_image_can_be_skipped(page: AppTest, double) -> None:
     double.content = b"no image"
     log_in(page)
     assert "cannot be shown" in words(page)
+    assert ways_to_label(page) == []
     page.button(key="skip_1_damaged").click().run()
-    assert double.answers[0]["reason"] == "Damaged"
+    assert double.answers[0]["reason"].startswith("Damaged: this sample is no image that can be shown: ")
+
+
+def test_a_sample_that_is_gone_can_only_be_skipped_and_the_reason_is_written_already(page: AppTest, double) -> None:
+    double.content_gone = True
+    log_in(page)
+    assert "not in the store any more" in page.warning[0].value.replace("\\", "")
+    assert ways_to_label(page) == []
+    page.button(key="skip_1_damaged").click().run()
+    (said,) = double.answers
+    assert "label" not in said
+    assert said["reason"].startswith("Damaged: the sample of task 1 is not in the store any more")
+
+
+def test_a_sample_that_comes_when_it_is_loaded_again_is_answered_without_the_reason(page: AppTest, double) -> None:
+    double.content_gone = True
+    log_in(page)
+    double.content_gone = False
+    page.button(key="load_again").click().run()
+    assert len(ways_to_label(page)) == 11  # a class each, and to agree
+    page.button(key="answer_1_3").click().run()
+    assert [(a["label"], a["comment"]) for a in double.answers] == [("3", "")]
+
+
+def test_a_sample_of_no_known_type_can_only_be_skipped(page: AppTest, double) -> None:
+    double.open[0]["content_type"] = "application/octet-stream"
+    log_in(page)
+    assert ways_to_label(page) == []
+    page.button(key="skip_1_cannot_tell").click().run()
+    assert double.answers[0]["reason"] == "Cannot tell: a sample of type application/octet-stream cannot be shown"
 
 
 def test_token_is_never_in_a_url(page: AppTest, double) -> None:

@@ -267,3 +267,13 @@ def test_a_picture_that_did_not_come_ahead_is_fetched_again(desk: Desk, double) 
     assert (desk.task.id, desk.content, str(desk.error)) == (2, None, "no bytes")
     desk.load()
     assert desk.content.startswith(b"\x89PNG")
+
+
+def test_no_label_is_sent_for_a_sample_whose_bytes_never_came(desk: Desk, double) -> None:
+    double.content_gone = True
+    take(desk)
+    answer(desk, 1, "7")
+    assert (double.answers, desk.task.id) == ([], 1)
+    assert "not in the store any more" in str(desk.fault)
+    answer(desk, 1, None, "Damaged")
+    assert [a["task"] for a in double.answers] == [1]

@@ -122,7 +122,15 @@ def test_an_ended_session_leads_to_the_form(page: AppTest, double) -> None:
 
 def test_days_are_bars_in_their_places() -> None:
     today = date(2026, 5, 20)
-    person = {"annotator": "ann", "answers": 6, "skipped": 0, "median_seconds": None, "accepted": None, "fast": 0}
+    person = {
+        "annotator": "ann",
+        "answers": 6,
+        "skipped": 0,
+        "median_seconds": None,
+        "accepted": None,
+        "fast": 0,
+        "slow": 0,
+    }
     person |= {"gold_right": 0, "gold_answered": 0}
     days = [
         {"day": (today - timedelta(days=back)).isoformat(), "answers": count, "timed": 0, "seconds": 0}
@@ -135,7 +143,15 @@ def test_days_are_bars_in_their_places() -> None:
 
 def test_names_are_escaped() -> None:
     evil = '<script>"'
-    person = {"annotator": evil, "answers": 1, "skipped": 0, "median_seconds": 1.0, "accepted": 1.0, "fast": 0}
+    person = {
+        "annotator": evil,
+        "answers": 1,
+        "skipped": 0,
+        "median_seconds": 1.0,
+        "accepted": 1.0,
+        "fast": 0,
+        "slow": 0,
+    }
     shown = [
         figures.people([{**person, "gold_right": 1, "gold_answered": 1, "days": []}], 14, date(2026, 5, 20)),
         figures.balance([{"label": evil, "confirmed": 1, "waiting": 0}], None, {}),
@@ -143,3 +159,31 @@ def test_names_are_escaped() -> None:
         markup.classes({evil: evil}, {}),
     ]
     assert not [html for html in shown if "<script" in html or '""' in html]
+
+
+REJECTED = {
+    "id": 7,
+    "sample_id": "batch_7/<0009>",
+    "label": "4",
+    "outcome": "rejected",
+    "instead": "9",
+    "reason": "reviewed by rita: mind the loop",
+    "created_at": "2026-05-01T08:30:00+00:00",
+}
+
+
+def test_ones_own_rejected_answers_are_listed_with_the_reason(page: AppTest, double) -> None:
+    double.decided = [REJECTED, {**REJECTED, "outcome": "confirmed", "reason": "not told"}]
+    view(page, "anna")
+    shown = words(page)
+    assert "Your answers that were rejected" in shown
+    assert "reviewed by rita: mind the loop" in shown
+    assert "batch_7/&lt;0009&gt;" in shown
+    assert "not told" not in shown
+
+
+def test_who_has_no_rejected_answers_or_gives_none_sees_no_such_list(page: AppTest, double) -> None:
+    view(page, "anna")
+    assert "Your answers that were rejected" not in words(page)
+    double.decided = [REJECTED]
+    assert standing(double, "vera").rejected == []

@@ -15,7 +15,7 @@ from annotation_app.texts import LANGUAGES, LOCALE, catalogue, in_source, text
 from learnloop.errors import Conflict, InvalidInput, PermissionDenied, PreconditionFailed, Unavailable
 
 SOURCES = [path.read_text() for path in Path(annotation_app.__path__[0]).glob("*.py")]
-BUILT = ("chosen.", "review.kind.", "queue.", "round.", "task_type.")
+BUILT = ("chosen.", "review.kind.", "queue.", "round.", "task_type.", "format.", "error.place.")
 OTHERS = sorted(set(LANGUAGES) - {"en"})
 
 
@@ -101,6 +101,18 @@ def test_the_sentences_of_the_api_are_found_at_all() -> None:
         (
             InvalidInput("the guide is not valid; nothing was changed", ["classes.cat.key: S is cat's already", "odd"]),
             "标注说明有误，没有做任何更改\n  - cat 的按键 S 已分给 cat\n  - odd",
+        ),
+        (
+            InvalidInput(
+                "a.csv cannot be imported; nothing was changed:",
+                [
+                    "line 2, label: 'x' is not a class; the classes are cat, dog",
+                    "row 3, sample_id: sample 's' is in row 1 too; keep one of them",
+                    "task 4, data: odd",
+                ],
+            ),
+            "a.csv 不能导入，没有做任何更改：\n  - 第 2 行，label：'x' 不是类别；类别有 cat, dog\n"
+            "  - 第 3 条，sample_id：样本 's' 在第 1 条中也有；请只保留一个\n  - 第 4 个任务，data：odd",
         ),
         (Conflict("nobody foresaw this"), "Learnloop 说：nobody foresaw this"),
     ],

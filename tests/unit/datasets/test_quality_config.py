@@ -23,6 +23,8 @@ def test_a_policy_is_kept_as_written() -> None:
         "most_opinions": 7,
         "fast_answers": "review",
         "fast_ratio": 0.1,
+        "slow_answers": "second_opinion",
+        "slow_ratio": 20.0,
         "suspicion": "accept",
         "check": "none",
     }
@@ -44,6 +46,8 @@ def test_a_policy_is_kept_as_written() -> None:
         ({"check": "hope"}, "loop.quality.check: "),
         ({"fast_answers": "reject"}, "loop.quality.fast_answers: "),
         ({"fast_ratio": 1}, "loop.quality.fast_ratio: "),
+        ({"slow_answers": "reject"}, "loop.quality.slow_answers: "),
+        ({"slow_ratio": 1}, "loop.quality.slow_ratio: "),
         ({"suspicion": True}, "loop.quality.suspicion: "),
         ({"overlaps": 2}, "loop.quality.overlaps: is not a known field"),
     ],

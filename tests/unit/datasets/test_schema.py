@@ -19,6 +19,13 @@ def test_what_is_left_out_has_its_default():
     assert config.stored_loop()["classes"] == ["dark", "bright"]
 
 
+def test_no_canary_is_tried_unless_it_is_said():
+    assert parsed().loop.canary is None
+    config = parsed(loop={"canary": {"seconds": 60}})
+    assert loop_config(config.stored_loop()).canary.model_dump() == {"percent": 10, "seconds": 60.0, "requests": 100}
+    assert parsed(loop={"canary": {}}).loop.canary is not None
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
@@ -51,6 +58,12 @@ def test_what_is_left_out_has_its_default():
         ({"loop": {"query": {"random_share": float("nan")}}}, "loop.query.random_share: "),
         ({"loop": {"query": {"random_share": "10 %"}}}, "loop.query.random_share: "),
         ({"loop": {"query": {"committee": 1}}}, "loop.query.committee: "),
+        ({"loop": {"canary": {"percent": 51}}}, "loop.canary.percent: "),
+        ({"loop": {"canary": {"percent": 0}}}, "loop.canary.percent: "),
+        ({"loop": {"canary": {"seconds": 0}}}, "loop.canary.seconds: "),
+        ({"loop": {"canary": {"requests": -1}}}, "loop.canary.requests: "),
+        ({"loop": {"canary": {"share": 10}}}, "loop.canary.share: is not a known field"),
+        ({"loop": {"canary": True}}, "loop.canary: "),
         ({"loop": {"classes": ["a", "b"]}}, "loop.classes: is not a known field"),
     ],
 )

@@ -1,6 +1,7 @@
 """What deploy/ has for Kubernetes agrees with the rest: settings, names across files, airflow.cfg, images.
 
-The chart's own schema is not here (it is half a megabyte of another project's); ``CHART`` has its names of what we use.
+The chart's own schema is not here (it is half a megabyte of another project's); ``CHART`` has its names of what we use, read
+from the chart's own files.
 """
 
 from __future__ import annotations
@@ -24,41 +25,28 @@ DEPLOY = ROOT / "deploy"
 VALUES = yaml.safe_load((DEPLOY / "helm" / "values.yaml").read_text())
 OBJECTS = [
     found
-    for folder in ("kustomize/base", "kustomize/production", "kubernetes")
+    for folder in ("kustomize/base", "kustomize/production", "kustomize/monitoring", "kubernetes")
     for path in sorted((DEPLOY / folder).glob("*.yaml"))
     for found in yaml.safe_load_all(path.read_text())
     if found and "kind" in found
 ]
-RUNS = {
-    "replicas",
-    "serviceAccount",
-    "resources",
-    "podDisruptionBudget",
-    "persistence",
-    "terminationGracePeriodSeconds",
-}
-CHART: dict[str, set[str] | None] = {
-    **dict.fromkeys(
-        (
-            "defaultAirflowRepository",
-            "defaultAirflowTag",
-            "airflowVersion",
-            "executor",
-            "allowPodLaunching",
-            "uid",
-            "gid",
-        ),
-    ),
-    **dict.fromkeys(
-        ("fernetKeySecretName", "apiSecretKeySecretName", "jwtSecretName", "config", "extraEnvFrom", "env")
-    ),
-    **dict.fromkeys(("secret", "volumes", "volumeMounts")),
-    "securityContexts": {"pod", "containers"},
-    "data": {"metadataSecretName", "resultBackendSecretName", "brokerUrlSecretName"},
-    **{name: {"enabled"} for name in ("postgresql", "redis", "createUserJob", "statsd", "flower")},
-    **dict.fromkeys(("apiServer", "scheduler", "workers", "triggerer"), RUNS),
-    "dagProcessor": {*RUNS, "enabled"},
-    "migrateDatabaseJob": {"enabled", "serviceAccount", "args"},
+ACCOUNT = {"serviceAccount": {"create": {}, "name": {}}}
+BUDGET = {"podDisruptionBudget": {"enabled": {}, "config": {"maxUnavailable": {}}}}
+RUNS = {"replicas": {}, "resources": None, "terminationGracePeriodSeconds": {}, **ACCOUNT}
+# As the chart's values.yaml has them for Airflow 3.0.5 and 3.1.3; `createUserJob.enabled` came later (apache/airflow#56057).
+# {}: a value; None: whatever Airflow or Kubernetes takes there.
+CHART: dict[str, Any] = {
+    **{key: {} for key in ("defaultAirflowRepository", "defaultAirflowTag", "airflowVersion", "executor")},
+    **{key: {} for key in ("allowPodLaunching", "uid", "gid")},
+    **{key: {} for key in ("fernetKeySecretName", "apiSecretKeySecretName", "jwtSecretName", "extraEnvFrom")},
+    **dict.fromkeys(("config", "env", "secret", "volumes", "volumeMounts")),
+    "securityContexts": {"pod": None, "containers": None},
+    "data": {"metadataSecretName": {}, "resultBackendSecretName": {}, "brokerUrlSecretName": {}},
+    **{name: {"enabled": {}} for name in ("postgresql", "redis", "createUserJob", "statsd", "flower")},
+    **{key: {**RUNS, **BUDGET} for key in ("apiServer", "scheduler")},
+    **{key: {**RUNS, "persistence": {"enabled": {}}} for key in ("workers", "triggerer")},
+    "dagProcessor": {**RUNS, "enabled": {}},
+    "migrateDatabaseJob": {"enabled": {}, "args": None, **ACCOUNT},
 }
 
 
@@ -72,11 +60,26 @@ def walk(found: Any) -> list[dict[str, Any]]:
     return [inner for value in found for inner in walk(value)] if isinstance(found, list) else []
 
 
+def unknown(values: dict[str, Any], names: dict[str, Any], place: str = "") -> list[str]:
+    """The places of values that have no such name."""
+    found = []
+    for name, value in values.items():
+        if name not in names:
+            found.append(f"{place}{name}")
+        elif names[name] is not None and isinstance(value, dict):
+            found += unknown(value, names[name], f"{place}{name}.")
+    return found
+
+
 def test_values_use_the_charts_names() -> None:
-    assert set(VALUES) <= set(CHART)
-    for name, value in VALUES.items():
-        allowed = CHART[name]
-        assert allowed is None or set(value) <= allowed, name
+    assert unknown(VALUES, CHART) == []
+    assert unknown({"workers": {"persistence": {"enable": False}}}, CHART) == ["workers.persistence.enable"]
+
+
+def test_nobody_gets_in_with_the_password_that_the_chart_makes() -> None:
+    """It makes a user `admin` whose password is `admin`, unless it is told not to in words that it knows."""
+    assert VALUES["createUserJob"] == {"enabled": False}
+    assert re.search(r'--version ">=1\.19', (DEPLOY / "helm" / "values.yaml").read_text())
 
 
 def test_values_say_what_airflow_cfg_says() -> None:
@@ -91,7 +94,7 @@ def test_values_say_what_airflow_cfg_says() -> None:
         ("scheduler", "task_instance_heartbeat_timeout_detection_interval"),
         ("scheduler", "enable_health_check"),
         ("dag_processor", "parsing_processes"),
-        ("triggerer", "default_capacity"),
+        ("triggerer", "capacity"),
         ("logging", "logging_level"),
         ("logging", "colored_console_log"),
         ("database", "load_default_connections"),
@@ -127,12 +130,18 @@ def test_what_is_named_is_there() -> None:
     assert accounts == set(named("ServiceAccount"))
     secrets = {one["secretKeyRef"]["name"] for found in OBJECTS for one in walk(found) if "secretKeyRef" in one}
     secrets |= {one["secretName"] for one in VALUES["secret"]} | set(VALUES["data"].values())
+    projected = [one for one in walk(VALUES["volumes"]) if "items" in one]
+    secrets |= {one["name"] for one in projected}
+    paths = {item["path"] for one in projected for item in one["items"]}
     secrets |= {VALUES[name] for name in ("fernetKeySecretName", "apiSecretKeySecretName", "jwtSecretName")}
     header = (DEPLOY / "helm" / "values.yaml").read_text().partition("defaultAirflowRepository")[0]
     assert all(f"#   {name} " in header for name in secrets), secrets
     settings = named("ConfigMap")["learnloop-settings"]["data"]
     mounts = {one["mountPath"] for one in VALUES["volumeMounts"]}
     assert {settings[f"LEARNLOOP_{name}"] for name in ("STORE", "NAMESPACES", "MODELS")} <= mounts
+    given = {settings["LEARNLOOP_BACKUP_KEY_FILE"], *settings["LEARNLOOP_BACKUP_SECRETS"].split(":")}
+    assert given == {f"/etc/learnloop-backup/{path}" for path in paths}
+    assert "/etc/learnloop-backup" in mounts
     services = {*named("Service"), "airflow-api-server"}  # of the chart, for a release called airflow
     urls = re.findall(r"http://([a-z-]+):", json.dumps([settings, VALUES["config"]]))
     backends = {one["service"]["name"] for found in OBJECTS for one in walk(found) if "service" in one}

@@ -48,7 +48,7 @@ def on_server(version: str, work: Callable[[CoreV1Api], Awaitable[Any]], refuse:
         return web.json_response({"kind": "Pod"})
 
     async def metrics(_: web.Request) -> web.Response:
-        return web.json_response({"containers": [{"name": "job", "usage": {"memory": used}}]})
+        return web.json_response({"containers": [{"name": "job", "usage": {"memory": used, "cpu": "250m"}}]})
 
     async def run() -> Any:
         app = web.Application()
@@ -116,6 +116,7 @@ def test_a_job_near_its_limit_is_warned_of_and_again_near_the_next(
         "the job uses 500Mi of the 520Mi of memory it may have: it is being given 1040Mi in place",
     ]
     assert len(asked) == 2
+    assert watch.seen == usage.Seen(memory=500 * 2**20, cpus=1.25, looks=5)  # also while it has been told of
     watch = usage.MemoryWatch(logging.getLogger("test"), Resizer(tmp_path, "2Gi"))
     said, asked = on_server("v1.20", lambda api: watch.warning(api, job_pod()))
     assert said == "the job uses 500Mi of the 512Mi of memory it may have: it is killed when it needs more"

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from learnloop.errors import InvalidInput
 from learnloop.models.promotion import canary
 from learnloop.models.registered import NAME
-from learnloop.serving.cluster.manifests import Versions, current_service, manifests
+from learnloop.serving.cluster.manifests import Noting, Versions, current_service, manifests
 from learnloop.serving.cluster.template import load_template, parse_template
 from learnloop.serving.cluster.units import Unit, made_for, object_name, order_of, wanted_of
+from learnloop.serving.noting import LiveRules
 from learnloop.settings import settings
 
 SHIPPED = Path(__file__).parents[3] / "deploy" / "kubernetes" / "serving-template.yaml"
@@ -26,7 +27,7 @@ UNIT = Unit("digits", "realtime", 3, row=7, generation=2)
 
 def row(alias: str, version: int, **more: Any) -> Any:
     given = {"canary_version": None, "canary_percent": 0, "id": 1, "generation": 1, **more}
-    return SimpleNamespace(alias=alias, model_version=version, **given)
+    return SimpleNamespace(model_name="digits", alias=alias, model_version=version, **given)
 
 
 def made(unit: Unit = UNIT, **annotations: str) -> dict[str, dict[str, Any]]:
@@ -65,6 +66,16 @@ def test_the_selector_never_changes_with_the_version() -> None:
     other = made(Unit("digits", "realtime", 4, row=7, generation=3))
     selectors = [found["Deployment/digits-realtime"]["spec"]["selector"] for found in (made(), other)]
     assert selectors[0] == selectors[1]
+
+
+def test_pods_are_told_what_to_note_of_requests_and_no_secret() -> None:
+    template = parse_template(yaml.safe_load(SHIPPED.read_text()), "x")
+    noting = Noting(LiveRules(7, record=0.05), reader="ab" * 32)
+    found = {one["kind"]: one for one in manifests(UNIT, template, {3: "digits/three"}, Versions(), noting)}
+    arguments = found["Deployment"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    rules = '{"ask_a_day": 40, "ask_below": null, "dataset_id": 7, "record": 0.05}'
+    assert arguments[-4:] == ["--live", rules, "--reader", "ab" * 32]
+    assert "--live" not in made()["Deployment/digits-realtime"]["spec"]["template"]["spec"]["containers"][0]["args"]
 
 
 def test_what_scales_by_itself_has_an_autoscaler_and_no_fixed_number() -> None:
@@ -115,7 +126,10 @@ def test_current_leads_to_the_pods_of_an_alias_with_its_version_else_has_its_own
     assert order_of(service) == (1, 9)
     alone = wanted_of("digits", [row("base", 1), row("current", 2)])
     assert [unit.alias for unit in alone.units] == ["base", "current"]
-    assert current_service(alone, template) is None
+    own = current_service(alone, template)
+    assert own is not None
+    assert own["spec"]["selector"]["learnloop/alias"] == "current"
+    assert current_service(wanted_of("digits", [row("base", 1)]), template) is None
     assert wanted_of("digits", [row("base", 1)]).current is None
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from learnloop.serving.cluster.judging import Counts, Rules, Watched, judge, read_counts
+from learnloop.serving.cluster.looking import ends
 from learnloop.serving.cluster.rollout import progress
 from learnloop.serving.metrics import Metrics
 from learnloop.serving.models import ModelSet
@@ -128,11 +130,34 @@ def test_counters_are_what_came_since_and_begin_anew_with_a_pod() -> None:
     assert watched.counts.within[1.0] == 17
 
 
+def test_counters_are_kept_between_looks_and_of_a_servers_own_canary_all_counts() -> None:
+    first = Watched()
+    first.see("a", counts(10, 2), whole=True)
+    assert first.counts == counts(10, 2)
+    later = Watched(json.loads(json.dumps(first.stored())))
+    later.see("a", counts(13, 3), whole=True)
+    later.see("b", counts(1), whole=True)
+    assert later.counts == counts(14, 3)
+
+
+def test_how_a_pod_ended_by_itself_is_read_of_what_it_is_now_or_was_before() -> None:
+    killed = {"exitCode": 137, "reason": "OOMKilled", "message": None}
+    again = {"lastState": {"terminated": killed}, "state": {"running": {}}}
+    over = {"lastState": {}, "state": {"terminated": {"exitCode": 78, "reason": "Error", "message": "Corrupted"}}}
+    runs = {"lastState": {}, "state": {"running": {}}}
+    said = ends({"status": {"containerStatuses": [again, over, runs]}})
+    assert said == ["exit code 137 (OOMKilled)", "exit code 78 (Error): Corrupted"]
+    assert ends({"status": {}}) == []
+
+
 def test_counts_are_read_of_what_a_server_tells() -> None:
     metrics = Metrics(ModelSet(lambda *_: None, lambda _: None))  # type: ignore[arg-type,return-value]
     for status, seconds in ((200, 0.004), (200, 0.02), (503, 0.3), (404, 0.001)):
         metrics.count("digits", "4", status, seconds)
-    found = read_counts(metrics.text().decode())
+    metrics.count("digits", "3", 200, 2.0)
+    assert read_counts(metrics.text().decode()).requests == 5
+    assert read_counts(metrics.text().decode(), "birds", 4) == Counts()
+    found = read_counts(metrics.text().decode(), "digits", 4)
     assert (found.requests, found.failed) == (4, 1)
     assert (found.within[0.005], found.within[0.5]) == (2, 4)
     assert found.slow == 0.5

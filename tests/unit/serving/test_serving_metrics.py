@@ -15,9 +15,9 @@ def test_the_text_counts_requests_and_their_latency_cumulatively(model, tmp_path
     lines = metrics.text().decode().splitlines()
     assert 'learnloop_serving_requests_total{model="coins",status="200",version="1"} 2.0' in lines
     assert 'learnloop_serving_requests_total{model="q\\"",status="404",version=""} 1.0' in lines
-    assert 'learnloop_serving_request_seconds_bucket{le="0.0005",model="coins"} 0.0' in lines
-    assert 'learnloop_serving_request_seconds_bucket{le="0.001",model="coins"} 1.0' in lines
-    assert 'learnloop_serving_request_seconds_bucket{le="+Inf",model="coins"} 2.0' in lines
-    assert 'learnloop_serving_request_seconds_count{model="coins"} 2.0' in lines
+    assert 'learnloop_serving_request_seconds_bucket{le="0.0005",model="coins",version="1"} 0.0' in lines
+    assert 'learnloop_serving_request_seconds_bucket{le="0.001",model="coins",version="1"} 1.0' in lines
+    assert 'learnloop_serving_request_seconds_bucket{le="+Inf",model="coins",version="1"} 2.0' in lines
+    assert 'learnloop_serving_request_seconds_count{model="coins",version="1"} 2.0' in lines
     assert 'learnloop_serving_alias_version{alias="current",model="coins"} 1.0' in lines
     assert "learnloop_serving_loaded_versions 1.0" in lines

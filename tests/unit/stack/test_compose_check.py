@@ -24,6 +24,12 @@ def test_what_is_here_is_sound() -> None:
     ("file", "old", "new", "said"),
     [
         (COMPOSE, "  read_only: true", "  privileged: true\n  read_only: true", "privileged is not a key"),
+        (COMPOSE, "    stop_grace_period: 10m", "    stop_grace_period: 10", "is 10; it must be a duration"),
+        (COMPOSE, "  read_only: true", "  read_only: yes please", "read_only is 'yes please'; it must be true or false"),
+        (COMPOSE, "memory: 8g", "memory: 8 gigabytes", "limits.memory is '8 gigabytes'; it must be a size"),
+        (COMPOSE, "restart: unless-stopped", "restart: sometimes", "restart is 'sometimes'; it must be no, always"),
+        (COMPOSE, "test: [CMD, curl, -fsS, \"http", "test: [curl, -fsS, \"http", "nginx: healthcheck.test is ['curl', "),
+        (COMPOSE, "command: [airflow, dag-processor]", "command: airflow dag-processor", "it must be a list of texts"),
         (COMPOSE, "networks: [outside, back]", "networks: [inside, back]", "networks: inside is not declared"),
         (COMPOSE, "secrets: [redis_users.acl]", "secrets: [redis.acl]", "redis: secrets: redis.acl is not declared"),
         (COMPOSE, "secrets: [s3.json]", "secrets: [grafana_password]", "s3: reads /run/secrets/s3.json, and is not given"),

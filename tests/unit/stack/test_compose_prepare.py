@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
+from learnloop.backup.sealing import Sealed, sealer_of
 from learnloop.stack.compose_prepare import VOLUMES, prepare
 
 ME = (os.getuid(), os.getgid())
@@ -52,3 +53,21 @@ def test_the_certificate_is_for_the_name_and_the_key_fits(tmp_path: Path) -> Non
     assert "DNS:loop.example.org" in openssl("x509", "-in", str(certificate), "-noout", "-ext", "subjectAltName")
     public = openssl("x509", "-in", str(certificate), "-noout", "-pubkey")
     assert public == openssl("pkey", "-in", str(key), "-pubout")
+
+
+def test_settings_that_an_older_version_did_not_know_are_added(tmp_path: Path) -> None:
+    prepare(tmp_path, tmp_path / "data", "localhost", ME)
+    settings = tmp_path / ".env"
+    kept = [line for line in settings.read_text().splitlines() if not line.startswith("STACK_BACKUP")]
+    settings.write_text("\n".join(kept).replace("STACK_BIND=127.0.0.1", "STACK_BIND=0.0.0.0"))
+    made = prepare(tmp_path, tmp_path / "data", "localhost", ME)
+    assert made == ["STACK_BACKUPS in .env", "STACK_BACKUP_REMOTE in .env", "STACK_BACKUP_ENDPOINT in .env"]
+    lines = settings.read_text().splitlines()
+    assert "STACK_BIND=0.0.0.0" in lines
+    assert f"STACK_BACKUPS={tmp_path / 'backups'}" in lines
+    assert len(lines) == len({line.partition("=")[0] for line in lines})
+
+
+def test_the_key_of_backups_is_one(tmp_path: Path) -> None:
+    prepare(tmp_path, tmp_path / "data", "localhost", ME)
+    assert isinstance(sealer_of(str(tmp_path / "secrets" / "backup_key")), Sealed)

@@ -12,12 +12,15 @@ from sqlalchemy.orm import Session, aliased
 from learnloop.annotation.answers import classes_of
 from learnloop.annotation.exchange import label_studio, tables
 from learnloop.database import Annotation, AnnotationTask, Batch, ConfirmedAnnotation, Dataset
+from learnloop.datasets.store import Store
 
 Format = Literal["label-studio", "label-studio-config", "csv", "parquet"]
 AT_ONCE = 2000
 
 
-def export(session: Session, dataset: Dataset, form: Format, out: IO[bytes], *, superseded: bool = False) -> None:
+def export(
+    session: Session, store: Store, dataset: Dataset, form: Format, out: IO[bytes], *, superseded: bool = False
+) -> None:
     """Write the dataset's confirmed labels to ``out``, in bounded memory; all as they were at one moment.
 
     Args:
@@ -26,6 +29,7 @@ def export(session: Session, dataset: Dataset, form: Format, out: IO[bytes], *, 
 
     Raises:
         InvalidInput: the dataset has no classes.
+        NotFound: for ``label-studio``, a text or row that stands in the file is not in the store, such as in a cold tier.
     """
     classes = classes_of(dataset)
     found = records(session, dataset, superseded=superseded)
@@ -33,9 +37,13 @@ def export(session: Session, dataset: Dataset, form: Format, out: IO[bytes], *, 
         tables.write_parquet(found, classes, out)
         return
     if form == "label-studio-config":
-        out.write(label_studio.label_config(classes).encode())
+        out.write(label_studio.label_config(classes, dataset.task_type).encode())
         return
-    for text in label_studio.write(found) if form == "label-studio" else tables.write_csv(found, classes):
+    if form == "label-studio":
+        texts = label_studio.write(found, dataset.task_type, store.read)
+    else:
+        texts = tables.write_csv(found, classes)
+    for text in texts:
         out.write(text.encode())
 
 

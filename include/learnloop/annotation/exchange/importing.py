@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,12 +26,15 @@ from learnloop.loop.rounds import lock
 Format = Literal["label-studio", "csv", "parquet"]
 SUFFIXES: Mapping[str, Format] = {".json": "label-studio", ".csv": "csv", ".parquet": "parquet"}
 AT_ONCE = 1000
+MOST_NAMED = 100
+"""So many rows that were left alone are named."""
 
 
 @dataclass(frozen=True)
 class Imported:
     """How many rows made a task (``created``), gave an open one another prediction or priority (``updated``), were there
-    already (``unchanged``), or are of samples that somebody works on or that have a label (``left``).
+    already (``unchanged``), or are of samples that somebody works on or that have a label (``left``; ``left_rows`` names
+    the first of them as the file has them: ``line 3``).
     """
 
     rows: int
@@ -37,6 +42,7 @@ class Imported:
     updated: int
     unchanged: int
     left: int
+    left_rows: tuple[str, ...] = field(default=(), compare=False)
 
 
 def import_tasks(
@@ -65,14 +71,16 @@ def import_tasks(
     classes = classes_of(dataset)
     form = form or SUFFIXES.get(path.suffix.lower())
     if form is None:
-        raise InvalidInput(f"{path}: say its format, for its name ends with none of {', '.join(SUFFIXES)}")
+        raise InvalidInput(f"{path.name}: say its format, for its name ends with none of {', '.join(SUFFIXES)}")
     problems = Problems()
     if form == "label-studio":
-        rows = label_studio.read(path, classes, problems, ignore_annotations=ignore_annotations)
+        rows = label_studio.read(
+            path, classes, problems, task_type=dataset.task_type, ignore_annotations=ignore_annotations
+        )
     else:
         rows = tables.read(path, form, classes, problems, ignore_annotations=ignore_annotations)
     samples = _samples(rows, sample_files(store, batch.tree), batch, problems)
-    problems.raise_if_any(str(path))
+    problems.raise_if_any(path.name)
     lock(session, dataset)
     return _Import(session, dataset, batch, classes, owner).all(rows, samples, progress)
 
@@ -82,11 +90,22 @@ def _samples(
 ) -> list[tuple[str, str, str]]:
     """The (sample id, path, object) of each row: looked up among the batch's, so that no path leads anywhere else."""
     by_path = {path: sample for sample, (path, _) in files.items()}
+    by_text = _by_content(files) if any(row.text is not None for row in rows) else {}
     such = ", ".join(list(files)[:3])
     found: list[tuple[str, str, str]] = []
     seen: dict[str, str] = {}
     for row in rows:
         sample = row.sample_id if row.sample_id is not None else by_path.get(row.path or "")
+        if sample is None and row.text is not None:
+            same = by_text.get(_object_of(row.text), [])
+            if len(same) != 1:
+                problems.add(
+                    row.where,
+                    "text",
+                    f"{len(same)} samples of batch {batch.name} have just this text; name one by sample_id or path",
+                )
+                continue
+            row, sample = replace(row, path=files[same[0]][0]), same[0]
         if sample is None:
             if row.path is not None:
                 problems.add(row.where, "path", f"{row.path!r} is no sample's file in batch {batch.name}")
@@ -104,10 +123,24 @@ def _samples(
     return found
 
 
+def _object_of(text: str) -> str:
+    """The name of the object that holds just ``text``."""
+    return hashlib.md5(text.encode(errors="surrogatepass"), usedforsecurity=False).hexdigest()
+
+
+def _by_content(files: Mapping[str, tuple[str, str]]) -> dict[str, list[str]]:
+    """Object -> the samples that have just this content."""
+    found = defaultdict(list)
+    for sample, (_, name) in files.items():
+        found[name].append(sample)
+    return found
+
+
 class _Import:
     def __init__(self, session: Session, dataset: Dataset, batch: Batch, classes: Sequence[str], owner: str) -> None:
         self.session, self.dataset, self.batch, self.classes, self.owner = session, dataset, batch, classes, owner
         self.counts = dict.fromkeys(("created", "updated", "unchanged", "left"), 0)
+        self.left: list[str] = []
 
     def all(
         self,
@@ -120,7 +153,7 @@ class _Import:
             self._some(part, start)
             if progress is not None:
                 progress(start + len(part), len(rows))
-        return Imported(len(rows), **self.counts)
+        return Imported(len(rows), **self.counts, left_rows=tuple(self.left[:MOST_NAMED]))
 
     def _some(self, part: Sequence[tuple[Incoming, tuple[str, str, str]]], start: int) -> None:
         ids = [sample for _, (sample, _, _) in part]
@@ -129,12 +162,13 @@ class _Import:
         new = []
         for rank, (row, (sample, path, name)) in enumerate(part, start):
             task = tasks.get(sample)
-            if task is not None:
-                self.counts[self._update(task, row, begun=sample in settled)] += 1
-            elif sample in settled:
-                self.counts["left"] += 1
-            else:
+            if task is None and sample not in settled:
                 new.append(self._task(row, rank, sample, path, name))
+                continue
+            became = "left" if task is None else self._update(task, row, begun=sample in settled)
+            self.counts[became] += 1
+            if became == "left":
+                self.left.append(row.where)
         if new:
             self.session.execute(insert(AnnotationTask), new)
         self.counts["created"] += len(new)

@@ -31,13 +31,16 @@ class Guess:
 
 @dataclass(frozen=True)
 class Incoming:
-    """One row. ``where`` names it to people (``row 3``); a sample is named by its id, its path in the batch, or both."""
+    """One row. ``where`` names it to people (``row 3``); a sample is named by its id, its path in the batch, or both;
+    a text perhaps by all its words (``text``), which may turn out to be its ``path`` just as well.
+    """
 
     where: str
     sample_id: str | None
     path: str | None
     guess: Guess | None = None
     priority: int = 0
+    text: str | None = None
 
 
 @dataclass
@@ -64,12 +67,12 @@ def check_size(path: Path) -> None:
     if not path.is_file():
         raise InvalidInput(f"{path} is not a file: give the file that was exported")
     if (size := path.stat().st_size) > MOST_BYTES:
-        raise InvalidInput(f"{path} has {size} bytes; at most {MOST_BYTES} are imported at once: split it")
+        raise InvalidInput(f"{path.name} has {size} bytes; at most {MOST_BYTES} are imported at once: split it")
 
 
 def check_rows(path: Path, count: int) -> None:
     if count > MOST_ROWS:
-        raise InvalidInput(f"{path} has {count} rows; at most {MOST_ROWS} are imported at once: split it")
+        raise InvalidInput(f"{path.name} has {count} rows; at most {MOST_ROWS} are imported at once: split it")
 
 
 def guess_of(

@@ -79,15 +79,17 @@ def read(
 
 def _check_columns(path: Path, given: set[str], known: set[str], ignore_annotations: bool) -> None:
     if not given & set(SAMPLE):
-        raise InvalidInput(f"{path} has neither a column sample_id nor a column path: one must name the sample")
+        raise InvalidInput(f"{path.name} has neither a column sample_id nor a column path: one must name the sample")
     answers = sorted(given & set(ANSWER))
     if answers and not ignore_annotations:
         raise InvalidInput(
-            f"{path} has answers (columns {', '.join(answers)}), which are not imported, for they are not checked:"
+            f"{path.name} has answers (columns {', '.join(answers)}), which are not imported, for they are not checked:"
             " take the columns out, or ask to ignore them"
         )
     if unknown := sorted(given - known - set(ANSWER)):
-        raise InvalidInput(f"{path} has unknown columns: {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        raise InvalidInput(
+            f"{path.name} has unknown columns: {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+        )
 
 
 def _row(where: str, row: Mapping[str, Any], classes: Sequence[str], problems: Problems) -> Incoming:
@@ -117,14 +119,16 @@ def _csv_rows(path: Path, check: Callable[[Iterable[str]], None]) -> Iterator[tu
             reader = csv.DictReader(file, strict=True)
             names = reader.fieldnames or []
             if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise InvalidInput(f"{path} has columns twice: {', '.join(twice)}")
+                raise InvalidInput(f"{path.name} has columns twice: {', '.join(twice)}")
             check(names)
             for row in reader:
                 if None in row or None in row.values():
-                    raise InvalidInput(f"{path}, line {reader.line_num}: must have {len(names)} cells, as the headings")
+                    raise InvalidInput(
+                        f"{path.name}, line {reader.line_num}: must have {len(names)} cells, as the headings"
+                    )
                 yield f"line {reader.line_num}", row
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInput(f"{path} is not CSV in UTF-8: {error}") from error
+        raise InvalidInput(f"{path.name} is not CSV in UTF-8: {error}") from error
 
 
 def _parquet_rows(path: Path, check: Callable[[Iterable[str]], None]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -141,7 +145,7 @@ def _parquet_rows(path: Path, check: Callable[[Iterable[str]], None]) -> Iterato
                     number += 1
                     yield f"row {number}", row
     except (pa.ArrowException, OSError) as error:
-        raise InvalidInput(f"{path} is not Parquet: {error}") from error
+        raise InvalidInput(f"{path.name} is not Parquet: {error}") from error
 
 
 def flat(record: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:

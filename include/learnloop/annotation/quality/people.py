@@ -31,6 +31,7 @@ class Figures:
     gold_right: int
     median_seconds: float | None
     fast: int  # answers far faster than is usual in the dataset
+    slow: int  # and far slower: often who did not sit there
 
     @property
     def gold_accuracy(self) -> float | None:
@@ -77,7 +78,8 @@ _FIGURES = """
            coalesce(max(decided.gold_answered), 0) AS gold_answered,
            coalesce(max(decided.gold_right), 0) AS gold_right,
            percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS median_seconds,
-           count(*) FILTER (WHERE seconds < :ratio * (SELECT median FROM usual)) AS fast
+           count(*) FILTER (WHERE seconds < :fast * (SELECT median FROM usual)) AS fast,
+           count(*) FILTER (WHERE seconds > :slow * (SELECT median FROM usual)) AS slow
     FROM given LEFT JOIN decided ON decided.owner = given.owner
     GROUP BY given.owner ORDER BY given.owner
 """
@@ -94,9 +96,10 @@ def everybodys(session: Session, dataset: Dataset) -> list[Figures]:
 
 def own(session: Session, dataset: Dataset, annotator: str) -> Figures:
     """What a person may know of themselves: what was decided about their answers, in steps of ``GOLD_STEP`` gold tasks."""
-    found = _figures(session, dataset, annotator, _told_up_to(session, dataset, annotator))
+    before = told_before(session, dataset.id, annotator)
+    found = _figures(session, dataset, annotator, _EVERYTHING if before is None else before)
     if not found:
-        return Figures(annotator, 0, 0, 0, 0, 0, 0, 0, 0, None, 0)
+        return Figures(annotator, 0, 0, 0, 0, 0, 0, 0, 0, None, 0, 0)
     (figures,) = found
     # What waits would move with each gold task, too: as they are told, everything waits that they are not told of.
     waiting = max(0, figures.answers - figures.confirmed - figures.rejected - figures.gold_answered)
@@ -104,8 +107,8 @@ def own(session: Session, dataset: Dataset, annotator: str) -> Figures:
 
 
 def _figures(session: Session, dataset: Dataset, annotator: str | None, upto: int) -> list[Figures]:
-    ratio = loop_config(dataset.loop).quality.fast_ratio
-    values = {"dataset": dataset.id, "upto": upto, "ratio": ratio}
+    quality = loop_config(dataset.loop).quality
+    values = {"dataset": dataset.id, "upto": upto, "fast": quality.fast_ratio, "slow": quality.slow_ratio}
     if annotator is None:
         rows = session.execute(_EVERYBODYS, values)
     else:
@@ -113,15 +116,15 @@ def _figures(session: Session, dataset: Dataset, annotator: str | None, upto: in
     return [Figures(**row) for row in rows.mappings()]
 
 
-def _told_up_to(session: Session, dataset: Dataset, annotator: str) -> int:
-    """The id of the last answer whose fate the person is told: their last gold answer whose number is a multiple of
-    ``GOLD_STEP``, or the newest of all where there are no gold tasks.
+def told_before(session: Session, dataset_id: int, annotator: str) -> int | None:
+    """The id of the answer up to which the person is told what was decided: their last gold answer whose number is a
+    multiple of ``GOLD_STEP``; 0 when there is none yet, None (all is told) where there are no gold tasks.
     """
     has_gold = session.scalar(
-        text("SELECT EXISTS (SELECT 1 FROM gold_questions WHERE dataset_id = :dataset)"), {"dataset": dataset.id}
+        text("SELECT EXISTS (SELECT 1 FROM gold_questions WHERE dataset_id = :dataset)"), {"dataset": dataset_id}
     )
     if not has_gold:
-        return _EVERYTHING
+        return None
     found = session.scalar(
         text(
             """
@@ -133,6 +136,6 @@ def _told_up_to(session: Session, dataset: Dataset, annotator: str) -> int:
             WHERE nth % :step = 0
             """
         ),
-        {"dataset": dataset.id, "annotator": annotator, "step": GOLD_STEP},
+        {"dataset": dataset_id, "annotator": annotator, "step": GOLD_STEP},
     )
     return found or 0

@@ -1,14 +1,15 @@
-"""A strategy that covers the data, whatever the model says."""
+"""Strategies that cover the data, whatever the model says."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from learnloop.annotation.strategies.contract import Floats, Indices, Random, Shortlist, picking
+from learnloop.annotation.strategies.diverse import first_pool
 
 FEWEST_CANDIDATES = 10_000
 CANDIDATES = 20
-"""The greedy choice looks at each candidate once a chosen one: of a million, a random 20 a chosen one are candidates."""
+"""Both look at each candidate once a chosen one: of a million, a random 20 a chosen one are candidates."""
 BLOCK = 256
 
 
@@ -40,3 +41,14 @@ def k_center(shortlist: Shortlist, size: int, random: Random) -> Indices:
         np.minimum(nearest, np.maximum(apart, 0), out=nearest)
         nearest[chosen[: place + 1]] = -1  # never again, also where all distances are 0
     return chosen
+
+
+@picking(score=_any, candidates=lambda size: max(FEWEST_CANDIDATES, CANDIDATES * size))
+def k_means(shortlist: Shortlist, size: int, random: Random) -> Indices:
+    """The sample nearest to each of ``size`` k-means centres: what stands for groups of samples that are alike.
+
+    Chooses the first samples of a dataset that has no model. In any order, so that who answers half of them has not left
+    out a part of the data.
+    """
+    chosen = first_pool(shortlist.features, size, random)
+    return np.asarray(chosen[np.argsort(shortlist.scores[chosen])])

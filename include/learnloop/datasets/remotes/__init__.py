@@ -8,6 +8,7 @@ that was cut continues when it is run again.
 from learnloop.datasets.remotes.base import Remote
 from learnloop.datasets.remotes.folder import FolderRemote
 from learnloop.datasets.remotes.fs import FsspecRemote
+from learnloop.datasets.remotes.garbage import collect_remote
 from learnloop.datasets.remotes.open import open_remote
 from learnloop.datasets.remotes.repair import Repaired, repair
 from learnloop.datasets.remotes.transfer import Transferred, fetch, push, replicate
@@ -22,6 +23,7 @@ __all__ = [
     "Repaired",
     "Report",
     "Transferred",
+    "collect_remote",
     "fetch",
     "open_remote",
     "push",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -13,8 +15,18 @@ from learnloop.errors import Corrupted, Unavailable
 Progress = Callable[[int, int], None]
 """Called with how many objects are done, and how many there are."""
 
+_NAME = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An object at a remote: its size, and when it was put there (seconds since 1970; None where nobody says)."""
+
+    name: str
+    bytes: int
+    modified: float | None
 
 
 class Source(Protocol):
@@ -63,6 +75,10 @@ class Remote(Source, Protocol):
         """
         ...
 
+    def listed(self) -> Iterator[Listed]:
+        """All objects there, in no order; files that have no object's name are left out."""
+        ...
+
     def has(self, paths: Collection[str]) -> set[str]:
         """Those of ``paths`` at which there is a file."""
         ...
@@ -91,6 +107,12 @@ class Remote(Source, Protocol):
 def relative_path(name: str) -> str:
     """Where DVC keeps an object below a remote's address."""
     return f"files/md5/{name[:2]}/{name[2:]}"
+
+
+def object_at(path: str) -> str | None:
+    """The name of the object at a path that ends as ``relative_path`` does; None for another file."""
+    *_, folder, rest = path.split("/")
+    return folder + rest if _NAME.fullmatch(folder + rest) and len(folder) == 2 else None
 
 
 def damaged(name: str, path: Path) -> Corrupted:

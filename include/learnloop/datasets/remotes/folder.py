@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from learnloop.datasets import copies, durable
-from learnloop.datasets.remotes.base import damaged, disk_of, relative_path
+from learnloop.datasets.remotes.base import Listed, damaged, disk_of, object_at, relative_path
 from learnloop.errors import NotFound
 from learnloop.faultpoints import reach
 
@@ -64,6 +64,16 @@ class FolderRemote:
 
     def get(self, name: str, target: Path) -> None:
         self._read(self._place(name), target, f"object {name}")
+
+    def listed(self) -> Iterator[Listed]:
+        for parent, _, files in os.walk(self.root / "files" / "md5"):
+            for file in files:
+                if name := object_at(f"{parent}/{file}"):
+                    try:
+                        state = os.stat(f"{parent}/{file}")  # noqa: PTH116 - for every file
+                    except FileNotFoundError:
+                        continue  # removed since the folder was read
+                    yield Listed(name, state.st_size, state.st_mtime)
 
     def has(self, paths: Collection[str]) -> set[str]:
         return {path for path in paths if (self.root / path).exists()}

@@ -8,11 +8,12 @@ import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from learnloop.datasets import copies
-from learnloop.datasets.remotes.base import damaged, disk_of, relative_path
+from learnloop.datasets.remotes.base import Listed, damaged, disk_of, object_at, relative_path
 from learnloop.errors import InvalidInput, LearnloopError, NotFound, Unavailable
 from learnloop.faultpoints import reach
 
@@ -108,6 +109,13 @@ class FsspecRemote:
     def get(self, name: str, target: Path) -> None:
         self._read(self._place(name), target, f"object {name}")
 
+    def listed(self) -> Iterator[Listed]:
+        with self._translated("list it"):
+            found = self._fs.find(f"{self._root}/files/md5", detail=True)
+        for path, entry in found.items():
+            if name := object_at(path):
+                yield Listed(name, int(entry["size"]), _modified(entry))
+
     def has(self, paths: Collection[str]) -> set[str]:
         with self._translated("look into it"):
             return {path for path in paths if self._fs.exists(f"{self._root}/{path}")}
@@ -198,3 +206,14 @@ class FsspecRemote:
             f"{self.address} does not answer: could not {doing} ({type(error).__name__}: {error});"
             " run it again when it does: what was transferred so far is kept"
         )
+
+
+def _modified(entry: Mapping[str, Any]) -> float | None:
+    """When a file was written, as far as its protocol tells: each has a word of its own for it."""
+    for word in ("LastModified", "last_modified", "mtime", "modified"):
+        when = entry.get(word)
+        if isinstance(when, datetime):
+            return when.timestamp()
+        if isinstance(when, int | float):
+            return float(when)
+    return None

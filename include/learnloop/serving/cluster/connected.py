@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from learnloop.database import Deployment
+from learnloop.database import Deployment, session
 from learnloop.models import registry
+from learnloop.serving.cluster.live import noting_of, read_live
 from learnloop.serving.cluster.objects import Objects, connect
 from learnloop.serving.cluster.served import ServedModels
 from learnloop.serving.cluster.template import load_template
@@ -23,7 +24,9 @@ Log = Callable[[str], None]
 Sessions = Callable[[], AbstractContextManager[Session]]
 
 
-def served_models(client: ApiClient | None = None, log: Log | None = None) -> ServedModels:
+def served_models(
+    client: ApiClient | None = None, log: Log | None = None, sessions: Sessions = session
+) -> ServedModels:
     """Model versions as pods of the template's namespace.
 
     Args:
@@ -35,7 +38,18 @@ def served_models(client: ApiClient | None = None, log: Log | None = None) -> Se
     """
     template = load_template(settings().serving_template)
     objects = Objects(client or connect(), template.namespace)
-    return ServedModels(objects, template, registry.source_of, settings().models, log)
+    noting = lambda model: noting_of(sessions, model)  # noqa: E731
+    return ServedModels(objects, template, registry.source_of, settings().models, log, noting)
+
+
+def read_live_requests(
+    client: ApiClient | None = None, log: Log | None = None, *, sessions: Sessions = session, model: str | None = None
+) -> dict[str, Any]:
+    """`read_live` of the pods that serve; nothing where none do. Raises as `served_models` and `Objects`."""
+    if settings().serving_runner != "kubernetes":
+        return {"rows": 0, "samples": 0, "failed": []}
+    objects = Objects(client or connect(), load_template(settings().serving_template).namespace)
+    return read_live(sessions, objects, model, log)
 
 
 def rows_of(sessions: Sessions, model: str) -> list[Deployment]:
@@ -53,4 +67,4 @@ def follow(sessions: Sessions, model: str, client: ApiClient | None = None, log:
     """
     if settings().serving_runner != "kubernetes":
         return []
-    return served_models(client, log).follow(model, rows_of(sessions, model))
+    return served_models(client, log, sessions).follow(model, rows_of(sessions, model))

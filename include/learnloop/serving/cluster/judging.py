@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from learnloop.serving.metrics import PREFIX
 from learnloop.serving.rollback import MIN_FAULTS, MIN_SHARE
@@ -45,6 +46,17 @@ class Counts:
         within = {bound: self.within.get(bound, 0) + other.within.get(bound, 0) for bound in sorted(bounds)}
         return Counts(self.requests + other.requests, self.failed + other.failed, within)
 
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Counts:
+        """Of what `stored` returned; nothing, of nothing."""
+        within = {float(bound): number for bound, number in stored.get("within", {}).items()}
+        return cls(stored.get("requests", 0), stored.get("failed", 0), within)
+
+    def stored(self) -> dict[str, Any]:
+        """As JSON can hold it, which has neither numbers as keys nor infinity."""
+        within = {str(bound): number for bound, number in self.within.items()}
+        return {"requests": self.requests, "failed": self.failed, "within": within}
+
     def since(self, before: Counts) -> Counts:
         """What came after ``before``; all of it where the counters have begun anew since."""
         if self.requests < before.requests:
@@ -65,18 +77,24 @@ class Counts:
 
 @dataclass(frozen=True)
 class Verdict:
+    """What is said of a canary. ``worse`` than what it stands beside, or not good since too little was seen."""
+
     good: bool
     reason: str
+    worse: bool = False
 
 
-def read_counts(text: str) -> Counts:
-    """The counts in one pod's ``/metrics``."""
+def read_counts(text: str, model: str | None = None, version: int | None = None) -> Counts:
+    """The counts in one server's ``/metrics``; of one version of a model only, where they are given."""
     from prometheus_client.parser import text_string_to_metric_families
 
+    of = {} if version is None else {"model": model or "", "version": str(version)}
     requests = failed = 0
     within: dict[float, int] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
+            if not of.items() <= sample.labels.items():
+                continue
             if sample.name == f"{PREFIX}requests_total":
                 requests += int(sample.value)
                 failed += int(sample.value) if int(sample.labels["status"]) >= 500 else 0
@@ -87,16 +105,29 @@ def read_counts(text: str) -> Counts:
 
 
 class Watched:
-    """The pods of one track: what each has counted since it was first seen, however often it was started again."""
+    """The servers of one track: what each has counted since it was first seen, however often it was started again.
 
-    def __init__(self) -> None:
-        self._last: dict[str, Counts] = {}
-        self._sum = Counts()
+    Args:
+        stored: what `stored` returned before, to go on from there.
+    """
 
-    def see(self, pod: str, counts: Counts) -> None:
-        if pod in self._last:
-            self._sum += counts.since(self._last[pod])
-        self._last[pod] = counts
+    def __init__(self, stored: Mapping[str, Any] | None = None) -> None:
+        found = stored or {}
+        self._last = {server: Counts.of(counts) for server, counts in found.get("last", {}).items()}
+        self._sum = Counts.of(found.get("sum", {}))
+
+    def see(self, server: str, counts: Counts, *, whole: bool = False) -> None:
+        """Add what came since the last look; of a server that is new, nothing, or with ``whole`` all."""
+        if whole or server in self._last:
+            self._sum += counts.since(self._last.get(server, Counts()))
+        self._last[server] = counts
+
+    def stored(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {
+            "last": {server: counts.stored() for server, counts in self._last.items()},
+            "sum": self._sum.stored(),
+        }
 
     @property
     def counts(self) -> Counts:
@@ -114,12 +145,13 @@ def judge(
         ended: how pods of the canary ended by themselves.
     """
     for how in ended:
-        return Verdict(False, f"a pod of version {version} ended by itself: {how}")
+        return Verdict(False, f"a pod of version {version} ended by itself: {how}", worse=True)
     if canary.failed >= MIN_FAULTS and canary.failing - stable.failing > rules.more_errors:
         return Verdict(
             False,
             f"{canary.failed} of {canary.requests} requests of version {version} failed, and {stable.failed} of"
             f" {stable.requests} beside it",
+            worse=True,
         )
     enough = min(canary.requests, stable.requests) >= rules.requests
     if enough and canary.slow > rules.times_slower * stable.slow + rules.slower_seconds:
@@ -127,6 +159,7 @@ def judge(
             False,
             f"95 % of {canary.requests} requests of version {version} took up to {canary.slow:g} s, and"
             f" {stable.slow:g} s beside it",
+            worse=True,
         )
     if elapsed < rules.seconds:
         return None

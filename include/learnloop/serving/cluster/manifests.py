@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from learnloop.serving.cluster.template import CONTAINER, Template
@@ -17,6 +18,7 @@ from learnloop.serving.cluster.units import (
     made_for,
 )
 from learnloop.serving.config import FINISH_SECONDS
+from learnloop.serving.noting import LiveRules
 from learnloop.serving.pinned import DRAIN_SECONDS
 from learnloop.serving.targets import DEFAULT_TAG
 
@@ -29,6 +31,17 @@ Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Noting:
+    """What pods note of requests, and the SHA-256 of the token of who may read that (`learnloop.serving.handover`)."""
+
+    rules: LiveRules
+    reader: str
+
+    def arguments(self) -> list[str]:
+        return ["--live", json.dumps(asdict(self.rules), sort_keys=True), "--reader", self.reader]
+
+
+@dataclass(frozen=True)
 class Versions:
     """Which versions of two kinds the API server has."""
 
@@ -36,11 +49,14 @@ class Versions:
     policy: str = "policy/v1"
 
 
-def manifests(unit: Unit, template: Template, folder_of: dict[int, str], versions: Versions) -> list[Manifest]:
+def manifests(
+    unit: Unit, template: Template, folder_of: dict[int, str], versions: Versions, noting: Noting | None = None
+) -> list[Manifest]:
     """What makes ``unit`` be served: Service, Deployment, PodDisruptionBudget, with more where asked for.
 
     Args:
         folder_of: where each version's folder is below the volume of models.
+        noting: what is noted of requests; None: nothing.
 
     Raises:
         InvalidInput: a canary is to have more than Kubernetes can give it.
@@ -48,10 +64,10 @@ def manifests(unit: Unit, template: Template, folder_of: dict[int, str], version
     made = [_service(unit, unit.labels(), template)]
     # Where pods are scaled by use, how many there are is not ours to say.
     replicas = None if template.max_replicas else template.replicas
-    made.append(_deployment(unit, STABLE, unit.version, replicas, template, folder_of[unit.version]))
+    made.append(_deployment(unit, STABLE, unit.version, replicas, template, folder_of[unit.version], noting))
     if unit.canary is not None:
         beside = unit.canaries(template.replicas)
-        made.append(_deployment(unit, CANARY, unit.canary, beside, template, folder_of[unit.canary]))
+        made.append(_deployment(unit, CANARY, unit.canary, beside, template, folder_of[unit.canary], noting))
     made.append(_disruption_budget(unit, template, versions))
     if template.max_replicas:
         made.append(_autoscaler(unit, template, versions))
@@ -59,9 +75,11 @@ def manifests(unit: Unit, template: Template, folder_of: dict[int, str], version
 
 
 def current_service(wanted: Wanted, template: Template) -> Manifest | None:
-    """The Service ``{model}-current``, which leads to the pods of another alias; None where ``current`` has its own."""
-    if wanted.current is None or wanted.leads_to is None or wanted.leads_to == wanted.current:
+    """The Service ``{model}-current``: to the pods of another alias, or to its own; None where nothing is current."""
+    if wanted.current is None or wanted.leads_to is None:
         return None
+    if wanted.leads_to == wanted.current:
+        return _service(wanted.current, wanted.current.labels(), template)
     return _service(wanted.current, wanted.leads_to.labels(STABLE), template)
 
 
@@ -72,7 +90,7 @@ def _service(unit: Unit, selector: dict[str, str], template: Template) -> Manife
 
 
 def _deployment(
-    unit: Unit, track: str, version: int, replicas: int | None, template: Template, folder: str
+    unit: Unit, track: str, version: int, replicas: int | None, template: Template, folder: str, noting: Noting | None
 ) -> Manifest:
     labels = unit.labels(track)
     spec: Manifest = {
@@ -82,7 +100,7 @@ def _deployment(
         "revisionHistoryLimit": 2,
         "template": {
             "metadata": {"labels": {**labels, VERSION: str(version)}},
-            "spec": _pod(unit, labels, version, template, folder),
+            "spec": _pod(unit, labels, version, template, folder, noting),
         },
     }
     if replicas is not None:
@@ -91,7 +109,9 @@ def _deployment(
     return _object("apps/v1", "Deployment", name, unit, template, {**labels, VERSION: str(version)}, spec)
 
 
-def _pod(unit: Unit, labels: dict[str, str], version: int, template: Template, folder: str) -> Manifest:
+def _pod(
+    unit: Unit, labels: dict[str, str], version: int, template: Template, folder: str, noting: Noting | None
+) -> Manifest:
     given = template.pod
     security = given.get("securityContext") or {}
     spread = {
@@ -103,7 +123,7 @@ def _pod(unit: Unit, labels: dict[str, str], version: int, template: Template, f
     others = [one for one in given["containers"] if one["name"] != CONTAINER]
     return {
         **given,
-        "containers": [_container(unit, version, template, folder), *others],
+        "containers": [_container(unit, version, template, folder, noting), *others],
         "volumes": [*given["volumes"], {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}],
         "securityContext": {
             **security,
@@ -120,11 +140,12 @@ def _pod(unit: Unit, labels: dict[str, str], version: int, template: Template, f
     }
 
 
-def _container(unit: Unit, version: int, template: Template, folder: str) -> Manifest:
+def _container(unit: Unit, version: int, template: Template, folder: str, noting: Noting | None) -> Manifest:
     aliases = dict.fromkeys((unit.alias, DEFAULT_TAG))
     arguments = ["--name", unit.model, "--version", str(version), "--folder", "/model"]
     arguments += [word for alias in aliases for word in ("--alias", alias)]
     arguments += ["--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104 - of a pod
+    arguments += noting.arguments() if noting is not None else []
     return {
         **template.container,
         "command": ["python", "-m", "learnloop.serving.pinned"],

@@ -104,13 +104,47 @@ class Objects:
         """Whether the API server serves that version of a group."""
         return self._ask("GET", f"/apis/{api_version}") is not None
 
+    def through(
+        self, pod: str, port: int, path: str, *, query: Mapping[str, str], headers: Mapping[str, str], most: int
+    ) -> bytes | None:
+        """What a pod answers there, by way of the API server; None: it has no such path, or is not there (any more).
+
+        Args:
+            most: bytes of the answer that are taken.
+
+        Raises:
+            ApiAway: the API server or the pod does not answer.
+            PermissionDenied: one of them does not allow it.
+            Conflict: it is a larger answer.
+        """
+        whole = self._path("v1", "Pod", f"{pod}:{port}/proxy{path}")
+        answer = self._ask("GET", whole, query=list(query.items()), headers=headers, raw=True)
+        if answer is None:
+            return None
+        try:
+            found: bytes = answer.read(most + 1)
+        finally:
+            answer.release_conn()
+        if len(found) > most:
+            raise Conflict(f"pod {pod} answers {path} with more than {most} bytes")
+        return found
+
     def _path(self, api_version: str, kind: str, name: str = "") -> str:
         root = "/api/v1" if api_version == "v1" else f"/apis/{api_version}"
         path = f"{root}/namespaces/{self.namespace}/{PLURALS[kind]}"
         return f"{path}/{name}" if name else path
 
-    def _ask(self, method: str, path: str, query: list[tuple[str, str]] | None = None, body: Any = None) -> Any:
-        """The answer; None for what is not there, or, by 409, is another by now.
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: list[tuple[str, str]] | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        raw: bool = False,
+    ) -> Any:
+        """The answer, with ``raw`` to be read; None for what is not there, or, by 409, is another by now.
 
         Raises:
             ApiAway: it does not answer, or asks to be left alone for now.
@@ -125,11 +159,12 @@ class Objects:
                 path,
                 method,
                 query_params=query or [],
-                header_params={"Accept": "application/json", "Content-Type": kind},
+                header_params={"Accept": "application/json", "Content-Type": kind, **(headers or {})},
                 body=body,
                 response_types_map=dict.fromkeys((200, 201, 202), "object"),
                 auth_settings=["BearerToken"],
                 _return_http_data_only=True,
+                _preload_content=not raw,
                 _request_timeout=30,
             )
         except ApiException as error:

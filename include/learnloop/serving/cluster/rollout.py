@@ -36,8 +36,8 @@ def progress(deployment: Object, pods: Sequence[Object]) -> Progress:
         return Progress(done=True)
     going = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
     for pod in going:
-        if (refused := _refused(pod)) is not None:
-            return Progress(refused=refused)
+        if (why := refused(pod)) is not None:
+            return Progress(refused=why)
     reasons = [reason for pod in going if (reason := _waits(pod)) is not None]
     if seen:
         for condition in status.get("conditions") or []:
@@ -47,7 +47,7 @@ def progress(deployment: Object, pods: Sequence[Object]) -> Progress:
     return Progress(waits="; ".join(dict.fromkeys([ready, *reasons])))
 
 
-def _refused(pod: Object) -> str | None:
+def refused(pod: Object) -> str | None:
     """Why a pod will never serve; None: it may."""
     for status in _statuses(pod):
         for state in (status.get("state") or {}, status.get("lastState") or {}):

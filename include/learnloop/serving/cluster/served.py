@@ -12,10 +12,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from learnloop.errors import Conflict, Unavailable
-from learnloop.serving.cluster.manifests import Versions, current_service, manifests
+from learnloop.errors import Conflict, PermissionDenied, Unavailable
+from learnloop.serving.cluster.looking import look_at_pods
+from learnloop.serving.cluster.manifests import Noting, Versions, current_service, manifests
 from learnloop.serving.cluster.objects import ApiAway, Objects
-from learnloop.serving.cluster.rollout import Progress, progress
+from learnloop.serving.cluster.rollout import Progress, progress, refused
 from learnloop.serving.cluster.template import Template
 from learnloop.serving.cluster.units import (
     CANARY,
@@ -34,8 +35,11 @@ from learnloop.serving.targets import DEFAULT_TAG
 
 if TYPE_CHECKING:
     from learnloop.database import Deployment
+    from learnloop.serving.looking import Look
 
 LOOK_SECONDS = 0.5
+REFUSALS = 20
+"""So many looks one after another must be refused before it is believed: an API server that starts knows no rights yet."""
 Log = Callable[[str], None]
 Object = dict[str, Any]
 
@@ -50,6 +54,7 @@ class ServedModels:
     Args:
         source_of: the folder of a registered version, below ``models``.
         models: the root of registered models' files, which the template's volume of that name is.
+        noting_of: what is noted of the requests to a model.
     """
 
     def __init__(
@@ -59,7 +64,9 @@ class ServedModels:
         source_of: Callable[[str, int], Path],
         models: Path,
         log: Log | None = None,
+        noting_of: Callable[[str], Noting | None] = lambda _: None,
     ) -> None:
+        self._noting_of = noting_of
         self._objects = objects
         self._template = template
         self._source_of = source_of
@@ -114,6 +121,28 @@ class ServedModels:
             found = self._progress(unit, CANARY, f"{unit.name}-{CANARY}", unit.canary)
         return found
 
+    def look(self, unit: Unit) -> Look:
+        """What the pods of a unit, and of its canary, have counted.
+
+        Raises:
+            ApiAway, PermissionDenied: as the API server answers.
+        """
+        return look_at_pods(self._objects, unit)
+
+    def refusals(self, unit: Unit) -> tuple[str | None, str | None]:
+        """Why pods of the unit's version, and of its canary's, will never serve; None: they do, or may.
+
+        Raises:
+            ApiAway, PermissionDenied: as the API server answers.
+        """
+        return self._refusal(unit, STABLE, unit.version), self._refusal(unit, CANARY, unit.canary)
+
+    def _refusal(self, unit: Unit, track: str, version: int | None) -> str | None:
+        if version is None:
+            return None
+        pods = self._objects.all_of("v1", "Pod", {**unit.labels(track), VERSION: str(version)})
+        return next((why for pod in pods if (why := refused(pod)) is not None), None)
+
     def _progress(self, unit: Unit, track: str, name: str, version: int) -> Progress:
         deployment = self._objects.get("apps/v1", "Deployment", name)
         if deployment is None:
@@ -125,13 +154,25 @@ class ServedModels:
 
     def _apply(self, wanted: Wanted) -> list[str]:
         versions = self._versions()
+        noting = self._noting_of(wanted.model)
         changed = []
         for unit in wanted.units:
             numbers = {unit.version, *([unit.canary] if unit.canary is not None else [])}
             folders = {number: self._folder(unit.model, number) for number in sorted(numbers)}
-            for manifest in manifests(unit, self._template, folders, versions):
-                changed += self._put(unit, manifest)
+            for manifest in manifests(unit, self._template, folders, versions, noting):
+                if not self._leads_elsewhere(manifest):
+                    changed += self._put(unit, manifest)
         return changed
+
+    def _leads_elsewhere(self, manifest: Object) -> bool:
+        """Whether it is a Service that leads to other pods until now: it follows when those it is to lead to are there."""
+        if manifest["kind"] != "Service":
+            return False
+        seen = self._objects.get("v1", "Service", manifest["metadata"]["name"])
+        if seen is None:
+            return False
+        self._check_ours("Service", seen)
+        return bool(seen["spec"].get("selector") != manifest["spec"]["selector"])
 
     def _put(self, unit: Unit, manifest: Object) -> list[str]:
         kind, name = manifest["kind"], manifest["metadata"]["name"]
@@ -149,7 +190,7 @@ class ServedModels:
         return [f"{kind}/{name}"]
 
     def _lead_current(self, wanted: Wanted) -> list[str]:
-        """Lead the Service of ``current`` to the pods of its alias, once those are there."""
+        """Lead the Service of ``current`` to the pods of its alias, or to its own, once those are there."""
         service = current_service(wanted, self._template)
         if service is None or wanted.current is None or wanted.leads_to is None:
             return []
@@ -180,11 +221,17 @@ class ServedModels:
         return removed
 
     def _wait(self, unit: Unit, deadline: float) -> None:
-        said = ""
+        said, refusals = "", 0
         while True:
             try:
                 found = self.progress(unit)
+                refusals = 0
             except ApiAway as error:
+                found = Progress(waits=str(error))
+            except PermissionDenied as error:
+                refusals += 1
+                if refusals > REFUSALS:
+                    raise
                 found = Progress(waits=str(error))
             if found.done:
                 return

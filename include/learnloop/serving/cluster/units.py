@@ -41,6 +41,18 @@ class Unit:
     canary: int | None = None
     percent: int = 0
 
+    @classmethod
+    def of(cls, row: Deployment) -> Unit:
+        return cls(
+            row.model_name,
+            row.alias,
+            row.model_version,
+            row.id,
+            row.generation,
+            row.canary_version,
+            row.canary_percent,
+        )
+
     @property
     def name(self) -> str:
         return object_name(self.model, self.alias)
@@ -80,10 +92,7 @@ class Wanted:
 
 def wanted_of(model: str, rows: Sequence[Deployment]) -> Wanted:
     """``current`` has pods of its own only where no other alias has the same version: else it leads to that one's."""
-    units = [
-        Unit(model, row.alias, row.model_version, row.id, row.generation, row.canary_version, row.canary_percent)
-        for row in sorted(rows, key=lambda row: row.alias)
-    ]
+    units = [Unit.of(row) for row in sorted(rows, key=lambda row: row.alias)]
     named = tuple(unit for unit in units if unit.alias != DEFAULT_TAG)
     current = next((unit for unit in units if unit.alias == DEFAULT_TAG), None)
     if current is None:

@@ -43,7 +43,7 @@ class Notifications(Body):
 
     mail: str | None = Field(default=None, max_length=320)
     webhook: str | None = Field(default=None, max_length=2000)
-    kinds: list[str] = Field(default=["admitted", "needs_answer", "finished", "failed"], max_length=10)
+    kinds: list[str] = Field(default=["admitted", "needs_answer", "finished", "failed", "warning"], max_length=10)
 
 
 @routes.add("GET", "/events", "session:read", response_model=Page[ToldItem])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal
 
+from fastapi import Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
@@ -19,7 +21,8 @@ from learnloop.datasets.store import Store
 from learnloop.datasets.versions import get_dataset
 from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
-from learnloop_airflow.api.fields import Body, line
+from learnloop_airflow.api.bodies import UPLOADS, read_file
+from learnloop_airflow.api.fields import LINE, Body, line
 from learnloop_airflow.api.routing import Lines, Routes
 from learnloop_airflow.api.streaming import Progress, stream
 
@@ -32,50 +35,87 @@ TYPES: dict[exporting.Format, tuple[str, str]] = {
     "parquet": ("application/vnd.apache.parquet", "parquet"),
 }
 CHUNK = 2**16
+ImportFormat = Literal["label-studio", "csv", "parquet"]
 
 
 class NewTasks(Body):
     path: Annotated[str, line(least=1, most=4000)]
     batch: Annotated[str, line(least=1, most=200)]
-    format: Literal["label-studio", "csv", "parquet"] | None = None
+    format: ImportFormat | None = None
     ignore_annotations: bool = False
 
 
 class TasksImported(BaseModel):
-    """``left``: rows of samples that somebody works on, or that have a label already."""
+    """``left``: rows of samples that somebody works on, or that have a label already; ``left_rows``: the first of them."""
 
     rows: int
     created: int
     updated: int
     unchanged: int
     left: int
+    left_rows: list[str]
 
 
 @routes.add("POST", "/datasets/{name}/tasks/import", "annotation:import", result=TasksImported)
 def import_tasks(name: str, wanted: NewTasks, caller: Caller) -> Lines:
     """Make tasks of a file that the server can read; progress as lines of JSON. All or nothing; again changes nothing."""
-    from learnloop.annotation.exchange import importing  # numpy: not at the server's start
+    path = Path(allowed_folder(wanted.path, **settings().whose(caller.name)))
+    return stream(lambda progress: _import(name, path, wanted, caller.name, progress))
 
+
+@routes.add(
+    "POST",
+    f"/datasets/{{name}}{UPLOADS}",
+    "annotation:import",
+    result=TasksImported,
+    takes="application/octet-stream",
+)
+async def upload_tasks(
+    name: str,
+    request: Request,
+    caller: Caller,
+    batch: Annotated[str, Query(min_length=1, max_length=200, pattern=LINE)],
+    format: ImportFormat,
+    ignore_annotations: bool = False,
+) -> Lines:
+    """Make tasks of the file that the body is; progress as lines of JSON. All or nothing; again changes nothing."""
     configured = settings()
-    path = allowed_folder(wanted.path, **configured.whose(caller.name))
+    folder = Path(tempfile.mkdtemp(prefix="learnloop-upload-"))
+    # What is wrong with the file is told by this name.
+    file = folder / f"upload.{TYPES[format][1]}"
+    wanted = NewTasks(path=str(file), batch=batch, format=format, ignore_annotations=ignore_annotations)
+    try:
+        await read_file(request, file, most=configured.upload_bytes, seconds=configured.upload_seconds)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
 
     def work(progress: Progress) -> dict[str, Any]:
-        with session() as db:
-            dataset = get_dataset(db, name)
-            done = importing.import_tasks(
-                db,
-                Store(configured.store),
-                dataset,
-                get_batch(db, dataset, wanted.batch),
-                Path(path),
-                form=wanted.format,
-                owner=caller.name,
-                ignore_annotations=wanted.ignore_annotations,
-                progress=progress,
-            )
-            return asdict(done)
+        try:
+            return _import(name, file, wanted, caller.name, progress)
+        finally:
+            shutil.rmtree(folder)
 
     return stream(work)
+
+
+def _import(name: str, path: Path, wanted: NewTasks, owner: str, progress: Progress) -> dict[str, Any]:
+    from learnloop.annotation.exchange import importing  # numpy: not at the server's start
+
+    with session() as db:
+        dataset = get_dataset(db, name)
+        done = importing.import_tasks(
+            db,
+            Store(settings().store),
+            dataset,
+            get_batch(db, dataset, wanted.batch),
+            path,
+            form=wanted.format,
+            owner=owner,
+            ignore_annotations=wanted.ignore_annotations,
+            progress=progress,
+        )
+        return asdict(done)
 
 
 @routes.add(
@@ -104,7 +144,8 @@ def export_annotations(
     file = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when it has been sent
     try:
         with session() as db:
-            exporting.export(db, get_dataset(db, name), format, file, superseded=superseded)
+            store = Store(settings().store)
+            exporting.export(db, store, get_dataset(db, name), format, file, superseded=superseded)
     except BaseException:
         file.close()
         raise

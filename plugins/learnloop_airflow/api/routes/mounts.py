@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, create_model
 
 from learnloop.database import reading
+from learnloop.errors import InvalidInput
 from learnloop.jobs.mount import MOST, Mount
 from learnloop.mounts.plan import Plan, choose, parse_mounts
 from learnloop.mounts.plans import of_run
+from learnloop.pipelines.graph import Graph
 from learnloop_airflow.api.fields import Body
 from learnloop_airflow.api.routes.runs import Id
 from learnloop_airflow.api.routing import Routes
@@ -36,7 +38,20 @@ class MountNeeds(Body):
 @routes.add("POST", "/mounts/estimate", "pipeline:read", response_model=MountEstimate)
 def estimate_mounts(wanted: MountNeeds) -> dict[str, Any]:
     """Which storage classes would be chosen for these mounts, what they would cost, and why. Nothing is made."""
-    return _shown(choose(parse_mounts([need.model_dump() for need in wanted.mounts]), table()))
+    return shown(choose(parse_mounts([need.model_dump() for need in wanted.mounts]), table()))
+
+
+def pipeline_estimate(graph: Graph) -> dict[str, Any]:
+    """``{estimate, cannot}``: what the mounts of a pipeline's next run would cost, None without any; or why they cannot
+    be. Mounts that are there already, and claims, are not known here: those stay where they are.
+    """
+    wanted = [mount for mount in parse_mounts(list(graph.mounts.values())) if not mount.claim]
+    if not wanted:
+        return {"estimate": None, "cannot": None}
+    try:
+        return {"estimate": shown(choose(wanted, table())), "cannot": None}
+    except InvalidInput as error:  # this deployment has other storage classes by now
+        return {"estimate": None, "cannot": str(error)}
 
 
 @routes.add("GET", "/runs/{dag_id}/{run_id}/mounts", "pipeline:read", response_model=RunMounts)
@@ -52,14 +67,15 @@ def list_run_mounts(dag_id: Id, run_id: Id) -> dict[str, Any]:
                 "owner": row.owner,
                 "pipeline": row.pipeline,
                 "created_at": row.created_at,
-                **_shown(Plan.model_validate(row.plan)),
+                **shown(Plan.model_validate(row.plan)),
             }
             for row in found
         ]
     }
 
 
-def _shown(plan: Plan) -> dict[str, Any]:
+def shown(plan: Plan) -> dict[str, Any]:
+    """A plan as answers tell it."""
     return {
         "currency": plan.currency,
         "cost": plan.cost,

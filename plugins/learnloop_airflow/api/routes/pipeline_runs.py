@@ -13,7 +13,7 @@ from learnloop.datasets.history import visible_version
 from learnloop.errors import InvalidInput, NotFound, Unavailable
 from learnloop.permissions import Principal, authorize
 from learnloop.pipelines.comparing import compare, tail
-from learnloop.pipelines.names import PIN, RELEASE, dag_id_of
+from learnloop.pipelines.names import NO_STAGES, dag_id_of
 from learnloop.pipelines.runs import begun, find_run, forget_results, stages_of
 from learnloop.pipelines.stored import find, visible
 from learnloop.settings import settings
@@ -112,7 +112,7 @@ def show_run(name: str, run_id: Id, caller: Caller) -> dict[str, Any]:
             "result": rows[task["task_id"]].result if task["task_id"] in rows else None,
         }
         for task in seen["tasks"]
-        if task["task_id"] not in (PIN, RELEASE)
+        if task["task_id"] not in NO_STAGES
     ]
     return {
         "dag_id": dag_id,

@@ -21,6 +21,7 @@ from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import Body, Message
 from learnloop_airflow.api.idempotency import Key, once
 from learnloop_airflow.api.paging import Cursor, Item, Limit, newest_first, page
+from learnloop_airflow.api.routes.mounts import pipeline_estimate
 from learnloop_airflow.api.routing import Routes
 from learnloop_airflow.api.shapes.paging import Page
 from learnloop_airflow.api.shapes.pipelines import (
@@ -106,6 +107,7 @@ def apply_pipeline(wanted: NewVersion, caller: Caller, key: Key = None) -> JSONR
                 "dag_id": dag_id_of(checked.graph.name),
                 "extends": checked.graph.extends,
                 "whole": checked.graph.declaration(),
+                "mounts": pipeline_estimate(checked.graph),
             }
 
         return once(db, caller, key, "POST /pipelines", wanted.model_dump(), do, 201)
@@ -183,6 +185,7 @@ def _details(db: Session, found: PipelineVersion, user: str) -> Item:
         "provenance": found.provenance,
         "declaration": found.declaration,
         "whole": graph.declaration(),
+        "mounts": pipeline_estimate(graph),
         "derived": list(db.scalars(derived)),
     }
 

@@ -61,6 +61,15 @@ def list_queue(limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
         return page_in_order(db, _IN_ORDER, limit, cursor)
 
 
+def waiting(dag_id: str | None = None, run_id: str | None = None, most: int = 10) -> list[dict[str, Any]]:
+    """The first jobs in line, of all or of one run, as `list_queue` has them."""
+    wanted = _IN_ORDER.where(Reservation.state == "waiting").limit(most)
+    if run_id is not None:
+        wanted = wanted.where(Reservation.dag_id == dag_id, Reservation.run_id == run_id)
+    with reading() as db:
+        return [dict(row) for row in db.execute(wanted).mappings()]
+
+
 @routes.add("GET", "/capacity", "pipeline:read", response_model=CapacityInfo)
 def show_capacity() -> dict[str, Any]:
     """What each node pool has, and what is held of it. What jobs hold counts for the pool they asked for."""

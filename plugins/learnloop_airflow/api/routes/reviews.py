@@ -11,7 +11,7 @@ from pydantic import Field
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session, joinedload
 
-from learnloop.annotation import pool, reviews
+from learnloop.annotation import own_answers, pool, reviews
 from learnloop.annotation.adjudication import adjudicate
 from learnloop.annotation.quality import checks, people
 from learnloop.annotation.quality.overlap import agreement_of, answers_of
@@ -25,7 +25,7 @@ from learnloop_airflow.api.idempotency import Key, once
 from learnloop_airflow.api.paging import Cursor, Limit, newest_first, page
 from learnloop_airflow.api.routing import Routes
 from learnloop_airflow.api.shapes.paging import Page
-from learnloop_airflow.api.shapes.quality import CheckItem, PersonFigures, QualityDetails, Throughput
+from learnloop_airflow.api.shapes.quality import CheckItem, OwnAnswer, PersonFigures, QualityDetails, Throughput
 from learnloop_airflow.api.shapes.reviews import ReviewDetails, ReviewItem
 
 routes = Routes()
@@ -59,6 +59,12 @@ _REVIEWS = {
     "open": newest_first(_REVIEW.where(Review.decision.is_(None)), Review.id),
     "decided": newest_first(_REVIEW.where(Review.decision.is_not(None)), Review.id),
     "all": newest_first(_REVIEW, Review.id),
+}
+
+_OWN = {
+    None: newest_first(own_answers.OWN, Annotation.id),
+    "rejected": newest_first(own_answers.OWN.where(Annotation.outcome == "rejected"), Annotation.id),
+    "confirmed": newest_first(own_answers.OWN.where(Annotation.outcome != "rejected"), Annotation.id),
 }
 
 
@@ -120,6 +126,22 @@ def show_own_quality(name: str, caller: Caller) -> dict[str, Any]:
     """What the caller may know of their own answers. What was decided is told in steps, so that no gold task shows."""
     with reading() as db:
         return people.own(db, get_dataset(db, name), caller.name).shown()
+
+
+@routes.add("GET", "/datasets/{name}/answers/me", "annotation:claim", response_model=Page[OwnAnswer])
+def list_own_answers(
+    name: str,
+    caller: Caller,
+    outcome: Literal["confirmed", "rejected"] | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """The caller's own answers that were decided, newest first, and why those that were rejected were. Told in steps, and
+    some confirmed ones are left out, so that no gold task shows.
+    """
+    with reading() as db:
+        values = own_answers.parameters(db, dataset_id(db, name), caller.name)
+        return page(db, _OWN[outcome], limit, cursor, own_answers.told, **values)
 
 
 @routes.add("GET", "/datasets/{name}/quality", "annotation:review", response_model=QualityDetails)

@@ -8,16 +8,18 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from learnloop.database import reading
+from learnloop.database import JobUsage, reading
 from learnloop.errors import NotFound
+from learnloop.events import usage
 from learnloop.events.log import topic_of_run
 from learnloop.events.progress import of_run
+from learnloop.jobs.usage import Usage, words
 from learnloop.pipelines.names import pipeline_of
 from learnloop.pipelines.stored import visible
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.live import For, told
 from learnloop_airflow.api.routing import Routes
-from learnloop_airflow.api.shapes.progress import RunProgress
+from learnloop_airflow.api.shapes.progress import RunProgress, RunUsage, TaskUsage
 
 routes = Routes()
 
@@ -38,6 +40,15 @@ def get_progress(dag_id: Id, run_id: Id, caller: Caller) -> dict[str, Any]:
     """The run's state; each task's state, times, and what its job last said of its progress."""
     _refuse_personal(dag_id, caller.name)
     return progress_of(dag_id, run_id)
+
+
+@routes.add("GET", "/runs/{dag_id}/{run_id}/usage", "pipeline:read", response_model=RunUsage)
+def get_usage(dag_id: Id, run_id: Id, caller: Caller) -> dict[str, Any]:
+    """What each job of the run used, beside what it asked for. Empty for a run whose jobs have not ended."""
+    _refuse_personal(dag_id, caller.name)
+    with reading() as db:
+        rows = usage.of_run(db, dag_id, run_id)
+    return {"items": [_used(row) for row in rows]}
 
 
 @routes.add("GET", "/runs/{dag_id}/{run_id}/stream", "pipeline:read", response_class=EventSourceResponse)
@@ -76,6 +87,18 @@ def _refuse_personal(dag_id: str, user: str) -> None:
     if name is not None:
         with reading() as db:
             visible(db, name, user=user)
+
+
+def _used(row: JobUsage) -> dict[str, Any]:
+    used = Usage(row.seconds, row.cpu_seconds, row.memory_bytes, row.gpu_memory_bytes)
+    said = words(used, cpu=row.asked_cpu, memory_bytes=row.asked_memory, gpu=row.asked_gpu)
+    names = [name for name in TaskUsage.model_fields if name not in ("ended_at", "cpus", "words")]
+    return {
+        **{name: getattr(row, name) for name in names},
+        "ended_at": row.created_at,
+        "cpus": used.cpus,
+        "words": said,
+    }
 
 
 def progress_of(dag_id: str, run_id: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import Field
 from learnloop.database import reading, session
 from learnloop.datasets.gc import GRACE, Collection, collect
 from learnloop.datasets.history import visible_version
-from learnloop.datasets.remotes import fetch, open_remote, push, repair, verify
+from learnloop.datasets.remotes import collect_remote, fetch, open_remote, push, repair, verify
 from learnloop.datasets.remotes.transfer import Transferred
 from learnloop.datasets.remotes.verify import Report, trees_of
 from learnloop.datasets.space import Space, space
@@ -29,6 +29,7 @@ routes = Routes()
 class Collect(Body):
     dry_run: bool = False
     grace_hours: float = Field(default=GRACE.total_seconds() / 3600, ge=1, le=24 * 3650, allow_inf_nan=False)
+    remote: bool = Field(default=False, description="of the remote instead of the store")
 
 
 class Versions(Body):
@@ -54,8 +55,11 @@ def collect_garbage(wanted: Collect) -> Lines:
     """Delete objects that nothing needs and nobody touched for the grace period; progress as lines of JSON."""
 
     def work(progress: Progress) -> dict[str, Any]:
-        grace = timedelta(hours=wanted.grace_hours)
-        return asdict(collect(Store(settings().store), grace=grace, dry_run=wanted.dry_run, progress=progress))
+        store, grace = Store(settings().store), timedelta(hours=wanted.grace_hours)
+        if wanted.remote:
+            remote = open_remote(settings().remote)
+            return asdict(collect_remote(store, remote, grace=grace, dry_run=wanted.dry_run, progress=progress))
+        return asdict(collect(store, grace=grace, dry_run=wanted.dry_run, progress=progress))
 
     return stream(work)
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import mimetypes
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import joinedload
 
 from learnloop.annotation import answers, listing, queue
+from learnloop.annotation.claiming import Handed
+from learnloop.annotation.configured import Configured
 from learnloop.annotation.undo import undo
 from learnloop.database import AnnotationTask, Dataset, reading, session
-from learnloop.datasets.store import Store
 from learnloop.datasets.versions import dataset_id, get_dataset
 from learnloop.errors import NotFound, PermissionDenied
 from learnloop.permissions import Principal
-from learnloop.settings import settings
-from learnloop_airflow.api import audited
+from learnloop_airflow.api import audited, samples
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.fields import TEXT, Body, Moment, line
 from learnloop_airflow.api.idempotency import Key, once
@@ -31,8 +30,9 @@ from learnloop_airflow.api.shapes.tasks import QueuedItem, Received, Renewed, Sk
 
 routes = Routes()
 
-SHOWN_REASON = ("strategy", "margin", "model_version")
-"""What is shown of why a task was chosen. Not its rank and score: a gold task has none, and must look like any other."""
+SHOWN_REASON = ("strategy", "margin", "model_version", "sent_back")
+"""What is shown of why a task was chosen; ``sent_back``: what a reviewer said who sent it back. Not its rank and score: a
+gold task has none, and must look like any other."""
 
 Text = Annotated[str, Field(max_length=2000, pattern=TEXT)]
 State = Literal["open", "skipped", "claimed", "answered", "review", "confirmed", "rejected"]
@@ -64,9 +64,9 @@ def claim_task(name: str, caller: Caller, beside: Beside = None) -> Response:
     With ``beside``, the id of a task that they hold, the one to follow it is leased in advance, and they hold two.
     """
     with session() as db:
-        task = _claim(db, get_dataset(db, name), caller, beside)
+        dataset, task = queue.claim_in(db, name, caller.name, beside=beside)
         audited.write_with(db, 204 if task is None else 200)
-        return Response(status_code=204) if task is None else JSONResponse(_task(task))
+        return Response(status_code=204) if task is None else JSONResponse(_task(task, dataset))
 
 
 @routes.add("GET", "/datasets/{name}/tasks", "annotation:read", response_model=Page[QueuedItem])
@@ -115,7 +115,7 @@ def choose_task(task_id: int, caller: Caller) -> JSONResponse:
         lease = queue.get_task(db, task_id).dataset.loop.get("quality", {}).get("lease_seconds", 300)
         task = listing.choose(db, task_id, caller.name, lease_seconds=lease)
         audited.write_with(db, 200)
-        return JSONResponse(_task(task))
+        return JSONResponse(_task(task, task.dataset))
 
 
 @routes.add("DELETE", "/tasks/{task_id}/claim", "annotation:claim", response_model=Released)
@@ -139,7 +139,7 @@ def undo_answer(name: str, caller: Caller, key: Key = None) -> JSONResponse:
             dataset = get_dataset(db, name)
             lease = dataset.loop.get("quality", {}).get("lease_seconds", 300)
             task = undo(db, dataset, caller.name, lease_seconds=lease)
-            return {"task": None if task is None else _task(task)}
+            return {"task": None if task is None else _task(task, dataset)}
 
         return once(db, caller, key, f"POST /datasets/{name}/tasks/undo", {}, do, 200)
 
@@ -148,7 +148,8 @@ def undo_answer(name: str, caller: Caller, key: Key = None) -> JSONResponse:
 def show_task(task_id: int, caller: Caller) -> dict[str, Any]:
     """An annotation task, and what the model predicts."""
     with reading() as db:
-        return _task(_visible(queue.get_task(db, task_id, joinedload(AnnotationTask.dataset)), caller))
+        task = _visible(queue.get_task(db, task_id, joinedload(AnnotationTask.dataset)), caller)
+        return _task(task, task.dataset)
 
 
 @routes.add(
@@ -156,13 +157,13 @@ def show_task(task_id: int, caller: Caller) -> dict[str, Any]:
     "/tasks/{task_id}/content",
     "annotation:read",
     response_class=Response,
+    errors=(409,),
     responses={200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}},
 )
 def show_content(task_id: int, caller: Caller) -> Response:
-    """The sample's bytes, checked against their checksum."""
+    """The sample's bytes, checked against their checksum: 404 when they are gone, 409 when they are damaged."""
     with reading() as db:
-        task = _visible(queue.get_task(db, task_id), caller)
-        path, name = task.path, task.object
+        task = Handed.of(_visible(queue.get_task(db, task_id), caller))
     # A sample is somebody's upload: nothing in it may run in the page's name.
     headers = {
         "X-Content-Type-Options": "nosniff",
@@ -170,30 +171,29 @@ def show_content(task_id: int, caller: Caller) -> Response:
         "Content-Disposition": "inline",
         "Cache-Control": "private, max-age=3600",
     }
-    return Response(Store(settings().store).read(name), media_type=_type_of(path), headers=headers)
+    return Response(samples.read(task), media_type=_type_of(task.path), headers=headers)
 
 
 @routes.add("POST", "/tasks/{task_id}/annotation", "annotation:claim", status_code=201, answers=Received, errors=(409,))
 def submit_answer(task_id: int, answer: Answer, caller: Caller, key: Key = None, next: bool = False) -> JSONResponse:
     """Answer a task, and with ``next`` claim the next one, as a request of its own would. What becomes of the answer is not
-    said here: a gold task must look like any other.
+    said here: a gold task must look like any other. 409 also when the sample is gone or damaged: nobody has seen it.
     """
     with session() as db:
 
         def do() -> dict[str, Any]:
-            made = answers.submit(
-                db, task_id, caller.name, answer.label, seconds=answer.seconds, comment=answer.comment
-            )
-            return {"id": made.id, "task_id": task_id, "received": True}
+            samples.check(db, task_id)
+            made = answers.store(db, task_id, caller.name, answer.label, seconds=answer.seconds, comment=answer.comment)
+            return {"id": made, "task_id": task_id, "received": True}
 
         received = once(db, caller, key, f"POST /tasks/{task_id}/annotation", answer.model_dump(), do, 201)
     if not next:
         return received
     # Apart from the answer: that is kept whatever comes of this, and its transaction holds the dataset's row.
     with session() as db:
-        task = _claim(db, queue.get_task(db, task_id).dataset, caller)
-        following = None if task is None else _task(task)
-    return JSONResponse({**json.loads(bytes(received.body)), "next": following}, status_code=201)
+        dataset, task = queue.claim_after(db, task_id, caller.name)
+        following = None if task is None else _task(task, dataset)
+    return JSONResponse({**received.content, "next": following}, received.status_code)
 
 
 @routes.add("POST", "/tasks/{task_id}/skip", "annotation:claim", answers=Skipped, errors=(409, 410))
@@ -217,11 +217,6 @@ def renew_lease(task_id: int, caller: Caller) -> dict[str, Any]:
         return {"task_id": task_id, "lease_expires_at": _time(task.lease_expires_at)}
 
 
-def _claim(db: Session, dataset: Dataset, caller: Principal, beside: int | None = None) -> AnnotationTask | None:
-    lease = dataset.loop.get("quality", {}).get("lease_seconds", 300)
-    return queue.claim(db, dataset.id, caller.name, lease_seconds=lease, beside=beside)
-
-
 def _visible(task: AnnotationTask, caller: Principal) -> AnnotationTask:
     """A task is its claimer's to see, and a reviewer's. To others it does not exist."""
     if task.claimed_by != caller.name and "annotation:review" not in caller.permissions:
@@ -229,17 +224,18 @@ def _visible(task: AnnotationTask, caller: Principal) -> AnnotationTask:
     return task
 
 
-def _task(task: AnnotationTask) -> dict[str, Any]:
+def _task(task: AnnotationTask | Handed, dataset: Dataset | Configured) -> dict[str, Any]:
+    samples.remember(task)
     return {
         "id": task.id,
-        "dataset": task.dataset.name,
+        "dataset": dataset.name,
         "sample_id": task.sample_id,
-        "task_type": task.dataset.task_type,
+        "task_type": dataset.task_type,
         "path": task.path,
         "content_type": _type_of(task.path),
         "content_url": f"/learnloop/api/v1/tasks/{task.id}/content",
         "prediction": task.prediction,
-        "classes": task.dataset.loop.get("classes", []),
+        "classes": dataset.loop.get("classes", []),
         "chosen_by": {name: task.reason[name] for name in SHOWN_REASON if name in task.reason},
         "lease_expires_at": _time(task.lease_expires_at),
     }

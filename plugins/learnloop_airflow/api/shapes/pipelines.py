@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from learnloop.pipelines.comparing import StageComparison
+from learnloop_airflow.api.shapes.mounts import MountEstimate
 
 
 class PipelineItem(BaseModel):
@@ -24,6 +25,13 @@ class PipelineItem(BaseModel):
     created_at: datetime
 
 
+class MountsAhead(BaseModel):
+    """What the mounts of the next run would cost, null without any; ``cannot``: why they cannot be made as things are."""
+
+    estimate: MountEstimate | None
+    cannot: str | None
+
+
 class PipelineDetails(PipelineItem):
     """``declaration`` is as it was given, ``whole`` with nothing left to the base. ``derived``: pipelines that extend it."""
 
@@ -31,6 +39,7 @@ class PipelineDetails(PipelineItem):
     provenance: dict[str, Any]
     declaration: str
     whole: dict[str, Any]
+    mounts: MountsAhead
     derived: list[str]
 
 
@@ -42,6 +51,7 @@ class PipelineApplied(BaseModel):
     dag_id: str
     extends: str | None
     whole: dict[str, Any]
+    mounts: MountsAhead
 
 
 class PipelineVersionItem(BaseModel):

@@ -18,6 +18,30 @@ class TaskProgress(BaseModel):
     progress: Any
 
 
+class TaskUsage(BaseModel):
+    """What a try's job used; null: not measured. Memory is in bytes. ``cpus``: processors busy for it, on average."""
+
+    task_id: str
+    map_index: int
+    try_number: int
+    runner: str
+    owner: str
+    ended_at: datetime
+    seconds: float
+    asked_cpu: float
+    cpus: float | None
+    cpu_seconds: float | None
+    asked_memory: int
+    memory_bytes: int | None
+    asked_gpu: int
+    gpu_memory_bytes: int | None
+    words: str
+
+
+class RunUsage(BaseModel):
+    items: list[TaskUsage]
+
+
 class RunProgress(BaseModel):
     dag_id: str
     run_id: str

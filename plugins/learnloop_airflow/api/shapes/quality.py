@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -26,6 +26,20 @@ class PersonFigures(BaseModel):
     accepted: float | None
     median_seconds: float | None
     fast: int
+    slow: int
+
+
+class OwnAnswer(BaseModel):
+    """``reason`` and ``instead`` (the label that was confirmed) are of rejected answers."""
+
+    id: int
+    sample_id: str
+    label: str
+    comment: str
+    outcome: Literal["confirmed", "rejected"]
+    reason: str
+    instead: str | None
+    created_at: datetime
 
 
 class Throughput(BaseModel):

@@ -9,7 +9,9 @@ from pydantic import BaseModel
 
 
 class TaskItem(BaseModel):
-    """``chosen_by``: the query strategy and its figures. ``prediction``: what the model guesses."""
+    """``chosen_by``: the query strategy and its figures, and ``sent_back``, a reviewer's words. ``prediction``: what the
+    model guesses.
+    """
 
     id: int
     dataset: str

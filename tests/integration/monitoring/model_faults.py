@@ -1,0 +1,123 @@
+"""Faults of models and of those who serve them, which join those of `alert_faults`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from alert_faults import answer, fault, made
+
+from learnloop.database import (
+    AnnotationTask,
+    Dataset,
+    ScoringRun,
+    session,
+)
+from learnloop.loop.decisions import record_decision
+
+
+@fault
+def accuracy_dropped(watched: Any) -> dict[str, str]:
+    labels = made(watched, "worse", tasks=40)
+    watched.deploy("worse", 1)
+    compared = {"candidate": {"accuracy": 0.95}}
+    with session() as db:
+        record_decision(
+            db, dataset_name="worse", kind="gate", run_id="r", accepted=True, reason="", owner="ada",
+            comparison=compared, model_name="worse", model_version=1,
+        )  # fmt: skip
+    answer("worse", 20)
+    answer("worse", 20, "dog")  # the model said cat
+    return {**labels, "alias": "current"}
+
+
+@fault
+def model_rolled_back(watched: Any) -> dict[str, str]:
+    labels = made(watched, "erring")
+    with session() as db:
+        record_decision(
+            db, dataset_name="erring", kind="rollback", run_id="r", accepted=False, reason="it erred", owner="ada",
+        )  # fmt: skip
+    return labels
+
+
+@fault
+def drift(watched: Any) -> dict[str, str]:
+    labels = made(watched, "moved", tasks=1)
+    watched.deploy("moved", 1)
+    with session() as db:
+        batch = db.query(AnnotationTask).join(Dataset).filter(Dataset.name == "moved").one().batch
+        for number, seen in enumerate(([190, 10], [20, 180])):
+            told = {"confidence": [*seen, 0, 0, 0, 0, 0, 0, 0, 0], "predicted": seen}
+            db.add(
+                ScoringRun(
+                    dataset_id=batch.dataset_id,
+                    batch_id=batch.id,
+                    run_id=f"score-{number}",
+                    model_name="moved",
+                    model_version=1,
+                    predictions="",
+                    strategy="random",
+                    scored=200,
+                    chosen=0,
+                    summary={"distribution": told},
+                    owner="ada",
+                )
+            )
+    return {**labels, "source": "predictions"}
+
+
+@fault
+def model_load_failed(watched: Any) -> dict[str, str]:
+    labels = made(watched, "broken")
+    watched.deploy("broken", 2)  # a file that ends too early
+    return {**labels, "alias": "current"}
+
+
+@fault
+def model_not_served(watched: Any) -> dict[str, str]:
+    labels = made(watched, "unserved")
+    watched.deploy("unserved", 2, alias="realtime")
+    return {**labels, "alias": "realtime"}
+
+
+def served(watched: Any, name: str) -> None:
+    """A model that answers."""
+    made(watched, name)
+    watched.deploy(name, 1)
+    watched.fires(f'learnloop_deployment_ready_replicas{{dataset="{name}"}} > 0')
+
+
+@fault
+def inference_errors(watched: Any) -> Iterator[dict[str, str]]:
+    served(watched, "errs")
+    with again_and_again(lambda: watched.infer("errs", 10)):
+        yield {"model": "errs"}
+
+
+@fault
+def inference_slow(watched: Any) -> Iterator[dict[str, str]]:
+    served(watched, "slow")
+    with again_and_again(lambda: watched.infer("slow", 5)):
+        yield {"model": "slow"}
+
+
+@contextmanager
+def again_and_again(do: Callable[[], object], at_once: int = 1) -> Iterator[None]:
+    stop = threading.Event()
+
+    def go_on() -> None:
+        while not stop.is_set():
+            do()
+
+    with ThreadPoolExecutor(at_once) as pool:
+        running = [pool.submit(go_on) for _ in range(at_once)]
+        try:
+            yield
+        finally:
+            stop.set()
+        for one in running:
+            one.result()
