@@ -72,8 +72,11 @@ def main() -> None:
     except LearnloopError as error:
         quiet.offline(error, login.current)
         return
+    # Redrawn at once: what is merely no longer drawn stays, grey, until the view below it has been drawn in full.
+    entrance = st.empty()
     if who is None:
-        login.form()
+        with entrance.container():
+            login.form()
     else:
         login.keep(who)
         page(who, found, *header(who, [dataset.name for dataset in found]))

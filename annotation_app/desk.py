@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from annotation_app.errand import Answer, Errand, Kept, Loaded, load, send
+from annotation_app.errand import Answer, Errand, Kept, Loaded, fetch, load, send
 from annotation_app.texts import text
 from learnloop.client import LearnloopClient, ProgressInfo, Task
 from learnloop.errors import LearnloopError, NotAuthenticated, Unavailable
@@ -78,9 +78,9 @@ class Desk:
         self.paused, self.error = False, None
         self.send_kept()
         if not self._waits_for_connection():
-            task = self._try(lambda: self.client.claim(self.dataset))
-            if task is not None:
-                self._put_in_hand(load(self.client, task))
+            loaded = self._try(lambda: fetch(self.client, self.dataset))
+            if loaded is not None:
+                self._put_in_hand(loaded)
                 self._fetch_next()
         self._asked_at = self.clock()
         return self.task is not None

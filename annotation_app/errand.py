@@ -12,7 +12,7 @@ from concurrent.futures import TimeoutError as NotDone
 from dataclasses import dataclass
 
 from learnloop.client import LearnloopClient, Task
-from learnloop.errors import LearnloopError, NotAuthenticated, Unavailable
+from learnloop.errors import LearnloopError, NotAuthenticated, NotFound, Unavailable
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,9 @@ def run(client: LearnloopClient, dataset: str, answers: Sequence[Answer], beside
     if beside is None:
         return Outcome(tuple(said), None, None)
     try:
-        task = client.claim(dataset, beside=beside)
+        return Outcome(tuple(said), fetch(client, dataset, beside), None)
     except LearnloopError as error:
         return Outcome(tuple(said), None, error)
-    return Outcome(tuple(said), None if task is None else load(client, task), None)
 
 
 def send(client: LearnloopClient, answer: Answer) -> LearnloopError | None:
@@ -117,6 +116,22 @@ def send(client: LearnloopClient, answer: Answer) -> LearnloopError | None:
             client.submit(answer.task_id, answer.label, key=answer.key, **said)
     except LearnloopError as error:
         return error
+    return None
+
+
+def fetch(client: LearnloopClient, dataset: str, beside: int | None = None) -> Loaded | None:
+    """Claim a task, and have its sample. One that another tab of this person's answered in between is passed over.
+
+    Raises:
+        LearnloopError: none could be claimed.
+    """
+    passed: set[int] = set()
+    while (task := client.claim(dataset, beside=beside)) is not None:
+        loaded = load(client, task)
+        # In hand still, it comes again: then its sample is what is not there.
+        if not isinstance(loaded.error, NotFound) or task.id in passed:
+            return loaded
+        passed.add(task.id)
     return None
 
 

@@ -21,7 +21,8 @@ def show(transfer: Transfer, *, may_export: bool, may_import: bool) -> None:
         with st.expander(text("export.heading"), key="export"):
             _export(transfer)
     if may_import:
-        with st.expander(text("import.heading"), expanded=transfer.import_error is not None, key="import"):
+        told = transfer.brought_any or transfer.import_error is not None
+        with st.expander(text("import.heading"), expanded=told, key="import"):
             _import(transfer)
 
 
@@ -57,6 +58,7 @@ def _import(transfer: Transfer) -> None:
             type=[ENDINGS[form] for form in IMPORTED],
             max_upload_size=max(1, settings().upload_bytes // MEBIBYTE),
             key="import_file",
+            on_change=transfer.forget_import,  # what was said of another file would seem to be about this one
         )
         with st.container(horizontal=True, vertical_alignment="bottom"):
             batch = st.selectbox(text("import.batch"), batches, key="import_batch", width=320)

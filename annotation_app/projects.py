@@ -152,8 +152,10 @@ def _table(styles: list[dict[str, Any]], own: Mapping[str, str | None], version:
 
 
 def _save(guide: Guide, words: str, classes: Styles, seen: str | None) -> None:
+    begun = st.session_state[EDITED]
     if guide.write(words, classes, seen):
-        st.session_state[EDITED].pop(guide.dataset)
+        # Not by way of Streamlit: a second click ends this run at its next call, and would save over what it has not seen.
+        begun.pop(guide.dataset)
         st.toast(text("guide.saved"))
     st.rerun()
 

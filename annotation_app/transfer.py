@@ -23,6 +23,8 @@ class Transfer:
     """The file that was made last: its format, and what is in it."""
     brought: dict[str, Any] | None = None
     """How many rows of the file that was brought last became what."""
+    brought_any: bool = False
+    """A file was brought, whether it was taken or not."""
     export_error: LearnloopError | None = None
     import_error: LearnloopError | None = None
     _batches: list[str] | None = None
@@ -55,13 +57,18 @@ class Transfer:
 
     def bring(self, name: str, content: bytes, batch: str, *, ignore_annotations: bool) -> None:
         """Make tasks of a file called ``name``."""
-        self.brought = self.import_error = None
+        self.forget_import()
+        self.brought_any = True
         try:
             self.brought = self.client.upload_tasks(
                 self.dataset, content, batch, format=format_of(name), ignore_annotations=ignore_annotations
             )
         except LearnloopError as error:
             self.import_error = error
+
+    def forget_import(self) -> None:
+        """Say no more of the file that was brought last."""
+        self.brought = self.import_error = None
 
 
 def format_of(name: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from first_pools import CLASSES, LONG
-from test_page import artefacts, browser, log_in_by_form, open_page, pytestmark, ready  # noqa: F401
+from test_page import artefacts, browser, log_in_by_form, open_page, pytestmark, ready, settled  # noqa: F401
 
 from learnloop.client import LearnloopClient
 
@@ -87,6 +87,7 @@ def test_colours_of_many_classes_are_a_table_and_labels_go_out_and_tasks_come_in
     with LearnloopClient.login(live_stack.url, *live_stack.users["scientist"]) as scientist:
         saved: dict[str, str] = {}
         while not saved:  # the table tells the form of a change a moment later
+            settled(page)
             page.get_by_role("button", name="Save", exact=True).click()
             page.get_by_text("Saved").first.wait_for()
             saved = {style["label"]: style["color"] for style in scientist.guide(birds)["classes"] if style["color"]}
@@ -100,8 +101,9 @@ def test_colours_of_many_classes_are_a_table_and_labels_go_out_and_tasks_come_in
     page.get_by_text("Import tasks").click()
     rows = b"sample_id,priority\nnote-01,5\nnowhere,1\n"
     chosen = page.locator('[data-testid="stFileUploaderDropzoneInput"]')
-    for content, said in ((rows, "line 3, sample_id: 'nowhere' is not in batch first"), (rows[:30], "1 rows:")):
+    for content, said in ((rows, "line 3, sample_id: 'nowhere' is not in batch first"), (rows[:29], "1 rows:")):
         chosen.set_input_files({"name": "tasks.csv", "mimeType": "text/csv", "buffer": content})
+        page.get_by_text("line 3").wait_for(state="detached")  # it is there: the other's error is said no more
         page.get_by_role("button", name="Import", exact=True).click()
         page.get_by_text(said).wait_for()
         page.screenshot(path=artefacts / f"projects-import-{len(content)}.png", full_page=True)

@@ -68,6 +68,12 @@ def ready(page: Any) -> str:
     return str(page.locator(".ll-sample figcaption").inner_text()).split(" · ")[0]
 
 
+def settled(page: Any) -> None:
+    """Wait until the script is done and nothing is left of what it drew before: until then, a control may be there twice."""
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+    page.locator('[data-stale="true"]').first.wait_for(state="detached")
+
+
 def log_in_by_form(
     page: Any,
     stack: Any,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_page import artefacts, browser, log_in_by_form, open_page, pytestmark, ready  # noqa: F401
+from test_page import ENGLISH, artefacts, browser, log_in_by_form, open_page, pytestmark, ready, settled  # noqa: F401
 
 from annotation_app.texts import catalogue
 from learnloop.client import LearnloopClient
@@ -54,7 +54,7 @@ def choose(page: Any, dataset: str) -> None:
     field = page.locator(".st-key-dataset input")
     field.fill(dataset)
     page.get_by_role("option", name=dataset, exact=True).click()
-    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+    settled(page)
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,8 @@ def test_every_view_is_there(
         if view in ("review", "progress"):
             choose(page, disagreement if view == "review" else live_dataset.name)
         page.locator(shown).first.wait_for()
-        page.locator('[data-stale="true"]').first.wait_for(state="detached")  # nothing of the view before is left
         page.locator('[data-testid="stSkeleton"]').first.wait_for(state="detached")
-        page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+        settled(page)
         if view == "progress":
             page.locator('[data-testid="stVegaLiteChart"] canvas, [data-testid="stVegaLiteChart"] svg').first.wait_for()
         page.screenshot(path=artefacts / f"{view}-{language}-{scheme}-{width}.png", full_page=True)
@@ -140,5 +139,20 @@ def test_the_chosen_language_is_remembered_and_errors_are_said_in_it(
     sample = ready(page)
     page.keyboard.press("4")
     page.get_by_role("status").filter(has_text=f"已收到：{sample} 标为 4").wait_for()
+    settled(page)
     page.get_by_role("radio", name="English").click()
     page.get_by_role("status").filter(has_text=f"4 received for {sample}").wait_for()
+
+
+def test_two_clicks_on_save_are_one_save(live_stack: Any, live_dataset: Any, browser: Any) -> None:  # noqa: F811
+    said = ENGLISH
+    page = open_page(browser)
+    log_in_by_form(page, live_stack, live_stack.users["scientist"], live_dataset.name)
+    page.get_by_role("radio", name=said("view.projects"), exact=True).click()
+    page.get_by_text(said("guide.edit"), exact=True).click()
+    for words in ("Look twice.", "Look three times."):
+        page.get_by_label(said("guide.heading"), exact=True).fill(words)
+        page.get_by_role("button", name=said("guide.save"), exact=True).dblclick()
+        page.locator(".st-key-guide_shown").get_by_text(words, exact=True).wait_for()
+        settled(page)
+        assert page.get_by_role("button", name=said("guide.save_over")).count() == 0

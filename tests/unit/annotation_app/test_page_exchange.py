@@ -66,6 +66,9 @@ def test_what_is_refused_is_said_row_by_row_and_not_as_html(page: AppTest, doubl
     assert "cannot be imported" in page.error[0].value
     assert "<li>line 2, label: &#x27;&lt;b&gt;&#x27; is not a class</li><li>and 7 more</li>" in said
     assert not page.success
+    page.file_uploader[0].set_value(("other.csv", b"y", "text/csv")).run()
+    assert not page.error  # it was about the other file
+    assert next(each for each in page.expander if each.label == "Import tasks").proto.expanded
 
 
 def test_an_export_that_fails_is_said_and_offers_no_file(page: AppTest, double) -> None:

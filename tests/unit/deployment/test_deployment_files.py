@@ -192,3 +192,16 @@ def test_the_annotation_image_has_what_the_page_imports() -> None:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("learnloop."):
                 module = node.module.split(".")[1]
                 assert f"include/learnloop/{module}.py" in text or module.startswith("client"), (path, node.module)
+
+
+def test_each_of_airflows_services_of_compose_has_a_name_of_its_own_in_traces() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]
+    named = {
+        name: one["environment"].get("OTEL_SERVICE_NAME")
+        for name, one in services.items()
+        if one.get("command", [""])[0] == "airflow"
+    }
+    assert {name.rstrip("-12") for name in named} == {
+        f"airflow-{part}" for part in ("api", "scheduler", "dag-processor", "triggerer", "worker")
+    }
+    assert named == {name: name.rstrip("-12").replace("airflow-api", "airflow-api-server") for name in named}
