@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,6 +121,7 @@ def running_stack(
     selector: dict[str, str] | None = None,
     people: Sequence[str] = (),
     few_rights: bool = False,
+    told: Mapping[str, str] | None = None,
     **settings: str,
 ) -> Iterator[PodStack]:
     """A stack in a new namespace, all of it gone afterwards.
@@ -129,6 +130,7 @@ def running_stack(
         selector: the template's node selector; ``GATE`` there holds every pod back.
         people: scientists that there are beside the admin.
         few_rights: on the cluster, Airflow has what deploy/kubernetes/rbac.yaml gives, and nothing else.
+        told: further variables for `make up` to hand on, by their whole names.
         settings: further settings of Learnloop's, in capitals.
     """
     namespace = f"learnloop-{uuid.uuid4().hex[:8]}"
@@ -146,6 +148,7 @@ def running_stack(
         "LEARNLOOP_JOB_IMAGE": image,
         "LEARNLOOP_POD_TEMPLATE": str(home / "pod-template.yaml"),
         **{f"LEARNLOOP_{name}": value for name, value in settings.items()},
+        **(told or {}),
     }
 
     def run(*arguments: str) -> str:

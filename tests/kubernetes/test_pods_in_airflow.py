@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from otlp_receiver import Receiver, receiving
 from pod_stack import GATE, PodStack, running_stack
 from waits import eventually
 
@@ -17,8 +18,16 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def stack(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodStack]:
-    with running_stack(image, tmp_path_factory.mktemp("digits"), selector={GATE: ""}) as made:
+def receiver() -> Iterator[Receiver]:
+    """Takes the traces of all that runs here."""
+    with receiving() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stack(image: str, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodStack]:
+    folder, told = tmp_path_factory.mktemp("digits"), receiver.environment()
+    with running_stack(image, folder, selector={GATE: ""}, told=told) as made:
         yield made
 
 
@@ -31,6 +40,18 @@ def test_a_run_ends_well_and_its_tasks_show_what_their_pods_said(stack: PodStack
     assert "staged dataset: 3 files" in log
     assert "trained mlp on" in log
     assert stack.cluster.pods() == []
+
+
+def test_a_trace_goes_into_the_pod_and_its_phases_come_back(stack: PodStack, receiver: Receiver) -> None:
+    before = {span.trace for span in receiver.spans()}
+    run_id = stack.start()
+    with stack.open_gate():
+        stack.airflow.wait("base_model_training", run_id)
+    (trace,) = {span.trace for span in receiver.spans() if span.name == "task_run.train"} - before
+    task, job, fit = (receiver.span(name, trace) for name in ("task_run.train", "job learnloop.training.train", "fit"))
+    assert (job.parent, fit.parent) == (task.id, job.id)
+    assert job.attributes["learnloop.job.runner"] == "kubernetes"
+    assert job.begun <= fit.begun <= fit.ended <= job.ended
 
 
 @pytest.mark.parametrize("victim", ["triggerer", "scheduler"])
