@@ -47,7 +47,12 @@ def test_a_trace_goes_into_the_pod_and_its_phases_come_back(stack: PodStack, rec
     run_id = stack.start()
     with stack.open_gate():
         stack.airflow.wait("base_model_training", run_id)
-    (trace,) = {span.trace for span in receiver.spans() if span.name == "task_run.train"} - before
+
+    def trained() -> set[str]:
+        return {span.trace for span in receiver.spans() if span.name == "task_run.train"} - before
+
+    eventually(trained)  # a span is sent some seconds after its end
+    (trace,) = trained()
     task, job, fit = (receiver.span(name, trace) for name in ("task_run.train", "job learnloop.training.train", "fit"))
     assert (job.parent, fit.parent) == (task.id, job.id)
     assert job.attributes["learnloop.job.runner"] == "kubernetes"

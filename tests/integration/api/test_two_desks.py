@@ -43,9 +43,8 @@ def right(sample: str) -> str:
 def work(desk: Desk) -> int:
     given = 0
     while desk.take():
-        assert desk.content is not None, (
-            desk.error
-        )  # also when the other one answered a task while it was being fetched
+        # Also when the other one answered a task while it was being fetched.
+        assert desk.content is not None, desk.error
         desk.answer(desk.task.id, right(desk.task.sample_id))
         given += 1
         assert given <= 50 * TASKS, "it goes round and round"
