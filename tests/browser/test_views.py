@@ -150,7 +150,7 @@ def test_two_clicks_on_save_are_one_save(live_stack: Any, live_dataset: Any, bro
     log_in_by_form(page, live_stack, live_stack.users["scientist"], live_dataset.name)
     page.get_by_role("radio", name=said("view.projects"), exact=True).click()
     page.get_by_text(said("guide.edit"), exact=True).click()
-    for words in ("Look twice.", "Look three times."):
+    for words in ("Look twice.", "Look three times.", "Look again.", "Ask.", "Ask again."):
         page.get_by_label(said("guide.heading"), exact=True).fill(words)
         page.get_by_role("button", name=said("guide.save"), exact=True).dblclick()
         page.locator(".st-key-guide_shown").get_by_text(words, exact=True).wait_for()
