@@ -15,6 +15,7 @@ from test_data_cli import run  # noqa: F401 - fixture
 
 from learnloop.database import session
 from learnloop.errors import JobFailed
+from learnloop.jobs import usage
 from learnloop.loop.upkeep import KEEP_USAGE_DAYS, release_lapsed
 from learnloop.monitoring.collector import Collector, loop_parts
 
@@ -26,7 +27,7 @@ job = Job.current()
 held = bytearray(80 * 2**20)
 while time.process_time() < 0.5:
     pass
-time.sleep(0.3)  # it is looked at now and then
+time.sleep(1)  # it is looked at now and then
 if job.params.get("fail"):
     sys.exit(3)
 job.finish({})
@@ -44,7 +45,10 @@ def test_what_a_job_used_beside_what_it_asked_for(
     as_user: Any,
     run: Any,  # noqa: F811 - fixture
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Else a machine on which the job's imports take a second may not look at all between its allocation and its end.
+    monkeypatch.setattr(usage, "EVERY_SECONDS", 0.05)
     task("r1", resources={"cpu": 2, "memory": "2Gi"}).run()
     task("r1", resources={"cpu": 2, "memory": "2Gi"}).run()  # its result is there: nothing is measured anew
     failing = task("r2", resources={"cpu": 1, "memory": "40Mi"}, params={"fail": True}, idempotency_key="f")
