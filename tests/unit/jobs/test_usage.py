@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from learnloop.jobs import usage
 from learnloop.jobs.process import GuardedProcess
 from learnloop.jobs.usage import Usage, measured, words
 
@@ -26,6 +27,12 @@ while time.process_time() - begun < 0.6:
 time.sleep(0.3)  # the two are seen together
 child.communicate(b"\\n")
 """
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look so often that also a slow machine, on which a program's start takes a second, sees what is held for a moment."""
+    monkeypatch.setattr(usage, "EVERY_SECONDS", 0.05)
 
 
 def used_by(program: str, tmp_path: Path, *, gpu: bool = False) -> Usage:
