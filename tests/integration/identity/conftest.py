@@ -39,7 +39,7 @@ def learnloop(airflow, tmp_path: Path):
 
     def run(*words: str, typed: str = "", code: int = 0) -> str:
         command = [sys.executable, "-m", "learnloop.cli", *words]
-        done = subprocess.run(command, env=environment, input=typed, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=environment, input=typed, capture_output=True, text=True, timeout=300)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 

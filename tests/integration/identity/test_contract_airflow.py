@@ -44,7 +44,7 @@ def check(case: schemathesis.Case, airflow) -> None:
         case.query = {**(case.query or {}), "timeout_seconds": 0}  # a stream lasts as long as it is asked to
     token = airflow.token("ada")
     case.call_and_validate(
-        base_url=f"{airflow.url}/learnloop/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=30
+        base_url=f"{airflow.url}/learnloop/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=120
     )
 
 

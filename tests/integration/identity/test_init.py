@@ -17,7 +17,7 @@ def test_a_deployment_is_initialised_and_again_does_no_harm(airflow, postgres: s
         environment = {**airflow.environment, "LEARNLOOP_DATABASE_URL": ours, "LEARNLOOP_MLFLOW_URL": mlflow}
         for _ in range(2):
             command = [sys.executable, "-m", "learnloop.cli", "init"]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
             assert done.returncode == 0, done.stdout + done.stderr
         for url, table in ((ours, "dataset_versions"), (mlflow, "registered_models")):
             made = create_engine(url)
@@ -36,6 +36,6 @@ def test_a_deployment_is_initialised_and_again_does_no_harm(airflow, postgres: s
 def test_without_a_database_it_says_what_is_missing(airflow) -> None:
     environment = {**airflow.environment, "LEARNLOOP_DATABASE_URL": ""}
     command = [sys.executable, "-m", "learnloop.cli", "init"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1
     assert "LEARNLOOP_DATABASE_URL must be a PostgreSQL URL" in done.stderr

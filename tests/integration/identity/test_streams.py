@@ -27,7 +27,7 @@ print(tell(sys.argv[1], "finished", sys.argv[2], key=sys.argv[2]))
 def tell(airflow, user: str, text: str) -> int:
     """From a process of its own, as tasks do."""
     done = subprocess.run(
-        [sys.executable, "-c", TELL, user, text], env=airflow.environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", TELL, user, text], env=airflow.environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
@@ -56,13 +56,13 @@ def test_an_event_arrives_as_it_happens_and_only_at_its_persons(airflow) -> None
     first = tell(airflow, "sue", f"before {time.monotonic_ns()}")
     for name, queue in (("sue", sue), ("lea", lea)):
         listen(airflow, airflow.token(name), queue, **{"Last-Event-ID": str(first - 1)})
-    assert sue.get(timeout=30)["id"] == str(first)  # now it listens
+    assert sue.get(timeout=120)["id"] == str(first)  # now it listens
     said = f"now {time.monotonic_ns()}"
     tell(airflow, "sue", said)
-    event = sue.get(timeout=30)
+    event = sue.get(timeout=120)
     assert (event["event"], event["data"]["text"]) == ("finished", said)
     own = tell(airflow, "lea", f"lea's {said}")
-    assert lea.get(timeout=30)["id"] == str(own)  # and nothing of sue's before it
+    assert lea.get(timeout=120)["id"] == str(own)  # and nothing of sue's before it
 
 
 def test_a_stream_ends_with_its_token(airflow) -> None:
@@ -70,10 +70,10 @@ def test_a_stream_ends_with_its_token(airflow) -> None:
     got: SimpleQueue = SimpleQueue()
     first = tell(airflow, "vic", f"hello {time.monotonic_ns()}")
     listen(airflow, token, got, **{"Last-Event-ID": str(first - 1)})
-    assert got.get(timeout=30)["id"] == str(first)
+    assert got.get(timeout=120)["id"] == str(first)
     with LearnloopClient(airflow.url, token) as client:
         client.logout()
-    assert isinstance(got.get(timeout=40), NotAuthenticated)
+    assert isinstance(got.get(timeout=120), NotAuthenticated)
 
 
 def test_one_person_can_keep_only_so_many_open(airflow) -> None:
@@ -83,13 +83,13 @@ def test_one_person_can_keep_only_so_many_open(airflow) -> None:
     for queue in queues:
         listen(airflow, token, queue, **{"Last-Event-ID": str(first - 1)})
     for queue in queues:
-        queue.get(timeout=30)
+        queue.get(timeout=120)
     with LearnloopClient(airflow.url, token) as client:
         with pytest.raises(TooManyRequests, match="10 streams"):
             next(client._follow("/events/stream", {}))
         client.logout()
     for queue in queues:
-        assert isinstance(queue.get(timeout=40), NotAuthenticated)
+        assert isinstance(queue.get(timeout=120), NotAuthenticated)
 
 
 def test_a_run_that_does_not_exist_is_named(airflow) -> None:
@@ -118,7 +118,7 @@ def test_a_server_that_stops_does_not_wait_for_streams(postgres: str) -> None:
     with airflow_server("simple", postgres) as airflow:
         first = tell(airflow, "sue", "hello")
         listen(airflow, airflow.token("sue"), got, **{"Last-Event-ID": str(first - 1)})
-        assert got.get(timeout=30)["id"] == str(first)
+        assert got.get(timeout=120)["id"] == str(first)
         assert API in f"{airflow.bearing('x').base_url}"
     # ``airflow_server`` fails when the process takes longer than 30 seconds; uvicorn alone would wait two minutes.
-    assert got.get(timeout=5) == "ended"
+    assert got.get(timeout=60) == "ended"
