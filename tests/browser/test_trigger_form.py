@@ -15,7 +15,7 @@ from learnloop.client import LearnloopClient
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.live,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; Debian: apt-get install chromium"),
 ]
 

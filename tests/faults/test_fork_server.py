@@ -22,7 +22,7 @@ from learnloop.jobs.local import LocalRunner
 from learnloop.jobs.process import ForkedProcess
 from learnloop.jobs.spec import JobSpec, parse_spec
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
 JOBS = {
     "tell": "import os, sys\nprint(sorted(os.environ), os.getcwd(), sys.argv, sorted(os.listdir('/proc/self/fd')))\n",

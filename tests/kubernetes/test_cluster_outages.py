@@ -21,7 +21,7 @@ STATE = Path(os.environ.get("KUBECONFIG", "")).parent
 
 pytestmark = [
     pytest.mark.skipif(not CLUSTER.exists(), reason="needs the script of the test cluster (KUBERNETES_CLUSTER)"),
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(900),
 ]
 
 

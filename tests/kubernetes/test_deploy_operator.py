@@ -27,7 +27,7 @@ from learnloop_airflow.operators.canary import CanaryOperator
 from learnloop_airflow.operators.deploy import DeployOperator
 from learnloop_airflow.operators.maintenance import FollowDeploymentsOperator
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 CONTEXT: Any = {"dag_run": SimpleNamespace(triggering_user_name="ann"), "run_id": "round-digits-7"}
 
 

@@ -15,7 +15,7 @@ from model_pods import Models
 from sqlalchemy import make_url
 from waits import eventually
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from learnloop_airflow.operators.deploy import DeployOperator
 from learnloop_airflow.operators.live_requests import ReadLiveRequestsOperator
 from learnloop_airflow.operators.maintenance import FollowDeploymentsOperator
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 CONTEXT: Any = {"dag_run": SimpleNamespace(triggering_user_name="ann"), "run_id": "round-digits-7"}
 IMAGES = load_digits().data
 

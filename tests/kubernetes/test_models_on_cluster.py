@@ -17,7 +17,7 @@ from learnloop.errors import Conflict, Unavailable
 from learnloop.serving.cluster.objects import connect
 from learnloop.serving.cluster.served import Refused
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_an_alias_is_served_and_rolled_under_load_and_a_broken_model_gets_no_request(models: Models) -> None:

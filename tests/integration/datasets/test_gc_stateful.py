@@ -139,7 +139,7 @@ class CollectorAndWriters(RuleBasedStateMachine):
             collect(self.store, grace=timedelta(0), transaction=self.transaction)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_collector_and_writers_in_any_order(database_url):
     machine = type("Machine", (CollectorAndWriters,), {"url": database_url})
     run = machine.TestCase

@@ -40,7 +40,7 @@ def merging(url, root, name, start):
     engine(url).dispose()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_of_concurrent_merges_none_is_lost_and_none_is_applied_twice(db, store, head, database_url):
     branches = [
         changed(

@@ -218,7 +218,7 @@ def dying(point: str | None, times: int = 1) -> Iterator[None]:
         yield
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_any_order_of_events_leaves_a_sound_graph(database_url, tmp_path):
     happened: Counter[str] = Counter()
     here = {"url": database_url, "store": Store(tmp_path / "store"), "happened": happened}

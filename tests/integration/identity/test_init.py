@@ -9,7 +9,7 @@ import pytest
 from databases import new_database
 from sqlalchemy import create_engine, inspect, text
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_a_deployment_is_initialised_and_again_does_no_harm(airflow, postgres: str) -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from test_session import is_open
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_every_token_of_who_leaves_ends_at_once(airflow) -> None:

@@ -13,7 +13,7 @@ from airflow_server import USERS
 
 from annotation_app.lasting import LastingClient
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(900)
 
 SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
 ROLES = {"fab": {name: roles[0] for name, roles in USERS.items()}}

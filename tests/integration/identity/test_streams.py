@@ -15,7 +15,7 @@ from airflow_server import airflow_server
 from learnloop.client import API, LearnloopClient
 from learnloop.errors import NotAuthenticated, NotFound, TooManyRequests
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(900)
 
 TELL = """
 import sys

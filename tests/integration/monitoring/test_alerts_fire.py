@@ -13,7 +13,7 @@ import pytest
 from alert_faults import FAULTS
 from prometheus_server import alerts
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 RULES = alerts()
 
 

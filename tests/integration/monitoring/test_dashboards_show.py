@@ -15,7 +15,7 @@ from learnloop.events.usage import keep
 from learnloop.jobs.spec import parse_spec
 from learnloop.jobs.usage import Usage
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 MAY_BE_EMPTY = {
     # what there is only while something is the matter, or waits
     "Age of the open round",

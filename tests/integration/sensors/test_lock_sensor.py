@@ -175,7 +175,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_a_dag_waits_takes_the_lock_and_gives_it_back(db, dataset, database_url, airflow_home, deferrable):
     held = ask(db, dataset, "ana")

@@ -88,7 +88,7 @@ def servers(postgres, database_url, registry, tmp_path):
     maintenance.dispose()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_servers_killed_in_a_stream_of_requests_answer_rightly_and_come_back_with_the_same_versions(
     servers, deploy_digits, database_url, rows, expected
 ):

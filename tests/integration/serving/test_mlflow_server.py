@@ -32,7 +32,7 @@ PROGRAM = os.environ.get("MLFLOW_PROGRAM", "mlflow-server-is-not-named")
 
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.timeout(500),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(
         shutil.which(PROGRAM) is None,
         reason="MLFLOW_PROGRAM names no `mlflow` with its server; `make faults` installs one",

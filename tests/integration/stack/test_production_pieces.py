@@ -27,7 +27,7 @@ NEEDS = [
     ),
     pytest.mark.skipif(bool(possible()), reason=possible()),
 ]
-pytestmark = [*NEEDS, pytest.mark.timeout(300)]
+pytestmark = [*NEEDS, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import pytest
 from learnloop.stack.places import Places, read_json
 from learnloop.stack.supervisor import MARK
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:

@@ -14,7 +14,7 @@ from learnloop.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from learnloop.models import registry
 from learnloop.serving.client import ModelClient
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 MODEL = "digits-live"
 

@@ -17,7 +17,7 @@ from learnloop.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from learnloop.stack.demo import digits
 from learnloop.stack.demo.airflow import AirflowClient
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[4]
 JOB = """

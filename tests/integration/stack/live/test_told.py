@@ -12,7 +12,7 @@ from learnloop.client import LearnloopClient
 from learnloop.stack.demo import digits
 from learnloop.stack.demo.airflow import AirflowClient, RunFailed
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

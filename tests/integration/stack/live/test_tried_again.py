@@ -14,7 +14,7 @@ from learnloop.settings import load
 from learnloop.stack.demo import digits
 from learnloop.stack.demo.airflow import AirflowClient
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 
 def job_of(name: str) -> psutil.Process:
