@@ -157,7 +157,7 @@ def _search(mounts: Sequence[Mount], possible: Sequence[Sequence[StorageClass]])
     for line, (values, _, _) in zip(matrix, rows, strict=True):
         line[list(values)] = list(values.values())
     found = milp(
-        1e4 * cost / (cost.max() or 1.0),  # the solver's tolerances are absolute: it stops within a millionth
+        1e6 * cost / (cost.max() or 1.0),  # it stops within 1e-6 of the best, whatever the costs are
         integrality=np.arange(width) < len(pairs),
         bounds=Bounds(0, np.where(np.arange(width) < len(pairs), 1, np.inf)),
         constraints=LinearConstraint(matrix, [low for _, low, _ in rows], [high for _, _, high in rows]),

@@ -73,7 +73,7 @@ def test_a_stream_ends_with_its_token(airflow) -> None:
     assert got.get(timeout=120)["id"] == str(first)
     with LearnloopClient(airflow.url, token) as client:
         client.logout()
-    assert isinstance(got.get(timeout=120), NotAuthenticated)
+    assert isinstance(got.get(timeout=40), NotAuthenticated)
 
 
 def test_one_person_can_keep_only_so_many_open(airflow) -> None:
@@ -89,7 +89,7 @@ def test_one_person_can_keep_only_so_many_open(airflow) -> None:
             next(client._follow("/events/stream", {}))
         client.logout()
     for queue in queues:
-        assert isinstance(queue.get(timeout=120), NotAuthenticated)
+        assert isinstance(queue.get(timeout=40), NotAuthenticated)
 
 
 def test_a_run_that_does_not_exist_is_named(airflow) -> None:

@@ -92,13 +92,13 @@ def test_no_plan_is_cheaper(offers: list[dict[str, Any]], wanted: list[dict[str,
             choose(mounts, offered)
         return
     plan = choose(mounts, offered)
-    assert plan.cost == pytest.approx(min(cost for cost, _ in costs), abs=1e-6)
-    assert sum(choice.cost for choice in plan.choices) == pytest.approx(plan.cost, abs=1e-6)
+    assert plan.cost == pytest.approx(min(cost for cost, _ in costs), abs=1e-9)
+    assert sum(choice.cost for choice in plan.choices) == pytest.approx(plan.cost, abs=1e-9)
     for index, choice in enumerate(plan.choices):
         others = [(cost, chosen[index].name) for cost, chosen in costs if chosen[index] != choice.storage_class]
         assert (choice.next_best is None) is (not others)
         if choice.next_best is not None:
-            assert choice.next_best.more == pytest.approx(min(others)[0] - plan.cost, abs=1e-6)
+            assert choice.next_best.more == pytest.approx(min(others)[0] - plan.cost, abs=1e-9)
 
 
 @pytest.mark.parametrize(
