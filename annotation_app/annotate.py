@@ -49,6 +49,7 @@ def show(desk: Desk, guide: Guide) -> None:
 
 def _task(desk: Desk, task: Task, guide: Guide) -> DeltaGenerator:
     """Returns the place below it."""
+    desk.drawn = task.id
     left, right = st.columns([5, 6], gap="large")
     with left:
         fault = _sample(desk, task)

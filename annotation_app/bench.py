@@ -26,6 +26,8 @@ class Bench:
     review: dict[str, Any] | None = None
     """The one that is looked at, with everything that people said."""
     content: bytes | None = None
+    drawn: int | None = None
+    """The review that the page showed last: only that can be decided, as with a `Desk`."""
     error: LearnloopError | None = None
     last: dict[str, Any] | None = None
     """The review that was decided last."""
@@ -54,8 +56,10 @@ class Bench:
             self.look()
 
     def decide(self, review_id: int, decision: str, label: str | None, reason: str) -> None:
-        """Decide the review that is looked at, and take up the next. A second press does nothing."""
-        if self.review is None or self.review["id"] != review_id:
+        """Decide the review that is looked at, and take up the next. A second press does nothing, nor does one for
+        what was not ``drawn``.
+        """
+        if self.review is None or not self.review["id"] == review_id == self.drawn:
             return
         try:
             key = uuid.uuid4().hex
@@ -89,7 +93,7 @@ class Bench:
             self.error = error
 
     def _put_down(self) -> None:
-        self.review = self.content = self.error = None
+        self.review = self.content = self.error = self.drawn = None
 
     def _note(self, error: LearnloopError) -> None:
         self.error, self.offline = error, isinstance(error, Unavailable)

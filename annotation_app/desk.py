@@ -46,6 +46,10 @@ class Desk:
     content: bytes | None = None
     fault: LearnloopError | None = None
     """Why ``content`` did not come."""
+    drawn: int | None = None
+    """The task that the page showed last. Nothing else can be answered: while the page is drawn anew, one key presses a
+    button of the task before as well as one of the task in hand.
+    """
     ahead: Loaded | None = None
     """The task that follows the one in hand, leased and loaded in advance."""
     error: LearnloopError | None = None
@@ -146,9 +150,13 @@ class Desk:
 
     def answer(self, task_id: int, label: str | None, skip_reason: str = "", comment: str = "") -> None:
         """Send one answer (no label: a skip) and have the next task. A second press for the same task does nothing, nor
-        does a label for a sample whose bytes never came.
+        does one for a task that was not ``drawn``, or a label for a sample whose bytes never came.
         """
-        if self.task is None or self.task.id != task_id or (label is not None and self.content is None):
+        if (
+            self.task is None
+            or not self.task.id == task_id == self.drawn
+            or (label is not None and self.content is None)
+        ):
             return
         self.settle()  # the answer before, if it is still on its way: it brings the next task
         seconds = round(self.clock() - self._shown_at, 2)
@@ -303,7 +311,7 @@ class Desk:
             self._note(loaded.error)
 
     def _put_down(self) -> None:
-        self.task = self.content = self.ahead = self.fault = None
+        self.task = self.content = self.ahead = self.fault = self.drawn = None
 
 
 def left(task: Task, now: datetime) -> timedelta:

@@ -31,6 +31,7 @@ def show(bench: Bench, guide: Guide) -> None:
         _nothing(bench)
         return
     review = bench.review
+    bench.drawn = review["id"]
     left, right = st.columns([5, 6], gap="large")
     with left:
         if bench.content is not None:

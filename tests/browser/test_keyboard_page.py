@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from test_page import artefacts, browser, open_page, pytestmark, ready  # noqa: F401
+from test_page import artefacts, browser, open_page, pytestmark, ready, settled  # noqa: F401
 
 from learnloop.client import LearnloopClient
 
@@ -34,6 +34,7 @@ def go_to(page: Any, view: str) -> None:
 
 def received(page: Any, words: str) -> None:
     page.get_by_role("status").filter(has_text=words).wait_for()
+    settled(page)  # the next key is for what comes after it
 
 
 def test_the_whole_flow_by_keyboard_only(
@@ -65,6 +66,7 @@ def test_the_whole_flow_by_keyboard_only(
         # taken back, and said otherwise
         page.keyboard.press("Backspace")
         page.locator(".ll-sample figcaption").filter(has_text=second).wait_for()
+        settled(page)
         page.keyboard.press("5")
         received(page, f"5 received for {second}")
         assert client.progress(live_dataset.name).answered_by_me == before + 2
@@ -81,7 +83,7 @@ def test_the_whole_flow_by_keyboard_only(
         # one chosen from the queue
         go_to(page, "Queue")
         page.locator('[class*="st-key-take_"] button').first.wait_for()
-        page.locator('[data-stale="true"]').first.wait_for(state="detached")
+        settled(page)
         tab_to(page, '[class*="st-key-take_"] button')
         page.screenshot(path=artefacts / "keyboard-queue.png")
         wanted = page.evaluate(
@@ -89,6 +91,7 @@ def test_the_whole_flow_by_keyboard_only(
         )
         page.keyboard.press("Enter")
         page.locator(".ll-sample figcaption").filter(has_text=wanted).wait_for()
+        settled(page)
         page.keyboard.press("6")
         received(page, f"6 received for {wanted}")
     # and out

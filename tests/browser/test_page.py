@@ -62,16 +62,17 @@ def open_page(browser: Any, width: int = 1280, scheme: str = "light", locale: st
     return context.new_page()
 
 
-def ready(page: Any) -> str:
-    """Wait for a task that can be answered; returns its sample."""
-    page.locator(".st-key-skips button").last.wait_for()
-    return str(page.locator(".ll-sample figcaption").inner_text()).split(" · ")[0]
-
-
 def settled(page: Any) -> None:
     """Wait until the script is done and nothing is left of what it drew before: until then, a control may be there twice."""
     page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
     page.locator('[data-stale="true"]').first.wait_for(state="detached")
+
+
+def ready(page: Any) -> str:
+    """Wait for a task that can be answered; returns its sample. A key pressed before its buttons are there is nobody's."""
+    page.locator(".st-key-skips button").last.wait_for()
+    settled(page)
+    return str(page.locator(".ll-sample figcaption").inner_text()).split(" · ")[0]
 
 
 def log_in_by_form(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from test_page import PATIENCE_MS, artefacts, browser, log_in_by_form, open_page, pytestmark, ready  # noqa: F401
+from test_page import PATIENCE_MS, artefacts, browser, log_in_by_form, open_page, pytestmark, ready, settled  # noqa: F401
 
 from learnloop.client import LearnloopClient
 
@@ -46,6 +46,7 @@ def test_backspace_takes_the_last_answer_back(live_stack: Any, disagreements: An
     sample = ready(page)
     page.keyboard.press("3")
     page.get_by_role("status").filter(has_text=f"3 received for {sample}").wait_for()
+    settled(page)
     page.keyboard.press("Backspace")
     page.locator(".ll-sample figcaption").filter(has_text=sample).wait_for()
     assert ready(page) == sample
@@ -70,6 +71,7 @@ def test_a_reviewer_decides_by_keyboard(
     assert page.get_by_text("annotator looked twice").count() == 1
     page.screenshot(path=artefacts / "page-review.png")
     page.evaluate("document.activeElement.blur()")
+    settled(page)
     page.keyboard.press(disagreements[sample])
     page.get_by_role("status").filter(has_text=f"{sample} is confirmed as {disagreements[sample]}").wait_for()
     with LearnloopClient.login(live_stack.url, *live_stack.users["admin"]) as client:

@@ -34,8 +34,13 @@ def take(desk: Desk) -> None:
     desk.settle()
 
 
+def draw(desk: Desk) -> None:
+    desk.drawn = desk.task and desk.task.id
+
+
 def answer(desk: Desk, *said: object) -> None:
-    """Answer, and wait for what became of it."""
+    """Answer what the page shows, and wait for what became of it."""
+    draw(desk)
     desk.answer(*said)
     desk.settle()
 
@@ -56,6 +61,17 @@ def test_second_press_for_one_task_does_nothing(desk: Desk, double) -> None:
     answer(desk, 1, "7")
     assert len(double.answers) == 1
     assert desk.task.id == 2
+
+
+def test_what_nobody_saw_is_not_answered(desk: Desk, double) -> None:
+    """One key pressed a button of each of two tasks: the one in hand, and one that was drawn earlier and comes next."""
+    take(desk)
+    answer(desk, 1, "7")
+    following = desk.task.id
+    desk.answer(following, "7")
+    desk.settle()
+    assert [(a["task"], a["label"]) for a in double.answers] == [(1, "7")]
+    assert desk.task.id == following
 
 
 def test_skip_sends_its_reason(desk: Desk, double) -> None:
@@ -173,6 +189,7 @@ def test_the_next_task_is_there_before_the_answer_is_sent(desk: Desk, double) ->
     take(desk)
     assert (desk.ahead.task.id, desk.ahead.content[:4]) == (2, b"\x89PNG")
     double.hold.clear()  # the server answers nothing from here on
+    draw(desk)
     desk.answer(1, "7")
     assert (desk.task.id, desk.content[:4]) == (2, b"\x89PNG")
     assert [answer.task_id for answer in desk.on_its_way] == [1]
@@ -255,6 +272,7 @@ def test_what_a_lost_connection_kept_back_is_sent_by_a_pulse_while_a_task_is_in_
 
 def test_undo_while_the_answer_is_on_its_way(desk: Desk, double) -> None:
     take(desk)
+    draw(desk)
     desk.answer(1, "7")
     desk.undo()
     assert (double.answers, desk.task.id) == ([], 1)

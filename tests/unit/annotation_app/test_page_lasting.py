@@ -68,6 +68,7 @@ def test_an_answer_that_is_on_its_way_when_the_token_is_exchanged_arrives(double
             assert go_on.wait(PATIENCE)
 
     double.on_request = hold
+    desk.drawn = 1
     desk.answer(1, "7")
     assert arrived.wait(PATIENCE)
     assert anna.keep()
