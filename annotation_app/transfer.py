@@ -61,7 +61,12 @@ class Transfer:
         self.brought_any = True
         try:
             self.brought = self.client.upload_tasks(
-                self.dataset, content, batch, format=format_of(name), ignore_annotations=ignore_annotations
+                self.dataset,
+                content,
+                batch,
+                format=format_of(name),
+                ignore_annotations=ignore_annotations,
+                filename=name,
             )
         except LearnloopError as error:
             self.import_error = error

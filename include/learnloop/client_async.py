@@ -355,14 +355,20 @@ class AsyncExchangeMethods:
         *,
         format: str,
         ignore_annotations: bool = False,
+        filename: str | None = None,
         progress: Progress | None = None,
     ) -> Json:
         """`import_tasks` of a file's content: ``label-studio``, ``csv`` or ``parquet``.
+
+        Args:
+            filename: what errors call the file.
 
         Raises:
             BodyTooLarge: the server takes no file of that size; it can still read it where it is.
         """
         params = {"batch": batch, "format": format, "ignore_annotations": ignore_annotations}
+        if filename is not None:
+            params["filename"] = filename
         return await self._stream(f"/datasets/{part(dataset)}/tasks/upload", content, progress, params=params)
 
     async def export_annotations(

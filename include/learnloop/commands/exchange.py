@@ -56,7 +56,13 @@ def import_tasks(
         if upload:
             content, form = _read(file), form or _format_of(file)
             done = api.upload_tasks(
-                dataset, content, batch, format=form, ignore_annotations=ignore_annotations, progress=progress
+                dataset,
+                content,
+                batch,
+                format=form,
+                ignore_annotations=ignore_annotations,
+                filename=file.name,
+                progress=progress,
             )
         else:
             done = api.import_tasks(

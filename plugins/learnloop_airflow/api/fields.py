@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 """Text that is shown as one line: no control characters, with which it could forge a line of a log."""
@@ -34,6 +34,19 @@ def line(*, least: int = 0, most: int, **options: Any) -> Any:
 
 Message = Annotated[str, line(most=2000)]
 """Why somebody did something."""
+
+FILE_NAME_BYTES = 255
+"""More, no file system takes."""
+
+
+def _of_a_file(name: str) -> str:
+    if "/" in name or name in (".", "..") or len(name.encode()) > FILE_NAME_BYTES:
+        raise ValueError(f"must be a file's name without its folder, of at most {FILE_NAME_BYTES} bytes")
+    return name
+
+
+FileName = Annotated[str, line(least=1, most=FILE_NAME_BYTES), AfterValidator(_of_a_file)]
+"""Of a file on the caller's machine; it leads nowhere on ours."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ].+")
 

@@ -50,7 +50,12 @@ def test_a_file_is_sent_whole_and_what_became_of_its_rows_is_said(page: AppTest,
     page.button(key="import_submit").click().run()
     ((query, content),) = double.uploads
     assert content == b"sample_id\ns0\n"
-    assert parse_qs(query) == {"batch": ["batch_7"], "format": ["csv"], "ignore_annotations": ["true"]}
+    assert parse_qs(query) == {
+        "batch": ["batch_7"],
+        "format": ["csv"],
+        "ignore_annotations": ["true"],
+        "filename": ["tasks.CSV"],
+    }
     assert "2 new tasks" in page.success[0].value
     assert "line 3, line 5" in words(page)
 

@@ -22,7 +22,7 @@ from learnloop.datasets.versions import get_dataset
 from learnloop.settings import settings
 from learnloop_airflow.api.auth import Caller
 from learnloop_airflow.api.bodies import UPLOADS, read_file
-from learnloop_airflow.api.fields import LINE, Body, line
+from learnloop_airflow.api.fields import LINE, Body, FileName, line
 from learnloop_airflow.api.routing import Lines, Routes
 from learnloop_airflow.api.streaming import Progress, stream
 
@@ -77,12 +77,15 @@ async def upload_tasks(
     batch: Annotated[str, Query(min_length=1, max_length=200, pattern=LINE)],
     format: ImportFormat,
     ignore_annotations: bool = False,
+    filename: FileName | None = None,
 ) -> Lines:
-    """Make tasks of the file that the body is; progress as lines of JSON. All or nothing; again changes nothing."""
+    """Make tasks of the file that the body is; progress as lines of JSON. All or nothing; again changes nothing.
+
+    What is wrong with the file is told by its ``filename``.
+    """
     configured = settings()
     folder = Path(tempfile.mkdtemp(prefix="learnloop-upload-"))
-    # What is wrong with the file is told by this name.
-    file = folder / f"upload.{TYPES[format][1]}"
+    file = folder / (filename or f"upload.{TYPES[format][1]}")
     wanted = NewTasks(path=str(file), batch=batch, format=format, ignore_annotations=ignore_annotations)
     try:
         await read_file(request, file, most=configured.upload_bytes, seconds=configured.upload_seconds)
