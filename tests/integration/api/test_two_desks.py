@@ -40,12 +40,18 @@ def right(sample: str) -> str:
     return ("cat", "dog")[int(sample.removeprefix("s")) % 2]
 
 
+def answer(desk: Desk, label: str) -> None:
+    """Of the task that the page shows."""
+    desk.drawn = desk.task.id
+    desk.answer(desk.task.id, label)
+
+
 def work(desk: Desk) -> int:
     given = 0
     while desk.take():
         # Also when the other one answered a task while it was being fetched.
         assert desk.content is not None, desk.error
-        desk.answer(desk.task.id, right(desk.task.sample_id))
+        answer(desk, right(desk.task.sample_id))
         given += 1
         assert given <= 50 * TASKS, "it goes round and round"
     desk.settle()
@@ -72,7 +78,7 @@ def test_a_task_that_the_other_answers_while_its_sample_is_fetched_is_passed_ove
             other.take()
             answered.append(other.task.id)
             assert answered == [task]
-            other.answer(task, right(other.task.sample_id))
+            answer(other, right(other.task.sample_id))
             other.settle()
         return fetch(task)
 
@@ -89,9 +95,9 @@ def test_of_two_different_answers_the_first_stands_and_the_other_is_kept_with_th
     other.take()
     assert one.task.id == other.task.id
     task = one.task.id
-    one.answer(task, "cat")
+    answer(one, "cat")
     one.settle()
-    other.answer(task, "dog")
+    answer(other, "dog")
     other.settle()
     assert "has answered task" in str(other.kept[task].error)
     assert other.kept[task].answer.label == "dog"
