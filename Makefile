@@ -184,6 +184,7 @@ compose-restore: compose-secrets
 	$(COMPOSE) run --build --rm --no-deps airflow-init bash /opt/learnloop/deploy/airflow/restore.sh $(BACKUP)
 
 compose-check: setup-test
+	@$(PYTHON) -m check_jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
 	@$(PYTHON) -m learnloop.stack.compose_check
 
 compose-native: setup-test

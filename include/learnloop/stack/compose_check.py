@@ -1,7 +1,7 @@
 """`python -m learnloop.stack.compose_check`: is docker-compose.yaml sound, as far as can be said without an engine?
 
-All that is wrong is told at once. Compose's own schema is not stored here: the keys that may be used are listed below, and
-what their values look like in `compose_values`.
+All that is wrong is told at once. `make compose-check` holds the file against Compose's own schema before; this is stricter:
+the keys that are used here are listed below, and what their values look like in `compose_values`.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,23 @@ FILES = (COMPOSE, *(f"deploy/nginx/{path.name}" for path in (ROOT / "deploy" / "
 
 def test_what_is_here_is_sound() -> None:
     assert check() == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("", "", None),
+        ("  read_only: true", "  read_only: [true]", "read_only"),
+        ("restart: unless", "reboot: unless", "reboot"),
+    ],
+)
+def test_it_keeps_to_composes_own_schema(tmp_path: Path, old: str, new: str, said: str | None) -> None:
+    file = tmp_path / COMPOSE
+    file.write_text((ROOT / COMPOSE).read_text().replace(old, new, 1))
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) == (said is None), done.stdout
+    assert (said or "ok") in done.stdout
 
 
 @pytest.mark.parametrize(
