@@ -66,6 +66,8 @@ KEPT = {
     "test_a_person_rejects_and_nothing_serves": 0,
     # a minute on the live stack; every run has what it derives (test_pipeline_incremental.py)
     "test_an_incremental_training_is_derived_from_its_base": 0,
+    # the cluster's API server away for half a minute; every run has a job that waits for it
+    "test_a_rollout_and_a_canary_outlast_an_api_server_that_is_away": 0,
     # the whole demo, minutes each
     "test_ctrl_c_anywhere_stops_everything_and_the_next_demo_works": 0,
     # every string of every operation, for each kind of text
