@@ -35,18 +35,18 @@ def line(*, least: int = 0, most: int, **options: Any) -> Any:
 Message = Annotated[str, line(most=2000)]
 """Why somebody did something."""
 
-FILE_NAME_BYTES = 255
-"""More, no file system takes."""
+FILE_NAME_MOST = 255
+"""Bytes on Linux; characters on Windows and macOS."""
 
 
 def _of_a_file(name: str) -> str:
-    if "/" in name or name in (".", "..") or len(name.encode()) > FILE_NAME_BYTES:
-        raise ValueError(f"must be a file's name without its folder, of at most {FILE_NAME_BYTES} bytes")
-    return name
+    if "/" in name or name in (".", ".."):
+        raise ValueError("must be a file's name without its folder")
+    return name.encode()[-FILE_NAME_MOST:].decode(errors="ignore")
 
 
-FileName = Annotated[str, line(least=1, most=FILE_NAME_BYTES), AfterValidator(_of_a_file)]
-"""Of a file on the caller's machine; it leads nowhere on ours."""
+FileName = Annotated[str, line(least=1, most=FILE_NAME_MOST), AfterValidator(_of_a_file)]
+"""Of a file on the caller's machine, from its end as much as a file's name here may have; it leads nowhere."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ].+")
 

@@ -59,7 +59,9 @@ def test_what_is_wrong_is_told_by_row_and_nothing_stays(url: str, temporary: Pat
             sam.upload_tasks("pets", b"", "arrived", format="parquet")
         with pytest.raises(InvalidInput, match=r"^我的 tasks\.CSV cannot be imported"):
             sam.upload_tasks("pets", FILE + b"s9.png,cow,0.9\n", "arrived", format="csv", filename="我的 tasks.CSV")
-        for filename in ("../tasks.csv", "/tasks.csv", "..", "", "我" * 86, "tasks\n.csv"):
+        with pytest.raises(InvalidInput, match=r"^我{83}\.csv cannot be imported"):  # 253 bytes
+            sam.upload_tasks("pets", FILE + b"s9.png,cow,0.9\n", "arrived", format="csv", filename="我" * 200 + ".csv")
+        for filename in ("../tasks.csv", "/tasks.csv", "..", "", "我" * 256, "tasks\n.csv"):
             with pytest.raises(InvalidInput, match="filename"):
                 sam.upload_tasks("pets", FILE, "arrived", format="csv", filename=filename)
         with pytest.raises(NotFound, match="no batch 'other'"):
