@@ -125,6 +125,18 @@ KEPT = {
     "test_maintenance_finds_what_nobody_released": 0,
     "test_an_increment_of_one_is_no_hindrance_for_the_other": 0,
     "test_nobody_comes_to_anothers_files_by_a_run": 0,
+    # every run has a pod's whole way, one of each kind of hindrance, and a stack whose jobs are pods (test_pods_in_airflow.py)
+    "test_the_end_of_a_triggerer_loses_no_place_and_no_reservation": 0,
+    "test_the_time_limit_of_a_task_counts_from_admission": 0,
+    "test_two_people_train_at_once_and_both_results_become_versions": 0,
+    "test_a_task_that_is_marked_failed_leaves_no_pod": 0,
+    "test_two_tasks_with_one_job_train_once": 0,
+    "test_what_cannot_be_scheduled_is_waited_for_and_the_reason_shown": 0,
+    "test_a_task_over_its_execution_timeout_leaves_no_pod": 0,
+    "test_a_job_that_nears_its_limit_is_warned_of": 0,
+    "test_another_persons_folder_is_refused_as_an_input": 1,
+    "test_maintenance_removes_claims_of_ended_runs_and_tells_of_others": 0,
+    "test_a_claim_in_the_way_is_told_and_left": 0,
     # half a minute each, and a virtual environment of Sphinx's
     "test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere": 0,
     "test_a_link_that_leads_nowhere_ends_the_build": 0,
@@ -137,6 +149,9 @@ KEPT = {
     "test_a_first_version_that_is_broken_leaves_nothing": 0,
     "test_a_person_promotes_rolls_back_and_takes_away": 0,
     "test_a_canary_that_errs_is_ended_by_its_task_with_the_reason": 0,
+    "test_a_canary_that_a_person_opened_is_ended_by_maintenance_when_it_is_slow": 0,
+    "test_maintenance_takes_back_what_pods_refuse_when_its_task_was_killed": 0,
+    "test_only_the_platform_reads_what_a_pod_noted": 0,
     "test_the_page_and_the_model_servers_answer_behind_their_services": 0,
     # bounded by the time of what is waited for
     "test_as_many_transfers_run_at_once_as_were_asked_for": 0,
