@@ -125,7 +125,7 @@ KEPT = {
     "test_maintenance_finds_what_nobody_released": 0,
     "test_an_increment_of_one_is_no_hindrance_for_the_other": 0,
     "test_nobody_comes_to_anothers_files_by_a_run": 0,
-    # every run has a pod's whole way, one of each kind of hindrance, and a stack whose jobs are pods (test_pods_in_airflow.py)
+    # every run has a pod's whole way, kinds of hindrance, and a stack whose jobs are pods (test_pods_in_airflow.py)
     "test_the_end_of_a_triggerer_loses_no_place_and_no_reservation": 0,
     "test_the_time_limit_of_a_task_counts_from_admission": 0,
     "test_two_people_train_at_once_and_both_results_become_versions": 0,

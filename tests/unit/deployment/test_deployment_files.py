@@ -79,7 +79,7 @@ def test_values_use_the_charts_names() -> None:
 def test_nobody_gets_in_with_the_password_that_the_chart_makes() -> None:
     """It makes a user `admin` whose password is `admin`, unless it is told not to in words that it knows."""
     assert VALUES["createUserJob"] == {"enabled": False}
-    assert re.search(r'--version ">=1\.19', (DEPLOY / "helm" / "values.yaml").read_text())
+    assert re.search(r'--version ">=1\.19\.0 <2"', (DEPLOY / "helm" / "values.yaml").read_text())
 
 
 def test_values_say_what_airflow_cfg_says() -> None:
