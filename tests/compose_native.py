@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import sysconfig
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -199,12 +200,15 @@ class Native:
             (programs / "alertmanager").symlink_to("/usr/bin/prometheus-alertmanager")
         mounts["/opt/programs"] = (programs, False)
         mounts[str(VENV)] = (VENV, False)
+        # The environment that the tests run in finds our code in the checkout, by a file that the image has another for.
+        (ours,) = Path(sysconfig.get_path("purelib")).glob("__editable__.learnloop-*.pth")
+        mounts[str(ours)] = (ROOT / "deploy" / "images" / "airflow" / "learnloop.pth", False)
         mounts[sys.base_prefix] = (Path(sys.base_prefix), False)
         for part in ("include", "plugins", "dags", "annotation_app", "airflow.cfg", "deploy/airflow"):
             mounts[f"/opt/learnloop/{part}"] = (ROOT / part, False)
         return {
             "PATH": os.pathsep.join(path),
-            "PYTHONPATH": "/opt/learnloop/include:/opt/learnloop/plugins:/opt/learnloop",
+            "PYTHONPATH": "/opt/learnloop",  # as the page's image has it; what Airflow's has besides is in its own file
             "LANG": "C.UTF-8",
             "HOME": "/tmp",
         }

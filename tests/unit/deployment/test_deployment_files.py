@@ -184,6 +184,21 @@ def test_an_image_is_pinned_and_not_roots(name: str) -> None:
     assert {one: version for one, version in pinned.items() if versions.get(one, version) != version} == {}
 
 
+def test_a_job_finds_our_code_in_airflows_image_without_a_variable_of_its_workers() -> None:
+    """A job inherits none, so PYTHONPATH would not do."""
+    folder = DEPLOY / "images" / "airflow"
+    text = (folder / "Dockerfile").read_text()
+    copied = dict(re.findall(r"^COPY (\S+) (\S+)$", text, re.MULTILINE))
+    place = copied["deploy/images/airflow/learnloop.pth"]
+    assert re.fullmatch(r"/opt/venv/lib/python3\.\d+/site-packages/learnloop\.pth", place)
+    base = re.search(r"^ARG BASE=python:(\d+\.\d+)", text, re.MULTILINE)
+    assert base
+    assert f"/python{base[1]}/" in place
+    found = (folder / "learnloop.pth").read_text().splitlines()
+    assert {copied["include"], copied["plugins"]} == set(found)
+    assert "PYTHONPATH" not in text.partition("FROM ${BASE}\n")[2]
+
+
 def test_the_annotation_image_has_what_the_page_imports() -> None:
     """Of ours it copies a few files; what the page imports of ours is among them."""
     text = (DEPLOY / "images" / "annotation" / "Dockerfile").read_text()
