@@ -39,7 +39,7 @@ class Settings:
     """SQLAlchemy URL of Learnloop's own database."""
     mlflow_url: str = field(repr=False)
     """SQLAlchemy URL of MLflow's database, or the address of an MLflow server (also by MLflow's own variables)."""
-    airflow_database_url: str
+    airflow_database_url: str = field(repr=False)
     """SQLAlchemy URL of Airflow's database, for backups alone (also by Airflow's own variable); empty: it is left out."""
     store: Path
     """The object store that jobs and workspaces read, in DVC's layout (``files/md5/xx/...``)."""
@@ -101,7 +101,7 @@ class Settings:
     """What webhooks are signed with."""
     log_format: str
     """How processes write their logs (docs/observability.md): ``text``, or ``json``, an object a line."""
-    metrics_token: str
+    metrics_token: str = field(repr=False)
     """What Prometheus shows to read metrics of our API with (a Bearer token); empty: only people who may, may."""
     models: Path
     """Where registered model files are kept."""

@@ -22,7 +22,7 @@ TRIES = {
 import subprocess, sys
 from pathlib import Path
 version = subprocess.run(["airflow", "version"], check=True, capture_output=True, text=True).stdout.split()[-1]
-subprocess.run([sys.executable, "-c", "import learnloop.jobs.contract, learnloop.training.train"], check=True, env={})  # a job
+subprocess.run([sys.executable, "-c", "import learnloop.jobs.contract, learnloop.training.train"], check=True, env={})
 import learnloop_airflow.api.app, learnloop_airflow.views.app
 from learnloop_plugin import LearnloopPlugin
 from airflow.dag_processing.dagbag import BundleDagBag

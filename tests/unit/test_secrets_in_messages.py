@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
+import yaml
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -14,7 +15,8 @@ from learnloop.errors import InvalidInput, LearnloopError
 from learnloop.models import registry
 from learnloop.settings import load
 
-SECRET = "Zq7-not-to-be-seen"
+ROOT = Path(__file__).parents[2]
+SECRET = "Zq7-not-to-be-seen-anywhere"
 DATABASE = f"postgresql+psycopg://learnloop:{SECRET}@127.0.0.1:1/learnloop"
 
 
@@ -28,8 +30,12 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def test_settings_do_not_show_what_they_keep_secret(environment: dict[str, str]) -> None:
-    found = load(environment)
+def test_settings_do_not_show_what_a_deployment_keeps_secret(environment: dict[str, str]) -> None:
+    given = yaml.safe_load((ROOT / "deploy" / "helm" / "values.yaml").read_text())["secret"]
+    names = {one["envName"] for one in given if one["envName"].startswith("LEARNLOOP_")}
+    assert {"LEARNLOOP_AIRFLOW_DATABASE_URL", "LEARNLOOP_METRICS_TOKEN", *environment} - {"LEARNLOOP_HOME"} <= names
+    found = load({**environment, **dict.fromkeys(names, SECRET), "LEARNLOOP_DATABASE_URL": DATABASE})
+    assert {found.metrics_token, found.airflow_database_url, found.webhook_secret} == {SECRET}
     assert found.database_url == DATABASE
     assert SECRET not in f"{found!r} {found!s}"
 
