@@ -192,7 +192,7 @@ class Container:
             if source.is_dir():
                 lines.append(f"mkdir -p {inside}")
             else:
-                lines.append(f"mkdir -p $(dirname {inside}); touch {inside}")
+                lines.append(f"mkdir -p $(dirname {inside}); [ -e {inside} ] || touch {inside}")
             lines.append(f"mount --bind {shlex.quote(str(source))} {inside}")
             if not writable:
                 lines.append(f"mount -o remount,bind,ro {inside}")
