@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -22,10 +23,14 @@ import yaml
 
 from learnloop.annotation.strategies import STRATEGIES
 from learnloop.datasets.preprocess import preprocess
+from learnloop.datasets.remotes import fetch, open_remote, push
+from learnloop.datasets.remotes.base import relative_path
+from learnloop.datasets.remotes.objects import names
 from learnloop.datasets.schema import parse_config
 from learnloop.datasets.snapshot import snapshot
 from learnloop.datasets.store import Store
 from learnloop.datasets.validate import validate_folder
+from learnloop.errors import NotFound
 from learnloop.mounts.plan import choose, parse_mounts
 from learnloop.mounts.providers import ALL, PROVIDERS
 from learnloop.mounts.table import load_table
@@ -148,6 +153,31 @@ def test_a_strategy_keeps_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(asked) > 3
     for one in asked:
         one("half_sure")
+
+
+def test_a_protocol_of_ones_own_is_a_remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FILER", str(tmp_path / "filer"))
+    fsspec.register_implementation("filer", run("bring-your-own.md", "filer.py")["Filer"], clobber=True)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for number in range(12):
+        (folder / f"{number}.bin").write_bytes(bytes([number]) * 2000)
+    store, there = Store(tmp_path / "store"), open_remote("filer://datasets/learnloop")
+    there.check(writing=True)
+    tree = store.write_tree(store.add_folder(folder)[0])
+    assert (push(store, there, [tree]).objects, push(store, there, [tree]).objects) == (13, 0)
+    assert there.held([tree]) == {tree: store.path_of(tree).stat().st_size}
+    assert {one.name for one in there.listed()} == set(names(store))
+    assert all((tmp_path / "filer/datasets/learnloop" / relative_path(name)).is_file() for name in names(store))
+    other = Store(tmp_path / "other")
+    assert fetch(other, there, [tree]).objects == 13
+    assert {name: other.path_of(name).read_bytes() for name in names(other)} == {
+        name: store.path_of(name).read_bytes() for name in names(store)
+    }
+    there.remove(relative_path(tree))
+    assert there.held([tree]) == {}
+    with pytest.raises(NotFound):
+        there.get(tree, tmp_path / "gone")
 
 
 def test_storage_is_planned_for(tmp_path: Path) -> None:
