@@ -63,7 +63,7 @@ password:
 lint: setup-test
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
-	$(PYTHON) -m mypy include/learnloop
+	$(PYTHON) -m mypy include/learnloop annotation_app
 	cd $(CURDIR) && $(LEARNLOOP_HOME)/venv/bin/lint-imports
 
 format: setup-test

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Protocol, TypeVar
 
 import streamlit as st
 
@@ -33,7 +33,7 @@ from annotation_app.standing import Standing
 from annotation_app.texts import text
 from annotation_app.transfer import Transfer
 from learnloop import logs
-from learnloop.client import DatasetInfo
+from learnloop.client import DatasetInfo, LearnloopClient
 from learnloop.errors import LearnloopError, NotAuthenticated
 from learnloop.settings import settings
 
@@ -193,9 +193,18 @@ def desk_of(who: login.Login, dataset: str) -> Desk:
     return desk
 
 
-def of_dataset(kind: str, dataset: str, who: login.Login, make: Callable[[], object]) -> Any:
+class Kept(Protocol):
+    """What is made for one login's client."""
+
+    client: LearnloopClient
+
+
+K = TypeVar("K", bound=Kept)
+
+
+def of_dataset(kind: str, dataset: str, who: login.Login, make: Callable[[], K]) -> K:
     """What the session keeps of a dataset for this login; made anew after another login."""
-    kept: dict[str, Any] = st.session_state.setdefault(kind, {})
+    kept: dict[str, K] = st.session_state.setdefault(kind, {})
     found = kept.get(dataset)
     if found is None or found.client is not who.client:
         found = kept[dataset] = make()

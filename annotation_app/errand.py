@@ -112,8 +112,7 @@ def send(client: LearnloopClient, answer: Answer) -> LearnloopError | None:
             reason = ": ".join(filter(None, (answer.skip_reason, answer.comment)))
             client.skip(answer.task_id, reason, key=answer.key)
         else:
-            said = {"seconds": answer.seconds, "comment": answer.comment}
-            client.submit(answer.task_id, answer.label, key=answer.key, **said)
+            client.submit(answer.task_id, answer.label, key=answer.key, seconds=answer.seconds, comment=answer.comment)
     except LearnloopError as error:
         return error
     return None

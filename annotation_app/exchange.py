@@ -63,7 +63,8 @@ def _import(transfer: Transfer) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             batch = st.selectbox(text("import.batch"), batches, key="import_batch", width=320)
             ignore = st.checkbox(text("import.ignore"), key="import_ignore")
-            if st.button(text("import.submit"), type="primary", disabled=file is None, key="import_submit"):
+            pressed = st.button(text("import.submit"), type="primary", disabled=file is None, key="import_submit")
+            if pressed and file is not None:
                 transfer.bring(file.name, file.getvalue(), batch, ignore_annotations=ignore)
     if transfer.import_error is not None:
         _refused(transfer.import_error)

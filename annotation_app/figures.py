@@ -121,8 +121,10 @@ def _class(row: Mapping[str, Any], most: int, known: Mapping[str, Any], colors: 
 
 def people(given: Sequence[Mapping[str, Any]], days: int, today: date) -> str:
     """A line a person: how much, how fast, how well."""
-    heads = ("people.who", "people.answers", "people.days", "people.hour", "people.seconds", "people.accepted")
-    heads += ("people.gold", "people.fast", "people.slow", "people.skipped")
+    heads = [
+        *("people.who", "people.answers", "people.days", "people.hour", "people.seconds", "people.accepted"),
+        *("people.gold", "people.fast", "people.slow", "people.skipped"),
+    ]
     rows = []
     for person in sorted(given, key=lambda one: -one["answers"]):
         timed, seconds = (sum(day[name] for day in person["days"]) for name in ("timed", "seconds"))

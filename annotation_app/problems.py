@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from annotation_app.texts import catalogue, language, text
+from annotation_app.texts import language, text, translations
 from learnloop.errors import LearnloopError
 
 SOURCE = "en"
@@ -71,9 +71,8 @@ def _value(given: str, name: str) -> str:
 @cache
 def _sentences(name: str) -> list[tuple[re.Pattern[str], list[str], str]]:
     """Those with the most words of their own first: of two that fit, the one that says more."""
-    messages = {key: other for key, other in catalogue(name, "errors")._catalog.items() if key}
     found = []
-    for key, other in messages.items():
+    for key, other in translations(name, "errors").items():
         parts = PLACEHOLDER.split(key)
         pattern = "".join(re.escape(part) if number % 2 == 0 else "(.+)" for number, part in enumerate(parts))
         found.append((re.compile(pattern, re.DOTALL), parts[1::2], other, sum(map(len, parts[::2]))))

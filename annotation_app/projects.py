@@ -27,8 +27,8 @@ MOST_WORDS = 20_000
 
 def show(found: list[DatasetInfo], chosen: str, guide: Guide, *, editor: bool, annotator: bool) -> None:
     guide.look()
-    for dataset in found:
-        _project(dataset, chosen=dataset.name == chosen, annotator=annotator)
+    for each in found:
+        _project(each, chosen=each.name == chosen, annotator=annotator)
     dataset = next((each for each in found if each.name == chosen), None)
     if dataset is None:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -82,7 +82,7 @@ class Standing:
             return None
 
 
-def accuracy(row: dict[str, Any]) -> float | None:
+def accuracy(row: Mapping[str, Any]) -> float | None:
     """On the test split, of the model that a round trained; None when it trained none."""
     measured = row["metrics"].get("comparison", {}).get("candidate", {}).get("accuracy")
     return None if row["labels"] is None or measured is None else float(measured)

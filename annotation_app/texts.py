@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import streamlit as st
+from babel.messages import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -61,7 +62,16 @@ def has(key: str) -> bool:
 @cache
 def catalogue(name: str, domain: str = "page") -> gettext.GNUTranslations:
     compiled = io.BytesIO()
-    with (LOCALE / name / "LC_MESSAGES" / f"{domain}.po").open("rb") as source:
-        write_mo(compiled, read_po(source, locale=name, abort_invalid=True))
+    write_mo(compiled, _source(name, domain))
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)
+
+
+def translations(name: str, domain: str) -> dict[str, str]:
+    """Each message of a catalogue that is translated, and its translation."""
+    return {str(one.id): str(one.string) for one in _source(name, domain) if one.id and one.string and not one.fuzzy}
+
+
+def _source(name: str, domain: str) -> Catalog:
+    with (LOCALE / name / "LC_MESSAGES" / f"{domain}.po").open("rb") as source:
+        return read_po(source, locale=name, abort_invalid=True)
