@@ -187,7 +187,9 @@ compose-check: setup-test
 	@$(PYTHON) -m check_jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
 	@$(PYTHON) -m learnloop.stack.compose_check
 
-compose-native: setup-test
+compose-native:
+	@$(PYTHON3) tests/native_programs.py
+	@$(MAKE) --no-print-directory setup-test
 	$(PYTHON) -m pytest tests/integration/stack/test_production_pieces.py tests/integration/stack/test_production_stack.py -m "long or not long" -s
 
 client: setup-test

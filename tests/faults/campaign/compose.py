@@ -22,6 +22,7 @@ from celery import Celery
 from compose_native import Native
 from kombu.exceptions import OperationalError
 from namespaces import USER, Container, Publisher, possible
+from native_programs import missing
 from network_cut import cut
 from redis.exceptions import RedisError
 
@@ -44,10 +45,7 @@ HOME = Path("/var/lib/learnloop")
 
 def impossible() -> str:
     """Why this cannot be done here, or an empty text."""
-    lacking = [name for name in ("nginx", "redis-server") if not shutil.which(name, path="/usr/sbin:/usr/bin")]
-    return possible() or (
-        f"not installed: {', '.join(lacking)} (apt-get install nginx redis-server)" if lacking else ""
-    )
+    return possible() or missing(whole=False)
 
 
 class ComposeWorld:

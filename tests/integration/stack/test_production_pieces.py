@@ -5,7 +5,6 @@ With the same files, commands, secrets and health checks. The whole stack is in 
 
 from __future__ import annotations
 
-import shutil
 import ssl
 import time
 from collections import Counter
@@ -17,17 +16,16 @@ import httpx
 import pytest
 from compose_native import Native
 from namespaces import USER, Container, possible
+from native_programs import missing
 from network_cut import cut
 from waits import eventually
 
-MISSING = [name for name in ("nginx", "redis-server", "redis-cli") if not shutil.which(name, path="/usr/sbin:/usr/bin")]
-NEEDS = [
-    pytest.mark.skipif(
-        bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (apt-get install nginx redis-server)"
-    ),
-    pytest.mark.skipif(bool(possible()), reason=possible()),
+MISSING = missing(whole=False)
+pytestmark = [
+    pytest.mark.skipif(bool(MISSING), reason=MISSING or "installed"),
+    pytest.mark.skipif(bool(possible()), reason=possible() or "possible"),
+    pytest.mark.timeout(900),
 ]
-pytestmark = [*NEEDS, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

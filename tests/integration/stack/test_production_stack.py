@@ -15,8 +15,8 @@ import pytest
 from compose_native import Native
 from compose_watching import Told, prometheus_of, tell_by_webhook
 from dashboards import DASHBOARDS, queries
-from namespaces import USER, Container
-from test_production_pieces import NEEDS
+from namespaces import USER, Container, possible
+from native_programs import missing
 from waits import eventually
 
 from learnloop.client import LearnloopClient
@@ -24,7 +24,13 @@ from learnloop.stack.demo import digits
 from learnloop.stack.demo.airflow import AirflowClient
 from learnloop.stack.demo.annotators import ScriptedAnnotator
 
-pytestmark = [*NEEDS, pytest.mark.timeout(1800), pytest.mark.long]
+MISSING = missing(whole=True)
+pytestmark = [
+    pytest.mark.skipif(bool(MISSING), reason=MISSING or "installed"),
+    pytest.mark.skipif(bool(possible()), reason=possible() or "possible"),
+    pytest.mark.timeout(1800),
+    pytest.mark.long,
+]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PEOPLE = {"sam": "scientist", "eve": "engineer", "ann": "annotator", "bo": "annotator"}
