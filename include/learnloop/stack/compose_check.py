@@ -94,10 +94,28 @@ def _references(service: dict[str, Any], compose: dict[str, Any], root: Path) ->
             yield f"depends_on: {name} has no health check, so it never is healthy"
         elif not set(other.get("profiles", ())) <= set(service.get("profiles", ())):
             yield f"depends_on: {name} is in a profile that this service is not in"
-    asked_for = set(re.findall(r"/run/secrets/([\w.-]+)", str(service)))
-    yield from (
-        f"reads /run/secrets/{name}, and is not given it" for name in asked_for - set(service.get("secrets", ()))
-    )
+    given = set(service.get("secrets", ()))
+    asked_for = _secrets(str(service))
+    yield from (f"reads /run/secrets/{name}, and is not given it" for name in sorted(asked_for - given))
+    for path in _mounted(service, root):
+        lacking = _secrets(path.read_text()) - given - asked_for
+        yield from (
+            f"{path.relative_to(root)} names /run/secrets/{name}, and the service is not given it"
+            for name in sorted(lacking)
+        )
+
+
+def _secrets(text: str) -> set[str]:
+    """In comments too: they say how something is switched on."""
+    return set(re.findall(r"/run/secrets/([\w.-]*\w)", text))
+
+
+def _mounted(service: dict[str, Any], root: Path) -> Iterator[Path]:
+    """The files of the checkout that a service reads."""
+    for volume in service.get("volumes", ()):
+        source = root / volume.partition(":")[0]
+        if volume.startswith("./"):
+            yield from (path for path in (source, *sorted(source.rglob("*"))) if path.is_file())
 
 
 def _safety(service: dict[str, Any], compose: dict[str, Any], root: Path) -> Iterator[str]:

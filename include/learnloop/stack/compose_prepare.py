@@ -131,6 +131,8 @@ def _texts(keep: Path) -> dict[str, str]:
             name: secrets.token_urlsafe(48)
             for name in ("api_secret_key", "jwt_secret", "webhook_secret", "metrics_token", "grafana_password")
         },
+        # How alerts are told to people is the company's to fill in (deploy/alertmanager/alertmanager.yml).
+        **dict.fromkeys(("smtp_password", "alert_webhook"), ""),
     }
 
 

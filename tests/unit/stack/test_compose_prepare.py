@@ -31,6 +31,15 @@ def test_everything_is_made_once_and_is_private(tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
+def test_what_alertmanager_reads_is_empty_until_somebody_is_to_be_told(tmp_path: Path) -> None:
+    prepare(tmp_path, tmp_path / "data", "localhost", ME)
+    secrets = tmp_path / "secrets"
+    assert {path.name for path in secrets.iterdir() if not path.read_text()} == {"smtp_password", "alert_webhook"}
+    (secrets / "smtp_password").write_text("word")
+    assert prepare(tmp_path, tmp_path / "data", "localhost", ME) == []
+    assert (secrets / "smtp_password").read_text() == "word"
+
+
 def test_what_belongs_together_agrees_also_when_some_of_it_is_lost(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     prepare(tmp_path, tmp_path / "data", "localhost", ME)
