@@ -61,6 +61,11 @@ def test_targets_of_make_that_a_page_names_exist(page: Path) -> None:
     assert sorted(named - known) == []
 
 
+def test_commands_of_compose_say_where_its_settings_are(page: Path) -> None:
+    """Without them the guards of docker-compose.yaml refuse any command."""
+    assert _unguided(page.read_text()) == []
+
+
 def test_commands_that_a_page_shows_exist_with_their_options(page: Path) -> None:
     assert [said for line in _commands(page.read_text()) if (said := _wrong(line))] == []
 
@@ -92,6 +97,14 @@ def test_what_is_looked_at_is_found() -> None:
     assert _wrong("dataset lock animals --wiat") == "dataset lock animals --wiat: no option --wiat"
     assert _wrong("dataset lokc animals") == "dataset lokc animals: no command lokc"
     assert not _is_there("learnloop.datasets.nothing")
+    assert not _unguided("docker compose --env-file deploy/compose/.env ps")
+    assert _unguided("`docker\ncompose ps`, then `docker compose`") == ["docker\ncompose ps", "docker compose"]
+    assert "docker compose --env-file" in ROOT.joinpath("docs", "operations.md").read_text()
+
+
+def _unguided(text: str) -> list[str]:
+    """Commands of Compose without its settings' file. It may be anywhere before the verb, and the pages have it first."""
+    return re.findall(r"\bdocker\s+compose\b(?!\s+--env-file\s+deploy/compose/\.env\b)[^`\n]*", text)
 
 
 def _commands(text: str) -> Iterator[str]:
