@@ -5,12 +5,15 @@ With the same files, commands, secrets and health checks. The whole stack is in 
 
 from __future__ import annotations
 
+import re
 import ssl
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -19,6 +22,9 @@ from namespaces import USER, Container, possible
 from native_programs import missing
 from network_cut import cut
 from waits import eventually
+
+from learnloop.stack.compose_prepare import DATABASES, prepare
+from learnloop.stack.places import ROOT
 
 MISSING = missing(whole=False)
 pytestmark = [
@@ -236,6 +242,63 @@ def test_the_replica_catches_up_when_the_network_between_them_was_cut(pieces: Na
         sql(pieces, "postgres", "create table told_meanwhile as select 'hello' as word")
         assert "does not exist" in sql(pieces, "postgres-replica", "select word from told_meanwhile")
     eventually(lambda: sql(pieces, "postgres-replica", "select word from told_meanwhile") == "hello")
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Native]:
+    """A PostgreSQL and its replica of a test's own."""
+    made = Native(tmp_path, ["replica"], only=["postgres", "postgres-replica"])
+    try:
+        made.start(seconds=120)
+        yield made
+    finally:
+        made.close()
+
+
+def test_a_replica_that_is_promoted_is_written_to_and_takes_the_place_of_the_lost_one(pair: Native) -> None:
+    """By the commands of docs/operations.md, but for those of the engine."""
+    told = (
+        (ROOT / "docs" / "operations.md").read_text().partition("## When PostgreSQL is lost")[2].partition("\n## ")[0]
+    )
+    (promote,) = re.findall(r"^    docker compose .* exec postgres-replica (.+)$", told, re.MULTILINE)
+    stand_in, go_back = re.findall(r"^    (sed .+)$", told, re.MULTILINE)
+    old, replica = pair.containers["postgres"], pair.containers["postgres-replica"]
+
+    def asked(name: str, statement: str) -> str:
+        """With the address that the services are given."""
+        url = re.sub(r"\+\w+:", ":", (pair.folder / "compose" / "secrets" / f"{name}_database_url").read_text())
+        answer = replica.run(["psql", "-X", "-A", "-t", "-q", url, "-c", statement])
+        return answer.stdout.strip() or answer.stderr.strip()
+
+    def shell(line: str) -> None:
+        there = line.replace("deploy/compose/data", str(pair.folder / "data"))
+        there = there.replace("deploy/compose", str(pair.folder / "compose"))
+        subprocess.run(["bash", "-e", "-c", there], check=True)
+
+    for name in DATABASES:
+        assert asked(name, "create table told as select 'before' as word") == ""
+        eventually(lambda name=name: sql(pair, "postgres-replica", "select word from told", name) == "before")
+    old.kill()
+    assert "connection to server" in asked("learnloop", "select 1")
+    promoted = replica.run(promote.split())
+    assert promoted.returncode == 0, promoted.stderr
+    shell(stand_in)
+    for name in DATABASES:
+        assert asked(name, "insert into told values ('after')") == ""
+
+    replica.kill()
+    for line in re.findall(r"^    (mv .+)$", told, re.MULTILINE):
+        shell(line)
+    shell(go_back)
+    prepare(pair.folder / "compose", pair.folder / "data", "localhost", (USER, USER))
+    for container in (old, replica):
+        container.start(pair.switchboard)
+        eventually(lambda name=container.name: pair.healthy(name), seconds=60)
+    for name in DATABASES:
+        assert asked(name, "select string_agg(word, ' ') from told") == "before after"
+        assert asked(name, "insert into told values ('again')") == ""
+        eventually(lambda name=name: sql(pair, "postgres-replica", "select count(*) from told", name) == "3")
+    assert "read-only" in sql(pair, "postgres-replica", "insert into told values ('x')", "learnloop")
 
 
 def test_redis_lets_nobody_in_without_its_secret(pieces: Native) -> None:
