@@ -16,11 +16,15 @@ ROOT = Path(__file__).parents[2]
 CLUSTER = Path(os.environ.get("KUBERNETES_CLUSTER") or ROOT.parent / "shared" / "kubernetes" / "cluster")
 
 
+BASE = "docker.io/library/python:3.11-slim"
+"""What the cluster's script calls its stand-in, in the place of the exact version that the Dockerfiles name."""
+
+
 def build_image(name: str) -> str:
     """Build an image of deploy/images as this working tree makes it, into the cluster; returns its whole name."""
     subprocess.run([CLUSTER, "base-image"], check=True, capture_output=True, timeout=600)
     build = [CLUSTER, "build", ROOT / "deploy" / "images" / name / "Dockerfile", ROOT, f"learnloop/{name}:tests"]
-    built = subprocess.run(build, capture_output=True, text=True, timeout=900)
+    built = subprocess.run([*build, "--build-arg", f"BASE={BASE}"], capture_output=True, text=True, timeout=900)
     assert built.returncode == 0, built.stderr[-4000:]
     return built.stdout.strip().splitlines()[-1]
 

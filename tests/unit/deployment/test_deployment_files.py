@@ -178,6 +178,9 @@ def test_an_image_is_pinned_and_not_roots(name: str) -> None:
     assert users
     assert users[-1] != "0"
     assert "--require-hashes" in text
+    (base,) = re.findall(r"^ARG BASE=(\S+)$", text, re.MULTILINE)
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm", base)  # of patch and Debian
+    assert {came.split()[0] for came in re.findall(r"^FROM (.+)$", text, re.MULTILINE)} == {"${BASE}"}
     versions = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
     locked = (DEPLOY / "images" / name / "requirements.txt").read_text()
     pinned = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", locked, re.MULTILINE))
@@ -197,6 +200,11 @@ def test_a_job_finds_our_code_in_airflows_image_without_a_variable_of_its_worker
     found = (folder / "learnloop.pth").read_text().splitlines()
     assert {copied["include"], copied["plugins"]} == set(found)
     assert "PYTHONPATH" not in text.partition("FROM ${BASE}\n")[2]
+
+
+def test_the_image_of_an_example_is_made_of_the_training_image_that_compose_and_pods_name() -> None:
+    (base,) = re.findall(r"^ARG BASE=(\S+)$", (DEPLOY / "images" / "torch" / "Dockerfile").read_text(), re.MULTILINE)
+    assert f"-t {base} " in (DEPLOY / "images" / "training" / "Dockerfile").read_text()
 
 
 def test_the_annotation_image_has_what_the_page_imports() -> None:
