@@ -27,7 +27,7 @@ _LOCK = "pg_advisory_xact_lock(hashtextextended(concat('claim ', {dataset}, ' ',
 _TURN = text(f"SELECT {_LOCK.format(dataset='CAST(:dataset AS integer)')}")
 _TURN_BY_ID, _TURN_BY_NAME, _TURN_BY_TASK = (
     by_position(
-        f"SELECT {COLUMNS}, {_LOCK.format(dataset='datasets.id')} FROM datasets WHERE {which}",  # noqa: S608
+        f"SELECT {COLUMNS}, {_LOCK.format(dataset='datasets.id')} FROM datasets WHERE {which}",  # noqa: S608 - no value
         f"{NAMES}, turn",
     )
     for which in (

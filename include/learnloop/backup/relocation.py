@@ -35,11 +35,12 @@ def relocate(urls: Mapping[str, str], before: Mapping[str, str], now: Mapping[st
 
 
 def _change(connection: Connection, table: str, column: str, moved: list[tuple[str, str]]) -> int:
-    rows = connection.execute(text(f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL"))  # noqa: S608
+    asked = text(f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL")  # noqa: S608 - names of COLUMNS
+    rows = connection.execute(asked)
     changed = 0
     for (path,) in rows.all():
         if (new := _moved(path, moved)) != path:
-            update = text(f"UPDATE {table} SET {column} = :new WHERE {column} = :old")  # noqa: S608
+            update = text(f"UPDATE {table} SET {column} = :new WHERE {column} = :old")  # noqa: S608 - the same
             changed += connection.execute(update, {"new": new, "old": path}).rowcount
     return changed
 

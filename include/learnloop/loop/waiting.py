@@ -39,7 +39,7 @@ STANDING = f"""
 A row that supersedes one that waited waits in its stead.
 """
 _STANDING = text(STANDING)
-_SINCE = text(f"SELECT count(*), extract(epoch FROM now() - min(confirmed_at)) {_UNUSED}")  # noqa: S608
+_SINCE = text(f"SELECT count(*), extract(epoch FROM now() - min(confirmed_at)) {_UNUSED}")  # noqa: S608 - no value is in it
 _IDS = text(f"SELECT id {_UNUSED} ORDER BY id")
 
 
