@@ -44,6 +44,9 @@ KEPT = {
     "test_it_is_refused_beside_another_and_of_what_is_not_there": 1,
     # real nginx, five seconds for each server
     "test_a_request_is_answered_when_one_server_is_back_and_the_other_goes": 1,
+    # hundreds of requests and connections at once to a real nginx
+    "test_an_address_has_a_burst_of_requests_and_more_get_429": 0,
+    "test_an_address_has_512_connections_and_the_next_gets_429": 0,
     # a PostgreSQL and its replica of its own, a minute
     "test_a_replica_that_is_promoted_is_written_to_and_takes_the_place_of_the_lost_one": 0,
     # what the campaign of faults goes by (`make fault-campaign`)

@@ -144,6 +144,62 @@ def test_who_asks_too_often_gets_429_and_logins_sooner(browser: httpx.Client) ->
     assert browser.get("/auth/token").status_code != 429  # only what is posted is counted
 
 
+@pytest.mark.usefixtures("apis")
+def test_an_address_has_a_burst_of_requests_and_more_get_429(pieces: Native) -> None:
+    """Of the inside's own address, so that nobody else's requests are counted with these."""
+
+    def burst(many: int) -> Counter[str]:
+        asked = f"https://127.0.0.1:8443/only/airflow-api-1?[1-{many}]"
+        command = ["curl", "-sk", "--http1.1", "--parallel", "-o", "/dev/null", "-w", "%{http_code}\\n", asked]
+        return Counter(pieces.containers["nginx"].run(command).stdout.split())
+
+    below = burst(300)
+    assert (below["429"], below.total()) == (0, 300)
+    beyond = burst(1200)  # they take what is left of 400, and 100 a second
+    assert beyond["429"] > 0
+    assert beyond.total() - beyond["429"] >= 100
+    assert "limiting requests, excess: 400" in pieces.containers["nginx"].log.read_text()
+
+
+HELD_REQUESTS = """
+import http.client, json, socket, ssl, time
+trusted = ssl._create_unverified_context()
+began = time.monotonic()
+def held(number):
+    time.sleep(max(0, began + number / 200 - time.monotonic()))  # within the limit of requests
+    made = socket.create_connection(("127.0.0.1", 8443), 30, ("127.0.0.2", 0))
+    made = trusted.wrap_socket(made, server_hostname="localhost")
+    made.sendall(b"POST /held HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Length: 9\\r\\n\\r\\n")  # and no body
+    return made
+def asked():
+    client = http.client.HTTPSConnection("127.0.0.1", 8443, timeout=30, source_address=("127.0.0.2", 0), context=trusted)
+    client.request("GET", "/only/airflow-api-1")
+    status = client.getresponse().status
+    client.close()
+    return status
+def eventually(limited):
+    end = time.monotonic() + 20
+    while (asked() == 429) != limited and time.monotonic() < end:
+        time.sleep(0.1)
+    return time.monotonic() < end
+open_ = [held(number) for number in range(511)]
+told = [asked() != 429]
+open_.append(held(512))
+told.append(eventually(True))
+open_.pop().close()
+told.append(eventually(False))
+print(json.dumps(told))
+"""
+
+
+@pytest.mark.usefixtures("apis")
+def test_an_address_has_512_connections_and_the_next_gets_429(pieces: Native) -> None:
+    nginx = pieces.containers["nginx"]
+    told = nginx.run(["/usr/bin/python3", "-c", HELD_REQUESTS])
+    assert told.stdout.strip() == "[true, true, true]", told.stdout + told.stderr
+    assert 'limiting connections by zone "connections", client: 127.0.0.2' in nginx.log.read_text()
+
+
 def test_a_person_stays_at_their_page(pieces: Native, browser: httpx.Client, pages: dict[str, Container]) -> None:
     nginx = pieces.containers["nginx"]
     both = (pieces.folder / "upstreams.conf").resolve()
