@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Iterator
 
 import boto3
 import pytest
 from botocore.config import Config
-from campaign.compose import ComposeWorld, impossible
+from campaign.compose import HOME, ComposeWorld, impossible
+from campaign.disks import filled
+from namespaces import Container
 from waits import eventually
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(bool(impossible()), reason=impossible() or "possible")]
@@ -35,6 +39,31 @@ def test_the_s3_server_stores_objects_on_its_small_disk(world: ComposeWorld) -> 
     client.create_bucket(Bucket="tried")
     client.put_object(Bucket="tried", Key="one", Body=b"x" * 100_000)
     assert client.get_object(Bucket="tried", Key="one")["Body"].read() == b"x" * 100_000
+
+
+def _runs(container: Container) -> bool:
+    """Whether it has come to its command: before that its places are being mounted."""
+    try:
+        return "sleep" in [process.name() for process in container.inside().children()]
+    except LookupError:
+        return False
+
+
+def test_the_stores_disk_is_full_for_who_writes_to_it_inside_a_container(world: ComposeWorld) -> None:
+    worker = world.native.containers["airflow-worker"]
+    worker.command = ["sleep", "600"]
+    worker.start(world.native.switchboard)
+    written = ["dd", "if=/dev/zero", f"of={HOME}/store/mine", "bs=8192", "count=1"]
+    eventually(lambda: _runs(worker), seconds=30)
+    assert worker.run(written).returncode == 0
+    filler = threading.Thread(target=filled, args=(world.store, 20))
+    filler.start()
+    eventually(lambda: os.statvfs(world.store).f_bavail == 0, seconds=15)
+    refused = worker.run([*written[:2], f"of={HOME}/store/another", *written[3:]])
+    assert "No space left" in refused.stderr
+    assert worker.run(["touch", str(HOME / "beside")]).returncode == 0
+    filler.join()
+    assert worker.run([*written[:2], f"of={HOME}/store/another", *written[3:]]).returncode == 0
 
 
 def test_a_container_that_the_engine_cannot_start_is_noted_and_tried_again(world: ComposeWorld) -> None:

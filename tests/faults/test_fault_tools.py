@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from campaign import clock
 from campaign.disks import filled, small_disk, unmount
+from campaign.kinds import slowed
 from campaign.seen import Hold, Seen
 from waits import eventually
 
@@ -42,6 +44,23 @@ def test_a_lease_that_a_clock_ended_is_no_second_holder() -> None:
     assert Seen(holds=list(two)).overlapping() == [tuple(two)]
     assert Seen(holds=list(two), clock_set=[14]).overlapping() == []
     assert Seen(holds=list(two), clock_set=[5, 16]).overlapping() != []  # set before, or after the second got it
+
+
+def test_who_is_slowed_runs_for_a_twentieth_of_the_time_and_then_goes_on() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE
+    ) as busy:
+        try:
+            assert busy.stdout is not None
+            busy.stdout.readline()
+            process = psutil.Process(busy.pid)
+            before = process.cpu_times().user
+            seconds = slowed(busy.pid, 3)
+            assert seconds >= 3
+            assert process.cpu_times().user - before < 0.2 * seconds
+            eventually(lambda: process.cpu_times().user - before > 0.5 * seconds)
+        finally:
+            busy.kill()
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ SERVICES = (
     "model-server-2", "annotation-page",
 )  # fmt: skip
 NOBODY_WATCHES = {"AIRFLOW__METRICS__OTEL_ON": "False"}
-S3_MIB = 512
+S3_MIB, STORE_MIB = 512, 160
 S3_VOLUMES = {"-master.volumeSizeLimitMB=1024": "-master.volumeSizeLimitMB=32", "-volume.max=0": "-volume.max=16"}
 """SeaweedFS makes as many volumes as there is room for: of the size that the Compose file names, none on a small disk."""
 HOME = Path("/var/lib/learnloop")
@@ -73,12 +73,18 @@ class ComposeWorld:
         undoing.callback(self._unmount)
         undoing.callback(self.native.close)
         self.small_disk = small_disk(self.s3_disk, S3_MIB)
-        os.chown(self.s3_disk, USER, USER)
+        self.small_store = small_disk(self.store, STORE_MIB)
+        for disk in (self.s3_disk, self.store):
+            os.chown(disk, USER, USER)
         self.clocks: dict[str, clock.Clock] = {}
         for name, container in self.native.containers.items():
             container.environment = {**container.environment, **NOBODY_WATCHES}
             if name == "s3" and self.small_disk:
                 container.command = [S3_VOLUMES.get(word, word) for word in container.command]
+            if self.small_store and str(HOME) in container.mounts:
+                # A volume is bound without the disks that are mounted in it.
+                writable = container.mounts[str(HOME)][1]
+                container.mounts = {**container.mounts, str(HOME / "store"): (self.store, writable)}
             if clock.POSSIBLE:
                 self._with_a_clock(name, container)
 
@@ -186,8 +192,9 @@ class ComposeWorld:
                 return False
 
     def _unmount(self) -> None:
-        if os.path.ismount(self.s3_disk):
-            unmount(self.s3_disk)
+        for disk in (self.s3_disk, self.store):
+            if os.path.ismount(disk):
+                unmount(disk)
 
     def _database(self, name: str) -> str:
         word = (self.native.folder / "compose" / "secrets" / f"password-{name}").read_text()

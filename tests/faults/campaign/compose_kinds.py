@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from .compose import SERVICES, ComposeWorld
 from .disks import filled
-from .kinds import crash_one_of, frozen, set_for_a_while
+from .kinds import crash_one_of, frozen, set_for_a_while, slowed
 from .seen import Seen
 
 Fault = Callable[[ComposeWorld, Seen, random.Random], str]
@@ -33,11 +33,14 @@ def kinds(world: ComposeWorld) -> dict[str, Fault]:
         "crash PostgreSQL": crash_postgres,
         "Redis gone": _absence("redis", 5, 30),
         "S3 away": _absence("s3", 5, 20),
+        "S3 slow": s3_slow,
         "PostgreSQL gone": _absence("postgres", 5, 20),
         "cut the network": cut_the_network,
     }
     if world.small_disk:
         found["S3 full"] = s3_full
+    if world.small_store:
+        found["disk full"] = disk_full
     if world.clocks:
         found["one clock set"] = one_clock_set
         found["all clocks set"] = all_clocks_set
@@ -91,6 +94,16 @@ def cut_the_network(world: ComposeWorld, seen: Seen, chance: random.Random) -> s
     seconds = chance.uniform(5, 40)
     world.cut(one, other, seconds)
     return f"nothing got from {one} to {other} and back for {seconds:.0f} s"
+
+
+def s3_slow(world: ComposeWorld, seen: Seen, chance: random.Random) -> str:
+    seconds = chance.uniform(15, 40)
+    return f"the S3 server ran for a twentieth of {slowed(world.inside('s3').pid, seconds)} s"
+
+
+def disk_full(world: ComposeWorld, seen: Seen, chance: random.Random) -> str:
+    seconds = chance.uniform(10, 30)
+    return f"the store's disk was full ({filled(world.store, seconds)} bytes left) for {seconds:.0f} s"
 
 
 def s3_full(world: ComposeWorld, seen: Seen, chance: random.Random) -> str:

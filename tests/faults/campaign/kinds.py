@@ -140,14 +140,8 @@ def stop_s3(world: World, seen: Seen, chance: random.Random) -> str:
 
 
 def s3_slow(world: World, seen: Seen, chance: random.Random) -> str:
-    """It runs for a twentieth of the time: each answer takes as much longer."""
-    deadline = time.monotonic() + chance.uniform(15, 40)
-    pauses = 0
-    while time.monotonic() < deadline:
-        frozen(world.s3.process.pid, 0.95)
-        time.sleep(0.05)
-        pauses += 1
-    return f"the S3 server ran for a twentieth of {pauses} s"
+    seconds = chance.uniform(15, 40)
+    return f"the S3 server ran for a twentieth of {slowed(world.s3.process.pid, seconds)} s"
 
 
 def s3_full(world: World, seen: Seen, chance: random.Random) -> str:
@@ -186,6 +180,17 @@ def set_for_a_while(clocks: list[Clock], seen: Seen, chance: random.Random, *, l
     finally:
         set_all(0.0)
     return f"the clock was set {away:+.0f} s, and right again after {seconds:.0f} s"
+
+
+def slowed(pid: int, seconds: float) -> int:
+    """Have a process, with all below it, run for a twentieth of the time: each answer takes as much longer. For how long."""
+    deadline = time.monotonic() + seconds
+    pauses = 0
+    while time.monotonic() < deadline:
+        frozen(pid, 0.95)
+        time.sleep(0.05)
+        pauses += 1
+    return pauses
 
 
 def frozen(pid: int, seconds: float) -> int:
