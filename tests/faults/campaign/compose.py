@@ -28,6 +28,7 @@ from redis.exceptions import RedisError
 
 from . import clock
 from .disks import small_disk, unmount
+from .leaks import secrets_in
 from .stack import Stack
 
 SERVICES = (
@@ -54,6 +55,8 @@ class ComposeWorld:
         """What the engine could not do: the campaign's own, not the platform's."""
         self.away: set[str] = set()
         """Services that are to stay away."""
+        self.words: list[str] = []
+        """Passwords of people."""
         self._starting = threading.Lock()
         self._end = threading.Event()
         self._published: dict[tuple[str, int], int] = {}
@@ -126,6 +129,8 @@ class ComposeWorld:
         return Stack(
             url=self.url, token=token, learnloop=self._database("learnloop"), mlflow=self._database("mlflow"),
             store=self.store, home=self.native.volumes["learnloop-home"], inside=HOME,
+            secrets=(*secrets_in(self.native.folder / "compose" / "secrets"), *self.words),
+            logs=(*(one.log for one in self.native.containers.values()), self.native.volumes["airflow-logs"]),
         )  # fmt: skip
 
     def users(self, *people: tuple[str, str]) -> dict[str, str]:
@@ -134,6 +139,7 @@ class ComposeWorld:
         if made.returncode != 0:
             raise RuntimeError(f"no users were made: {made.stderr[-2000:]}")
         words: dict[str, str] = json.loads(made.stdout.strip().splitlines()[-1])
+        self.words += words.values()
         return words
 
     def hand_over(self, folder: Path) -> str:

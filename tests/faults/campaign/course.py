@@ -6,6 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ from .plan import planned
 from .promises import at_rest, broken
 from .report import Put, Record
 from .seen import Seen
+from .stack import Stack
 from .world import World
 from .writers import DATASET, Holder, Merger
 
@@ -92,9 +94,11 @@ class Campaign:
 
     def _log_in(self) -> None:
         annotators = [(f"ann{number}", "annotator") for number in range(self.record.annotators)]
-        made = self.world.users(*annotators, *((name, "scientist") for name in WRITERS), ("ada", "admin"))
+        made = self.world.users(
+            *annotators, *((name, "scientist") for name in WRITERS), ("ada", "admin"), ("eve", "scientist")
+        )
         logins = {name: Login(self.world.url, name, word, self.seen) for name, word in made.items()}
-        self.ada = logins.pop("ada")
+        self.ada, self.eve = logins.pop("ada"), logins.pop("eve")
         self.writers = [logins.pop(name) for name in WRITERS]
         self.annotators = list(logins.values())
 
@@ -186,9 +190,16 @@ class Campaign:
 
     def _look(self, *, calm: bool) -> list[str]:
         try:
-            return self._answered(lambda token: broken(self.world.stack(token), self.seen, calm=calm))
+            return self._answered(lambda token: broken(self._stack(token), self.seen, calm=calm))
         except AWAY as error:
             return [f"it could not be looked at for {LOOK_SECONDS} s: {error!r}"]
+
+    def _stack(self, token: str) -> Stack:
+        """With somebody who owns nothing, and all tokens there are now among the secrets."""
+        self.eve.renew()
+        stack: Stack = self.world.stack(token)
+        tokens = [login.token for login in (self.ada, self.eve, *self.writers, *self.annotators)]
+        return replace(stack, stranger=self.eve.token, secrets=(*stack.secrets, *tokens))
 
     def _rest(self, seconds: float) -> None:
         """Wait until nothing runs any more, then look; push, verify, damage and repair."""

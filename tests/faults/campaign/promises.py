@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections import Counter
 from typing import Any
 
-import httpx
-import psutil
 import psycopg
 import pyarrow.parquet as pq
 
+from .closed import anothers_namespace, bad_input, without_a_token
+from .leaks import leaked
+from .left import left_over, not_taken_back
 from .seen import Seen
 from .stack import Stack
 
@@ -38,16 +38,23 @@ def broken(stack: Stack, seen: Seen, *, calm: bool) -> list[str]:
             *_store(db, stack),
             *_models(db, mlflow, stack),
             *_written(db, stack, seen),
-            *_strangers(stack),
+            *without_a_token(stack),
+            *anothers_namespace(db, stack, seen),
+            *bad_input(db, stack, seen),
             *(_merged(db, stack) if calm else ()),
-            *(_left_over(db, stack) if calm else ()),
+            *(leaked(db, mlflow, stack) if calm else ()),
+            *(left_over(db, stack) if calm else ()),
         ]
 
 
 def at_rest(stack: Stack) -> bool:
-    """Whether no round is open and no run of the loop goes: what is then not as promised will not become so."""
+    """Whether no round is open, no run of the loop goes, and maintenance has taken back what the dead left: what is then
+    not as promised will not become so.
+    """
     with psycopg.connect(stack.learnloop, autocommit=True) as db:
         if db.execute("SELECT 1 FROM rounds WHERE state IN ('requested', 'running') LIMIT 1").fetchone():
+            return False
+        if not_taken_back(db):
             return False
     runs = stack.get("/api/v2/dags/~/dagRuns?state=running&state=queued&limit=100")["dag_runs"]
     return not [run for run in runs if run["dag_id"] in OF_THE_LOOP]
@@ -214,32 +221,6 @@ def _written(db: psycopg.Connection[Any], stack: Stack, seen: Seen) -> list[str]
         *(f"{path} was written past the expiry of its lock" for path in late),
         *(f"{name} was merged {count} times" for name, count in times if count > 1),
     ]
-
-
-def _strangers(stack: Stack) -> list[str]:
-    """8: nobody gets in without a token."""
-    problems = []
-    for path in ("/datasets", "/deployments", "/audit"):
-        status = httpx.get(f"{stack.url}/learnloop/api/v1{path}", timeout=30).status_code
-        if status not in (401, 404, 429, 502, 503, 504):  # refused, or nobody there to answer
-            problems.append(f"{path} without a token is answered with {status}")
-    return problems
-
-
-def _left_over(db: psycopg.Connection[Any], stack: Stack) -> list[str]:
-    """5: when no run goes there is no job's process and nothing claimed for ever."""
-    problems = []
-    for process in psutil.process_iter(["cmdline", "environ"]):
-        try:
-            environment = process.environ()
-        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue
-        if str(stack.inside or stack.home) in environment.get("RESULTS_DIR", "") and process.pid != os.getpid():
-            problems.append(f"process {process.pid} of a job is left: {process.info['cmdline']}")
-    locks = db.execute("SELECT count(*) FROM locks WHERE expires_at > now()").fetchone()
-    if locks and locks[0]:
-        problems.append(f"{locks[0]} locks are held though no run goes")
-    return problems
 
 
 def _checksums(listed: Any) -> list[tuple[str, str]]:

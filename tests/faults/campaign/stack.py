@@ -23,6 +23,16 @@ class Stack:
     home: Path
     inside: Path | None = None
     """Where the platform's processes see ``home``, if elsewhere."""
+    stranger: str = ""
+    """A token of a scientist who owns nothing; without one nobody tries to get at what is others'."""
+    secrets: tuple[str, ...] = ()
+    """What must be in no log and no table,"""
+    logs: tuple[Path, ...] = ()
+    """and the logs, or folders of logs, that there are."""
+
+    @property
+    def namespaces(self) -> Path:
+        return self.home / "namespaces"
 
     def seen_from_here(self, path: str) -> Path:
         return Path(path) if self.inside is None else self.home / Path(path).relative_to(self.inside)

@@ -22,6 +22,7 @@ from learnloop.stack.places import Places
 
 from . import clock
 from .disks import small_disk, unmount
+from .leaks import secrets_in
 from .s3 import KEY, SECRET, S3Server
 from .stack import Stack
 
@@ -38,6 +39,8 @@ class World:
     def __init__(self, *, for_faults: bool = False) -> None:
         """``for_faults``: with a small disk for the store, an S3 server, and a clock of its own, where possible."""
         self._folders: list[Path] = []
+        self.words: list[str] = []
+        """Passwords of people."""
         try:
             self._make(for_faults=for_faults)
         except BaseException:
@@ -90,7 +93,12 @@ class World:
             mlflow=settings.mlflow_url.replace("postgresql+psycopg://", "postgresql://"),
             store=settings.store,
             home=settings.home,
-        )
+            secrets=(*secrets_in(settings.home / "secrets"), SECRET, *self.words),
+            logs=(
+                settings.home / "logs", settings.home / "airflow" / "logs", settings.home / "postgres" / "log",
+                *([self.s3.folder / "log"] if self.s3 is not None else []),
+            ),
+        )  # fmt: skip
 
     def hand_over(self, folder: Path) -> str:
         return str(folder)  # it sees what is here
@@ -146,7 +154,9 @@ class World:
         """Make users with roles; their passwords."""
         places = Places(self.home)
         wanted: list[dict[str, object]] = [{"name": name, "role": role} for name, role in people]
-        return set_users(wanted, running_environment(places), places.logs / "roles.log")
+        made = set_users(wanted, running_environment(places), places.logs / "roles.log")
+        self.words += made.values()
+        return made
 
     def unwell(self) -> list[str]:
         """What does not do its work; empty when all is well."""
