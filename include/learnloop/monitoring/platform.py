@@ -125,8 +125,13 @@ def backups(db: Session) -> Iterable[Metric]:
 
 
 def _disks() -> Iterable[Metric]:
-    """Of this machine; a place that is not there yet is none of its disks'."""
-    places = {"store": settings().store, "namespaces": settings().namespaces, "models": settings().models}
+    """Of this machine; a place that is not there yet is none of its disks'. ``database``: where PostgreSQL is embedded."""
+    places = {
+        "store": settings().store,
+        "namespaces": settings().namespaces,
+        "models": settings().models,
+        "database": settings().home / "postgres",
+    }
     found = [(name, shutil.disk_usage(place)) for name, place in places.items() if place.is_dir()]
     what = "Bytes of the file system that a place of ours is on."
     yield gauge("disk_size_bytes", what, ("place",), [(name, usage.total) for name, usage in found])

@@ -45,7 +45,8 @@ def test_figures_of_real_parts(live_dataset, figure) -> None:
     assert figure("deployment_ready_replicas", dataset=live_dataset.name, alias="current") == 1
     assert 0.3 < figure("model_test_accuracy", dataset=live_dataset.name, alias="current") <= 1
     assert figure("annotation_tasks", dataset=live_dataset.name, state="open") > 0
-    assert figure("disk_size_bytes", place="store") > 2**20
+    for place in ("store", "database"):
+        assert figure("disk_size_bytes", place=place) > 2**20
 
 
 def test_every_line_of_a_runs_tasks_is_json_with_the_run_it_is_of(live_stack, live_dataset) -> None:
