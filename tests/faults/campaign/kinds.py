@@ -19,8 +19,8 @@ from .world import World
 COMPONENTS = (
     "api-server", "scheduler", "dag-processor", "triggerer", "fork-server", "model-server", "annotation-page", "gateway",
 )  # fmt: skip
-SHORT = ("kill api-server", "stop api-server", "kill scheduler", "kill model-server", "restart PostgreSQL")
-"""What a short campaign puts in."""
+SHORT = ("kill api-server", "kill scheduler", "kill model-server", "restart PostgreSQL", "S3 away")
+"""What a short campaign puts in: one of each part that holds something. What hangs, and disks and clocks, take a long one."""
 Fault = Callable[[World, Seen, random.Random], str]
 """Returns what it did, in words. When it returns the fault is over, but not what came of it."""
 
