@@ -20,7 +20,7 @@ COMPONENTS = (
     "api-server", "scheduler", "dag-processor", "triggerer", "fork-server", "model-server", "annotation-page", "gateway",
 )  # fmt: skip
 SHORT = ("kill api-server", "kill scheduler", "kill model-server", "restart PostgreSQL", "S3 away")
-"""What a short campaign puts in: one of each part that holds something. What hangs, and disks and clocks, take a long one."""
+"""What a short campaign puts in: one of each part that holds something. Hangs, disks and clocks take a long one."""
 Fault = Callable[[World, Seen, random.Random], str]
 """Returns what it did, in words. When it returns the fault is over, but not what came of it."""
 
