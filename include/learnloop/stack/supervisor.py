@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import FrameType
@@ -61,7 +62,7 @@ class Supervisor:
         try:
             self._start()
             while not self.stopping.wait(0.5):
-                self._watch()
+                self.watch()
         except BaseException as error:
             self._report("failed", f"{error}")
             raise
@@ -136,7 +137,14 @@ class Supervisor:
         log.close()
         return Child(component, process, time.monotonic(), restarts)
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
+        """Look once at everything. A disk that is full ends nothing: when there is room again, the next look does what is to do."""
+        try:
+            self._look()
+        except OSError as error:
+            self._note(f"could not look after the stack ({error}); trying again")
+
+    def _look(self) -> None:
         if not postgres.running(self.places.postgres):
             self._note("PostgreSQL has ended; starting it again")
             try:
@@ -211,7 +219,9 @@ class Supervisor:
         return read_json(self.places.status_file).get("state") == "failed"
 
     def _note(self, text: str) -> None:
-        print(time.strftime("%H:%M:%S"), text, flush=True)
+        # Its log may be on the very disk that is full: what is then not said is no reason to end.
+        with suppress(OSError):
+            print(time.strftime("%H:%M:%S"), text, flush=True)
 
 
 def remove_strays(home: Path) -> None:

@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -23,8 +24,9 @@ def unmount(folder: Path) -> None:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def filled(folder: Path, seconds: float) -> int:
-    """Fill the disk of ``folder`` for a while; how many bytes were left."""
+@contextmanager
+def full(folder: Path) -> Iterator[Callable[[], int]]:
+    """Keep the disk of ``folder`` full; how many bytes are left is asked with what it gives."""
     filler = folder / "somebody-elses-file"
     try:
         with filler.open("wb", buffering=0) as file:
@@ -32,8 +34,14 @@ def filled(folder: Path, seconds: float) -> int:
                 with suppress(OSError):
                     while file.write(b"x" * size):
                         pass
-        left = shutil.disk_usage(folder).free
-        time.sleep(seconds)
+        yield lambda: shutil.disk_usage(folder).free
     finally:
         filler.unlink(missing_ok=True)
-    return left
+
+
+def filled(folder: Path, seconds: float) -> int:
+    """Fill the disk of ``folder`` for a while; how many bytes were left."""
+    with full(folder) as left:
+        bytes_left = left()
+        time.sleep(seconds)
+    return bytes_left
