@@ -138,7 +138,7 @@ class Supervisor:
         return Child(component, process, time.monotonic(), restarts)
 
     def watch(self) -> None:
-        """Look once at everything. A disk that is full ends nothing: when there is room again, the next look does what is to do."""
+        """Look once at everything. A full disk ends nothing: the next look after there is room does what is to do."""
         try:
             self._look()
         except OSError as error:
