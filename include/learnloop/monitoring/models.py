@@ -16,6 +16,7 @@ from learnloop.loop.live import live_drift
 from learnloop.models.deployment import LIVE_WITHIN
 from learnloop.monitoring.datasets import NEWEST, TOLD
 from learnloop.monitoring.families import gauge
+from learnloop.permissions import SERVICE
 
 _ALIAS = ("dataset", "alias")
 _SOURCES = {"what the model is asked": "requests", "what the model answers live": "live_answers"}
@@ -55,8 +56,10 @@ def serving(db: Session) -> Iterable[Metric]:
     taken_back = select(Dataset.name, extract("epoch", func.max(Decision.created_at))).join(
         Dataset, Dataset.id == Decision.dataset_id
     )
-    last = db.execute(taken_back.where(Decision.kind == "rollback").group_by(Dataset.name)).all()
-    what = "When a model version that erred was last taken back."
+    # A person's rollback is of that kind, too, and no fault that somebody else has to be told of.
+    by_itself = (Decision.kind == "rollback") & (Decision.owner == SERVICE.name)
+    last = db.execute(taken_back.where(by_itself).group_by(Dataset.name)).all()
+    what = "When the platform last took a model version back, because it erred."
     yield gauge("model_last_rollback_timestamp_seconds", what, ("dataset",), last)
 
 

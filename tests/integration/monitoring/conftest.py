@@ -48,14 +48,18 @@ SLOW_SECONDS = 0.6
 
 
 class _Odd:
-    """A model that errs at ten rows and more, and takes its time for five: what requests are like decides."""
+    """A model that errs at ten rows and more, and takes its time for five: what requests are like decides.
+
+    Version 3 errs at seven, too.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.model = load(folder)
         self.classes, self.input_size = self.model.classes, self.model.input_size
+        self.errs_at = 7 if folder.name == "3" else 10
 
     def predict_proba(self, features: Any) -> Any:
-        if len(features) >= 10:
+        if len(features) >= self.errs_at:
             raise FloatingPointError("it has not seen this before")
         if len(features) == 5:
             threading.Event().wait(SLOW_SECONDS)
@@ -233,12 +237,12 @@ def watched_app(airflow: Engine) -> Any:
 
 
 def model_server(folder: Path, url: str) -> tuple[ModelServer, threading.Thread]:
-    """A model server that finds versions 1 and 2 of any model; the second is a broken file."""
+    """A model server that finds versions 1 to 3 of any model; the second is a broken file, and the third errs."""
     place = folder / "registry"
     if not place.exists():
         pipeline = make_pipeline(StandardScaler(), LogisticRegression())
         pipeline.fit(np.random.default_rng(0).normal(size=(40, 2)), np.array(CLASSES * 20))
-        for version in (1, 2):
+        for version in (1, 2, 3):
             (place / str(version)).mkdir(parents=True)
             skops.io.dump(pipeline, place / str(version) / "model.skops")
             flavor = {"pickled_model": "model.skops", "serialization_format": "skops"}

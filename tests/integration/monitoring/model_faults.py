@@ -17,6 +17,7 @@ from learnloop.database import (
     session,
 )
 from learnloop.loop.decisions import record_decision
+from learnloop.models.deployment import set_canary
 
 
 @fault
@@ -35,13 +36,13 @@ def accuracy_dropped(watched: Any) -> dict[str, str]:
 
 
 @fault
-def model_rolled_back(watched: Any) -> dict[str, str]:
-    labels = made(watched, "erring")
+def model_rolled_back(watched: Any) -> Iterator[dict[str, str]]:
+    """A canary errs at requests that the version beside it answers, and the model servers end it."""
+    served(watched, "erring")
     with session() as db:
-        record_decision(
-            db, dataset_name="erring", kind="rollback", run_id="r", accepted=False, reason="it erred", owner="ada",
-        )  # fmt: skip
-    return labels
+        set_canary(db, model_name="erring", alias="current", version=3, percent=50, owner="ada")
+    with again_and_again(lambda: watched.infer("erring", 7)):
+        yield {"dataset": "erring"}
 
 
 @fault

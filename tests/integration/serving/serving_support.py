@@ -6,6 +6,10 @@ import socket
 import time
 from collections.abc import Callable
 
+from sqlalchemy.orm import Session
+
+from learnloop.monitoring import models
+
 BROKEN_FILE, BROKEN_WEIGHTS = 8, 9
 """Versions that no server may ever serve."""
 
@@ -20,3 +24,10 @@ def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.02)
+
+
+def last_rollbacks(db: Session) -> list[tuple[dict[str, str], float]]:
+    """What the figures say of versions that the platform took back: labels and moment."""
+    db.rollback()
+    (family,) = [one for one in models.serving(db) if one.name == "learnloop_model_last_rollback_timestamp_seconds"]
+    return [(sample.labels, sample.value) for sample in family.samples]

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from serving_support import wait_until
+from serving_support import last_rollbacks, wait_until
 
 from learnloop.database import Decision, Deployment, session
 from learnloop.errors import LearnloopError, NotFound, Unavailable
@@ -71,6 +71,8 @@ def test_a_version_that_errs_is_taken_back_and_no_request_fails(
     assert (decision.kind, decision.owner) == ("rollback", "service:learnloop")
     assert "current: from 2" in decision.reason
     assert "FloatingPointError: it has not seen this before" in decision.reason
+    (told,) = last_rollbacks(db)
+    assert told == ({"dataset": "digits"}, pytest.approx(decision.created_at.timestamp()))
     served(deploy_digits(2))  # whoever asks for it anew gets it
 
 

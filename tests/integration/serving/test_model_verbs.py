@@ -12,7 +12,7 @@ import httpx
 import pytest
 import uvicorn
 from databases import new_database
-from serving_support import free_port, wait_until
+from serving_support import free_port, last_rollbacks, wait_until
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from typer.testing import CliRunner
@@ -286,3 +286,12 @@ def test_the_registry_follows_what_a_server_took_back(api, server, mlflow, datab
     with session(database_url) as opened:  # somebody is about to change it
         opened.query(Deployment).update({"model_version": 2, "updated_at": datetime.now(UTC)})
     assert align_registry(partial(session, database_url)) == []
+
+
+def test_what_a_person_takes_back_is_no_version_that_erred(api, server, db):
+    with LearnloopClient(api, "eva-token") as client:
+        client.promote("digits", "current", 2)
+        (moved,) = client.roll_back("digits", "current", seen=2, reason="slow")
+    assert moved["version"] == 1
+    assert [decision.kind for decision in db.query(Decision).order_by(Decision.id)] == ["promotion", "rollback"]
+    assert last_rollbacks(db) == []
