@@ -100,10 +100,14 @@ def _accuracy(db: Session, deployed: list[tuple[Dataset, str, int]], datasets: l
 def _drift(db: Session, datasets: list[Dataset]) -> Iterable[Metric]:
     shifts = []
     for of in datasets:
+        worst: dict[str, tuple[float, float]] = {}
         scored = current_drift(db, of)
         if scored is not None:
             shifts.append((of.name, "predictions", *scored))
-        shifts += [(of.name, _SOURCES[source], now, chance) for source, now, chance in live_drift(db, of)]
+        # One of a source, the worst against its bound: of two with the same labels Prometheus keeps the first alone.
+        for found in sorted(live_drift(db, of), key=lambda shift: shift[1] - shift[2]):
+            worst[_SOURCES[found[0]]] = found[1:]
+        shifts += [(of.name, source, *shift) for source, shift in worst.items()]
     labels = ("dataset", "source")
     what = "Population stability index between what the current model met first (or was trained on) and meets now."
     yield gauge("drift_psi", what, labels, [row[:3] for row in shifts])
