@@ -18,6 +18,7 @@ import skops.io
 import uvicorn
 import yaml
 from airflow_tables import airflow_tables
+from backups_taken import backup_that_fails
 from databases import new_database
 from fastapi import Request
 from prometheus_server import PROMETHEUS, WHY_NOT, Prometheus, prometheus, rendered
@@ -31,7 +32,9 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from learnloop import settings
-from learnloop.database import AnnotationTask, BackupRun, Batch, Dataset, engine, session
+from learnloop.database import AnnotationTask, Batch, Dataset, engine, session
+from learnloop.datasets.store import Store
+from learnloop.datasets.tree import Tree
 from learnloop.errors import NotAuthenticated
 from learnloop.models.deployment import deploy
 from learnloop.permissions import SCRAPER, Principal
@@ -113,7 +116,11 @@ class Watched:
             )
             db.add(made)
             db.flush()
-            batch = Batch(dataset_id=made.id, name="b", tree=f"{made.id:032x}.dir", samples=tasks, owner="ada")
+            store = Store(settings.settings().store)
+            sample = store.add_bytes(name.encode())
+            batch = Batch(
+                dataset_id=made.id, name="b", tree=store.write_tree(Tree({"x": sample})), samples=tasks, owner="ada"
+            )
             db.add(batch)
             db.flush()
             prediction = {
@@ -122,7 +129,7 @@ class Watched:
                 "probabilities": {"cat": 0.6, "dog": 0.4},
                 "model_version": 1,
             }
-            common = {"dataset_id": made.id, "batch_id": batch.id, "path": "x", "object": "0" * 32, "owner": "ada"}
+            common = {"dataset_id": made.id, "batch_id": batch.id, "path": "x", "object": sample, "owner": "ada"}
             reason = {"strategy": "random", "rank": 0, "model_version": 1}
             db.add_all(
                 AnnotationTask(sample_id=f"s{n}", prediction=prediction, reason=reason, **common) for n in range(tasks)
@@ -142,9 +149,9 @@ class Watched:
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"http://{self.api}{API}{path}", timeout=30)
 
-    def infer(self, name: str, rows: int) -> int:
-        """The status of a request for so many rows."""
-        data = np.zeros((rows, 2), dtype=np.float32).ravel().tolist()
+    def infer(self, name: str, rows: int, value: float = 0.0) -> int:
+        """The status of a request for so many rows, all of whose features are ``value``."""
+        data = np.full((rows, 2), value, dtype=np.float32).ravel().tolist()
         body = {"inputs": [{"name": "features", "datatype": "FP32", "shape": [rows, 2], "data": data}]}
         return httpx.post(f"{self.models['first'].url}/v2/models/{name}/infer", json=body, timeout=30).status_code
 
@@ -188,8 +195,7 @@ def watched(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         engine.cache_clear()
         for place in ("store", "namespaces", "models"):
             (folder / "home" / place).mkdir(parents=True)
-        with session() as db:  # a backup has been begun, as where all is well
-            db.add(BackupRun(name="begun", place="/backups", state="failed", owner="ada"))
+        backup_that_fails(folder)  # one has been begun, as where all is well
         airflow = airflow_tables(airflow_url)
         app = watched_app(airflow)
         servers = {name: model_server(folder, url) for name in ("first", "second")}

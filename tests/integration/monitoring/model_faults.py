@@ -6,17 +6,16 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from math import ceil
 from typing import Any
 
 from alert_faults import answer, fault, made
+from sqlalchemy import func, select
+from waits import eventually
 
-from learnloop.database import (
-    AnnotationTask,
-    Dataset,
-    ScoringRun,
-    session,
-)
+from learnloop.database import LiveWindow, session
 from learnloop.loop.decisions import record_decision
+from learnloop.loop.drift import SMALLEST
 from learnloop.models.deployment import set_canary
 
 
@@ -47,28 +46,33 @@ def model_rolled_back(watched: Any) -> Iterator[dict[str, str]]:
 
 @fault
 def drift(watched: Any) -> dict[str, str]:
-    labels = made(watched, "moved", tasks=1)
-    watched.deploy("moved", 1)
-    with session() as db:
-        batch = db.query(AnnotationTask).join(Dataset).filter(Dataset.name == "moved").one().batch
-        for number, seen in enumerate(([190, 10], [20, 180])):
-            told = {"confidence": [*seen, 0, 0, 0, 0, 0, 0, 0, 0], "predicted": seen}
-            db.add(
-                ScoringRun(
-                    dataset_id=batch.dataset_id,
-                    batch_id=batch.id,
-                    run_id=f"score-{number}",
-                    model_name="moved",
-                    model_version=1,
-                    predictions="",
-                    strategy="random",
-                    scored=200,
-                    chosen=0,
-                    summary={"distribution": told},
-                    owner="ada",
-                )
-            )
-    return {**labels, "source": "predictions"}
+    """What the model is asked, and so what it answers, is something else than it was some hours ago."""
+    moved(watched, "moved")
+    return {"dataset": "moved", "source": "live_answers"}
+
+
+def moved(watched: Any, name: str) -> None:
+    """A model that counts its requests, and that is asked about one end of the data first, about the other now."""
+    served(watched, name, live={"record": 1.0})
+    for value, hours in ((-9.0, 3), (9.0, 0)):
+        asked(watched, name, value)
+        with session() as db:
+            window = db.query(LiveWindow).filter_by(model_name=name).order_by(LiveWindow.id.desc()).limit(1).one()
+        watched.ago(LiveWindow, "started_at", LiveWindow.id == window.id, hours=hours)
+
+
+def asked(watched: Any, name: str, value: float) -> None:
+    """Ask about as many rows as drift is told of, until the server has written all of them down."""
+
+    def counted() -> int:
+        with session() as db:
+            of_model = select(func.coalesce(func.sum(LiveWindow.rows), 0)).where(LiveWindow.model_name == name)
+            return int(db.scalar(of_model) or 0)
+
+    before, rows = counted(), 9
+    for _ in range(ceil(SMALLEST / rows)):
+        assert watched.infer(name, rows, value) == 200
+    eventually(lambda: counted() >= before + SMALLEST)
 
 
 @fault
@@ -85,9 +89,9 @@ def model_not_served(watched: Any) -> dict[str, str]:
     return {**labels, "alias": "realtime"}
 
 
-def served(watched: Any, name: str) -> None:
+def served(watched: Any, name: str, **values: Any) -> None:
     """A model that answers."""
-    made(watched, name)
+    made(watched, name, **values)
     watched.deploy(name, 1)
     watched.fires(f'learnloop_deployment_ready_replicas{{dataset="{name}"}} > 0')
 

@@ -9,15 +9,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 from airflow.jobs.job import Job
-from airflow.models.errors import ParseImportError
 from alert_faults import fault
+from backups_taken import backup, backup_that_fails
 from model_faults import again_and_again
 from sqlalchemy import delete, text
 from sqlalchemy.orm import Session
 
 from learnloop.capacity.amounts import Amounts
-from learnloop.capacity.reservations import Holder, Wanted, ask
+from learnloop.capacity.machine import machine
+from learnloop.capacity.reservations import Holder, Wanted
+from learnloop.capacity.turn import Turn
 from learnloop.database import BackupRun, Reservation, session
 from learnloop.events.log import tell
 
@@ -53,16 +56,20 @@ def api_slow(watched: Any) -> Iterator[dict[str, str]]:
 
 @fault
 def queue_starving(watched: Any) -> dict[str, str]:
-    with session() as db:
-        holder = Holder("incremental_training", "round-pets-1", "train", -1, 1)
-        ask(db, Wanted("local", "ann", "key", Amounts(99_000, 2**30, 0), 3600, -5, None, holder))
+    """A job asks for more cores than the machine has: admission looks at it, and leaves it in line."""
+    holder = Holder("incremental_training", "round-pets-1", "train", -1, 1)
+    turn = Turn(Wanted("local", "ann", "key", Amounts(99_000, 2**30, 0), 3600, -5, None, holder))
+    assert "place 1 of 1 in line" in str(turn.take_a_look(lambda: machine("cpu=4,memory=8Gi")))
     watched.ago(Reservation, hours=3)
     return {"priority": "low", "runner": "local"}
 
 
 @fault
 def job_nears_memory_limit(watched: Any) -> dict[str, str]:
-    """As who follows a job's pod tells it (`learnloop_airflow.pods.follow`)."""
+    """As who follows a job's pod tells it (`learnloop_airflow.pods.follow`).
+
+    A pod would have to fill its memory for that: one does on a cluster (test_a_job_that_nears_its_limit_is_warned_of).
+    """
     run = {"dag_id": "incremental_training", "run_id": "round-pets-1"}
     tell("ann", "warning", "train: the job uses 240Mi of the 256Mi of memory it may have", key="warned", **run)
     return {"dag": "incremental_training"}
@@ -87,16 +94,16 @@ def disk_nearly_full(watched: Any) -> Iterator[dict[str, str]]:
 @fault
 def backup_too_old(watched: Any) -> dict[str, str]:
     """The last good one is old; one that failed since does not count."""
-    past = datetime.now(UTC) - timedelta(days=3)
-    with session() as db:
-        for name, state, ended in (("good", "complete", past), ("failed", "failed", None)):
-            db.add(BackupRun(name=name, place="/backups", state=state, started_at=past, finished_at=ended, owner="ada"))
+    backup(watched.folder)
+    watched.fires("time() - learnloop_backup_last_success_timestamp_seconds < 3600")
+    watched.ago(BackupRun, "finished_at", BackupRun.finished_at.is_not(None), days=3)
+    backup_that_fails(watched.folder)
     return {}
 
 
 @fault
 def backup_never(watched: Any) -> dict[str, str]:
-    """One had been begun (`watched` has it), and now there is none."""
+    """One had been begun (`watched` has it), and now there is none, as where nobody ever began one."""
     with session() as db:
         db.execute(delete(BackupRun))
     return {"database": "learnloop"}
@@ -109,7 +116,11 @@ def of_airflow(watched: Any, row: Any) -> None:
 
 @fault
 def airflow_component_silent(watched: Any) -> dict[str, str]:
-    """A triggerer that was killed: its row stays as it was. The scheduler lives."""
+    """A triggerer that was killed: its row stays as it was. The scheduler lives.
+
+    Rows, since Airflow's processes take minutes: a real one hangs on the live stack
+    (test_a_triggerer_that_hangs_is_noticed).
+    """
     now = datetime.now(UTC)
     for kind, seen in (("SchedulerJob", now + timedelta(hours=1)), ("TriggererJob", now - timedelta(minutes=5))):
         of_airflow(watched, Job(job_type=kind, state="running", latest_heartbeat=seen))
@@ -118,12 +129,20 @@ def airflow_component_silent(watched: Any) -> dict[str, str]:
 
 @fault
 def dag_files_broken(watched: Any) -> dict[str, str]:
-    of_airflow(watched, ParseImportError(filename="broken.py", bundle_name="dags-folder", stacktrace="SyntaxError"))
+    """Airflow's own parser reads a file that does not load, and writes down that it does not."""
+    folder = watched.folder / "dags"
+    folder.mkdir()
+    (folder / "broken.py").write_text("from airflow.sdk import DAG\n\nDAG(")
+    read = DagBag(folder, bundle_path=folder, bundle_name="dags-folder", known_pools=set())
+    assert "SyntaxError" in read.import_errors["broken.py"]
+    with Session(watched.airflow) as db, db.begin():
+        sync_bag_to_db(read, "dags-folder", None, session=db)
     return {}
 
 
 @fault
 def tasks_queued_long(watched: Any) -> dict[str, str]:
+    """A row: a scheduler and a run of a DAG, which would queue a task that no worker takes, take minutes."""
     queued(watched.airflow)
     return {}
 
