@@ -56,7 +56,21 @@ def test_the_same_jobs_are_scraped_at_the_same_paths(monitoring: dict[tuple[str,
     here = jobs(monitoring["ConfigMap", "learnloop-scrape"]["data"]["scrape.yml"])
     compose = jobs((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     del compose["monitoring"]  # Prometheus and Alertmanager themselves are the company's
+    assert here.pop("airflow") == ("/metrics", False)  # in Compose Airflow sends its own figures to Prometheus
     assert here == compose
+
+
+def test_airflows_own_figures_are_scraped_where_the_chart_has_them(
+    monitoring: dict[tuple[str, str], dict[str, Any]],
+) -> None:
+    """The chart's Service of the StatsD exporter, by its name and its default port."""
+    values = yaml.safe_load((DEPLOY / "helm" / "values.yaml").read_text())
+    assert values["statsd"]["enabled"]
+    assert "statsdScrape" not in values.get("ports", {})
+    jobs = yaml.safe_load(monitoring["ConfigMap", "learnloop-scrape"]["data"]["scrape.yml"])["scrape_configs"]
+    targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in jobs if "static_configs" in job}
+    assert targets["airflow"] == ["airflow-statsd.learnloop.svc:9102"]
+    assert targets["learnloop-loop"] == ["airflow-api-server.learnloop.svc:8080"]  # of the same release
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason=WHY_NOT)
