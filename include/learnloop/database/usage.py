@@ -11,7 +11,8 @@ from learnloop.database.base import Base, Owned
 class JobUsage(Owned, Base):
     """Of one try of a task that ran a job, once that has ended, however it did. None: not measured.
 
-    ``asked_cpu`` and ``cpu_seconds`` are of processors, memory is in bytes, ``seconds`` from the job's start to its end.
+    ``asked_cpu`` and ``cpu_seconds`` are of processors, memory is in bytes, ``seconds`` from the job's start to its end,
+    ``gpus`` were busy on average.
     """
 
     __tablename__ = "job_usages"
@@ -34,3 +35,4 @@ class JobUsage(Owned, Base):
     cpu_seconds: Mapped[float | None]
     memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
     gpu_memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    gpus: Mapped[float | None]

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -31,12 +31,15 @@ class Usage:
         memory_bytes: the most it was seen to hold at once. On this machine the resident memory of its processes, in which
             what several share counts for each; in a pod the working set, which is what the limit is held against.
         gpu_memory_bytes: the most its processes held on all GPUs.
+        gpus: GPUs that were busy for it, on average: of each that a process of its is on, the share of time in which
+            anything ran there, added up. A job has its GPUs alone, so what runs there is its own.
     """
 
     seconds: float
     cpu_seconds: float | None = None
     memory_bytes: int | None = None
     gpu_memory_bytes: int | None = None
+    gpus: float | None = None
 
     @property
     def cpus(self) -> float | None:
@@ -53,6 +56,8 @@ def words(used: Usage, *, cpu: float, memory_bytes: int, gpu: int = 0) -> str:
             said.append(f"that is more than it asked for: let it ask for {_whole(used.memory_bytes)}")
     if used.cpus is not None:
         said.append(f"asked for {cpu:g} processors, used {used.cpus:.2f} on average over {used.seconds:.1f} s")
+    if gpu and used.gpus is not None:
+        said.append(f"asked for {gpu} GPUs, kept {used.gpus:.2f} busy on average")
     if gpu and used.gpu_memory_bytes is not None:
         said.append(f"asked for {gpu} GPUs, held at most {_size(used.gpu_memory_bytes)} of their memory")
     return "; ".join(said) or "what it used was not measured: it ended too soon, or nobody counts here"
@@ -87,7 +92,8 @@ class _Meter:
         self._ticks = self._memory = 0
         self._gpu: int | None = None
         self._nvidia = shutil.which("nvidia-smi") if gpu else None
-        self._next_gpu = 0.0
+        self._next_gpu, self._last_gpu = 0.0, self._begun
+        self._busy = self._watched = 0.0
 
     def look(self) -> None:
         jobs = _below(self._root)
@@ -97,12 +103,24 @@ class _Meter:
         together, most = sum(now for now, _ in sizes), max((most for _, most in sizes), default=0)
         self._memory = max(self._memory, together, most)
         if self._nvidia is not None and jobs and time.monotonic() >= self._next_gpu:
-            self._next_gpu = time.monotonic() + GPU_EVERY_SECONDS
-            self._gpu = max(self._gpu or 0, _gpu_memory(self._nvidia, set(jobs)))
+            self._look_at_gpus(self._nvidia, set(jobs))
+            soon = max(EVERY_SECONDS, self._last_gpu - self._begun)  # short jobs are measured too
+            self._next_gpu = self._last_gpu + min(soon, GPU_EVERY_SECONDS)
 
     def usage(self) -> Usage:
         seconds = time.monotonic() - self._begun
-        return Usage(seconds, self._ticks / _TICKS, self._memory or None, self._gpu)
+        busy = self._busy / self._watched if self._watched else None
+        return Usage(seconds, self._ticks / _TICKS, self._memory or None, self._gpu, busy)
+
+    def _look_at_gpus(self, program: str, jobs: set[int]) -> None:
+        """What is seen now counts for the time since the last look."""
+        held = _held_on_gpus(program, jobs)
+        self._gpu = max(self._gpu or 0, sum(held.values()))
+        now = time.monotonic()
+        if (busy := _busy_gpus(program, held.keys())) is not None:
+            self._busy += busy * (now - self._last_gpu)
+            self._watched += now - self._last_gpu
+        self._last_gpu = now
 
 
 def _below(root: int) -> list[int]:
@@ -147,15 +165,33 @@ def _memory_of(pid: int) -> tuple[int, int]:
     return found.get(b"VmRSS:", 0), found.get(b"VmHWM:", 0)
 
 
-def _gpu_memory(program: str, pids: set[int]) -> int:
-    """Bytes that ``pids`` hold on all GPUs, as NVIDIA's own program says; 0 where it says nothing."""
-    asked = [program, "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
+def _held_on_gpus(program: str, pids: set[int]) -> dict[str, int]:
+    """Bytes that ``pids`` hold on each GPU that one of them is on, by its UUID, as NVIDIA's own program says."""
+    held: dict[str, int] = {}
+    for pid, gpu, size in _said(program, "--query-compute-apps=pid,gpu_uuid,used_memory", 3):
+        if pid.isdigit() and int(pid) in pids:
+            held[gpu] = held.get(gpu, 0) + (int(size) << 20 if size.isdigit() else 0)
+    return held
+
+
+def _busy_gpus(program: str, gpus: Collection[str]) -> float | None:
+    """How many of ``gpus`` were busy of late; None: it is not said of one of them, as of parts of a GPU (MIG)."""
+    rows = _said(program, "--query-gpu=uuid,utilization.gpu", 2)
+    busy = {gpu: int(percent) / 100 for gpu, percent in rows if percent.isdigit()}
+    if not rows or not busy.keys() >= set(gpus):
+        return None
+    return sum(busy[gpu] for gpu in gpus)
+
+
+def _said(program: str, query: str, columns: int) -> list[list[str]]:
+    """The rows that NVIDIA's program answers; none where it fails."""
+    asked = [program, query, "--format=csv,noheader,nounits"]
     try:
         said = subprocess.run(asked, capture_output=True, text=True, timeout=GPU_EVERY_SECONDS, check=True).stdout
     except (OSError, subprocess.SubprocessError):
-        return 0
-    rows = [line.split(",") for line in said.splitlines()]
-    return sum(int(row[1]) << 20 for row in rows if len(row) == 2 and int(row[0]) in pids and row[1].strip().isdigit())
+        return []
+    rows = [[value.strip() for value in line.split(",")] for line in said.splitlines()]
+    return [row for row in rows if len(row) == columns]
 
 
 def _whole(amount: int) -> str:

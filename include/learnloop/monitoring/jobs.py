@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from prometheus_client.core import Metric
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from learnloop.database import Event, JobUsage
@@ -42,6 +42,7 @@ def usage(db: Session) -> Iterable[Metric]:
     newest = select(JobUsage).where(JobUsage.created_at > since).order_by(JobUsage.created_at.desc()).limit(MOST_JOBS)
     job = newest.subquery().c
     count = func.count()
+    asked_gpus = case((job.gpus.is_not(None), job.seconds * job.asked_gpu))
     rows = db.execute(
         select(
             job.dag_id,
@@ -52,6 +53,7 @@ def usage(db: Session) -> Iterable[Metric]:
             func.max(job.memory_bytes * 1.0 / job.asked_memory),
             func.sum(job.cpu_seconds) / func.nullif(func.sum(job.seconds * job.asked_cpu), 0),
             func.max(job.gpu_memory_bytes),
+            func.sum(job.gpus * job.seconds) / func.nullif(func.sum(asked_gpus), 0),
         )
         .group_by(job.dag_id, job.task_id, job.runner)
         .order_by(count.desc(), job.dag_id, job.task_id)
@@ -67,6 +69,7 @@ def usage(db: Session) -> Iterable[Metric]:
         ),
         ("job_cpu_used_ratio", f"Processor time that jobs {days} used, of what they asked for while they ran."),
         ("job_gpu_memory_max_bytes", f"The most GPU memory that a job {days} was seen to use."),
+        ("job_gpu_used_ratio", f"How busy the GPUs were that jobs {days} asked for, while they ran."),
     )
     for number, (name, what) in enumerate(told, 3):
         yield gauge(name, what, _LABELS, [(*row[:3], row[number]) for row in rows])

@@ -48,10 +48,10 @@ def filled(watched: Any) -> Any:
         dataset = db.query(Dataset).filter_by(name="digits").one()
         for _ in range(4):
             submit(db, claim(db, dataset.id, "ben", lease_seconds=60).id, "ben", "cat")
-    asked = {"user": "ann", "command": ["true"], "idempotency_key": "k", "resources": {"cpu": 1, "memory": "1Gi"}}
-    keep(
-        TaskName("d", "r", "train", -1), 1, parse_spec(asked), Usage(4.0, cpu_seconds=2.0, memory_bytes=2**28), "local"
-    )
+    resources = {"cpu": 1, "memory": "1Gi", "gpu": 1}
+    asked = {"user": "ann", "command": ["true"], "idempotency_key": "k", "resources": resources}
+    used = Usage(4.0, cpu_seconds=2.0, memory_bytes=2**28, gpu_memory_bytes=2**30, gpus=0.5)
+    keep(TaskName("d", "r", "train", -1), 1, parse_spec(asked), used, "local")
     watched.fires('learnloop_deployment_ready_replicas{dataset="digits"} > 0')
     watched.infer("digits", 1)
     watched.get("/datasets")

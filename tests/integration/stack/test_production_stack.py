@@ -37,12 +37,13 @@ PEOPLE = {"sam": "scientist", "eve": "engineer", "ann": "annotator", "bo": "anno
 QUIET = {
     "loop": {"Age of the open round", "Drift", "Write locks held", "Merges and locks", "Oldest question by state"},
     "platform": {"Notifications unsent"},
-    # Jobs are admitted at once, and none has asked for mounts.
+    # Jobs are admitted at once, none has asked for mounts, and there is no GPU.
     "queue-and-cost": {
-        "Queue by priority", "Longest wait by priority", "Cores", "Memory", "GPUs", "Estimated cost of mounts"
+        "Queue by priority", "Longest wait by priority", "Cores", "Memory", "GPUs", "Estimated cost of mounts",
+        "GPUs used of what was asked for", "GPU memory that jobs held",
     },
 }  # fmt: skip
-"""Panels that show nothing when all is well and nobody waits."""
+"""Panels that show nothing when all is well and nobody waits; test_dashboards_show.py fills them."""
 BUDGET = 20
 PAUSE = 0.3
 """Between two requests of each who asks all along, seconds: fewer than nginx lets one address send."""

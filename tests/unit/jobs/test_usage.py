@@ -62,25 +62,42 @@ def test_a_child_that_ended_between_two_looks_counts_in_processor_time(tmp_path:
     assert (used.cpu_seconds or 0) >= 0.4
 
 
-def test_gpu_memory_is_asked_of_nvidias_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_use_of_gpus_is_asked_of_nvidias_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no GPU here: a program in its place answers as the real one does for whoever runs below us."""
     program = tmp_path / "nvidia-smi"
-    program.write_text(
-        f"#!{sys.executable}\nimport os\n"
+    answers = (
+        "import os, sys\nmine = []\n"
         "for pid in filter(str.isdigit, os.listdir('/proc')):\n"
         "    try:\n"
         "        line = open(f'/proc/{pid}/cmdline').read()\n"
         "    except OSError:\n"
         "        continue\n"
-        "    if 'held on the gpu' in line: print(f'{pid}, 300')\n"
-        "print('1, 9999'); print('2, [N/A]')\n"
+        "    if 'held on the gpu' in line: mine.append(pid)\n"
+        "if sys.argv[1] == '--query-compute-apps=pid,gpu_uuid,used_memory':\n"
+        "    for pid in mine: print(f'{pid}, GPU-a, 300'); print(f'{pid}, GPU-b, [N/A]')\n"
+        "    print('1, GPU-a, 9999'); print('2, GPU-c, [N/A]')\n"
+        "elif sys.argv[1] == '--query-gpu=uuid,utilization.gpu':\n"
+        "    print('GPU-a, 80'); print(f'GPU-b, {BUSY}'); print('GPU-c, 100')\n"
     )
+
+    def says(busy: str) -> None:
+        program.write_text(f"#!{sys.executable}\nBUSY = {busy!r}\n" + answers)
+
+    says("45")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    work = "import time; 'held on the gpu'; time.sleep(1)"
-    assert used_by(work, tmp_path, gpu=True).gpu_memory_bytes == 300 * MIB
-    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
-    assert used_by("pass", tmp_path, gpu=True).gpu_memory_bytes in (None, 0)
+    work = "import time; 'held on the gpu'; time.sleep(2)"
+    used = used_by(work, tmp_path, gpu=True)
+    assert used.gpu_memory_bytes == 300 * MIB
+    assert used.gpus is not None
+    assert 0.8 < used.gpus <= 1.25  # of two; until it has begun, of none
+    says("[N/A]")  # as of a GPU that is divided
+    used = used_by(work, tmp_path, gpu=True)
+    assert (used.gpu_memory_bytes, used.gpus) == (300 * MIB, None)
+    program.write_text("#!/bin/sh\nexit 9\n")
+    used = used_by("pass", tmp_path, gpu=True)
+    assert used.gpu_memory_bytes in (None, 0)
+    assert used.gpus is None
 
 
 def test_a_process_that_is_gone_already_is_no_fault(tmp_path: Path) -> None:
@@ -100,10 +117,10 @@ def test_a_process_that_is_gone_already_is_no_fault(tmp_path: Path) -> None:
             "asked for 2 GiB of memory, used at most 410 MiB; asked for 2 processors, used 0.70 on average over 10.0 s",
         ),
         (
-            Usage(10.0, 7.0, 3 * 2**30, 5 * 2**30),
+            Usage(10.0, 7.0, 3 * 2**30, 5 * 2**30, 0.5),
             "asked for 2 GiB of memory, used at most 3 GiB; that is more than it asked for: let it ask for 3687Mi;"
             " asked for 2 processors, used 0.70 on average over 10.0 s;"
-            " asked for 1 GPUs, held at most 5 GiB of their memory",
+            " asked for 1 GPUs, kept 0.50 busy on average; asked for 1 GPUs, held at most 5 GiB of their memory",
         ),
         (Usage(10.0), "what it used was not measured: it ended too soon, or nobody counts here"),
     ],

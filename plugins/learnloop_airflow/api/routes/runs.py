@@ -90,7 +90,7 @@ def _refuse_personal(dag_id: str, user: str) -> None:
 
 
 def _used(row: JobUsage) -> dict[str, Any]:
-    used = Usage(row.seconds, row.cpu_seconds, row.memory_bytes, row.gpu_memory_bytes)
+    used = Usage(row.seconds, row.cpu_seconds, row.memory_bytes, row.gpu_memory_bytes, row.gpus)
     said = words(used, cpu=row.asked_cpu, memory_bytes=row.asked_memory, gpu=row.asked_gpu)
     names = [name for name in TaskUsage.model_fields if name not in ("ended_at", "cpus", "words")]
     return {

@@ -19,7 +19,9 @@ class TaskProgress(BaseModel):
 
 
 class TaskUsage(BaseModel):
-    """What a try's job used; null: not measured. Memory is in bytes. ``cpus``: processors busy for it, on average."""
+    """What a try's job used; null: not measured. Memory is in bytes. ``cpus`` and
+    ``gpus``: processors and GPUs busy for it, on average.
+    """
 
     task_id: str
     map_index: int
@@ -35,6 +37,7 @@ class TaskUsage(BaseModel):
     memory_bytes: int | None
     asked_gpu: int
     gpu_memory_bytes: int | None
+    gpus: float | None
     words: str
 
 
