@@ -26,6 +26,7 @@ from learnloop.serving.models import ModelSet, NotLoaded
 from learnloop.serving.protocol import InferRequest
 from learnloop.serving.tracing import describe
 from learnloop.serving.versions import LoadedVersion, ModelFault
+from learnloop.traces.context import RUN_HEADER, said_run
 
 SMALL_BODY = 64 * 2**10
 """Up to this many bytes a request is read in the event loop: a thread would cost more than it saves."""
@@ -209,6 +210,7 @@ class Inference:
                 "ms": round(seconds * 1000, 3),
                 "client": request.client.host if request.client else "",
                 "request_id": request.headers.get("x-request-id", "")[:100],
+                **said_run(request.headers.get(RUN_HEADER, "")),
                 **trace,
             }
             access_log.info("%s", orjson.dumps(line).decode(), extra={"fields": {"event": "inference", **line}})

@@ -1,4 +1,5 @@
 """A place in a trace, as it is handed on: in the header ``traceparent``, and to jobs in the variable ``TRACEPARENT``.
+And the run that a request is made in, for the lines that its server logs: in the header ``X-Run-ID``.
 
 The form is W3C's (https://www.w3.org/TR/trace-context/). OpenTelemetry is not needed for it: a job's image need not have it.
 """
@@ -14,6 +15,10 @@ from dataclasses import dataclass, replace
 
 HEADER = "traceparent"
 VARIABLE = "TRACEPARENT"
+RUN_HEADER = "X-Run-ID"
+RUN_VARIABLE = "AIRFLOW_CTX_DAG_RUN_ID"
+"""Airflow sets it in the process of each task."""
+_RUN_ID = re.compile(r"[\w.~:+-]{1,250}", re.ASCII)
 _FORM = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})", re.ASCII)
 
 
@@ -56,7 +61,15 @@ def current(environment: Mapping[str, str] = os.environ) -> TraceContext | None:
     return parse(environment.get(VARIABLE, ""))
 
 
-def headers() -> dict[str, str]:
-    """What a request bears so that its server's span is below this thread's; nothing where nothing is traced."""
-    found = current()
-    return {} if found is None else {HEADER: str(found)}
+def headers(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What a request bears: so that its server's span is below this thread's, where something is traced; and of which run
+    it is, from an Airflow task.
+    """
+    found, run = current(environment), environment.get(RUN_VARIABLE, "")
+    traced = {} if found is None else {HEADER: str(found)}
+    return {**traced, RUN_HEADER: run} if _RUN_ID.fullmatch(run) else traced
+
+
+def said_run(given: str) -> dict[str, str]:
+    """``run_id`` for a server's log lines, as the header of a request says; nothing where it says none, or what is none."""
+    return {"run_id": given} if _RUN_ID.fullmatch(given) else {}

@@ -19,6 +19,7 @@ from learnloop.audit import Entry
 from learnloop.errors import TooManyRequests
 from learnloop.limits import take
 from learnloop.settings import settings
+from learnloop.traces.context import RUN_HEADER, said_run
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 NAMED = {"POST /session/refresh": "refresh", "POST /session/logout": "logout"}
@@ -94,7 +95,9 @@ class Audited:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         entry = scope[_KEY] = entry_of(scope, path)
         token = _current.set(entry)
-        in_log = bind_contextvars(request_id=entry.request_id)  # in each line that Airflow's logging writes meanwhile
+        run = dict(scope["headers"]).get(RUN_HEADER.lower().encode(), b"").decode("latin-1")
+        # In each line that Airflow's logging writes meanwhile.
+        in_log = bind_contextvars(request_id=entry.request_id, **said_run(run))
         answered = False
 
         async def answer(message: Message) -> None:

@@ -97,17 +97,21 @@ def test_a_database_that_is_away_is_told_and_the_server_still_tells_of_itself(
     assert scraper.get("/metrics").status_code == 200
 
 
-def test_each_line_that_is_logged_for_a_request_says_its_id(app: Any, db: Any) -> None:
+def test_each_line_that_is_logged_for_a_request_says_its_id_and_its_run(app: Any, db: Any) -> None:
     seen: list[Any] = []
 
     async def inner(scope: Any, receive: Any, send: Any) -> None:
-        seen.append(structlog.contextvars.get_contextvars().get("request_id"))
+        bound = structlog.contextvars.get_contextvars()
+        seen.append((bound.get("request_id"), bound.get("run_id")))
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    TestClient(Audited(inner)).get("/x", headers={"X-Request-ID": "round-7"})
-    assert seen == ["round-7"]
-    assert "request_id" not in structlog.contextvars.get_contextvars()
+    client = TestClient(Audited(inner))
+    client.get("/x", headers={"X-Request-ID": "round-7"})
+    client.get("/x", headers={"X-Request-ID": "a", "X-Run-ID": "round-pets-1"})
+    client.get("/x", headers={"X-Request-ID": "b", "X-Run-ID": "not, a run's"})
+    assert seen == [("round-7", None), ("a", "round-pets-1"), ("b", None)]
+    assert not {"request_id", "run_id"} & structlog.contextvars.get_contextvars().keys()
 
 
 def test_a_token_that_others_could_guess_is_refused() -> None:

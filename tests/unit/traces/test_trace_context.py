@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from learnloop.traces.context import TraceContext, current, headers, parse
+from learnloop.traces.context import TraceContext, current, headers, parse, said_run
 
 GIVEN = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -45,6 +47,22 @@ def test_a_process_that_is_not_traced_says_nothing(monkeypatch: pytest.MonkeyPat
 def test_a_job_finds_its_place_in_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACEPARENT", GIVEN)
     assert headers() == {"traceparent": GIVEN}
+
+
+def test_a_task_says_its_run() -> None:
+    from airflow.sdk.execution_time.context import context_to_airflow_vars
+
+    def environment(run_id: str) -> dict[str, str]:
+        """As Airflow makes it for a task."""
+        run = SimpleNamespace(run_id=run_id)
+        return dict(context_to_airflow_vars({"dag_run": run}, in_env_var_format=True))
+
+    run_id = "manual__2026-05-02T00:00:00+00:00"
+    assert headers(environment(run_id)) == {"X-Run-ID": run_id}
+    assert headers({"TRACEPARENT": GIVEN, **environment("r")}) == {"traceparent": GIVEN, "X-Run-ID": "r"}
+    assert headers(environment("the 轮")) == {}  # no header can hold it
+    assert said_run(run_id) == {"run_id": run_id}
+    assert said_run("r\nlevel=error") == said_run("") == said_run("r" * 251) == {}
 
 
 def test_a_span_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
