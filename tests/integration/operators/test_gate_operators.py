@@ -69,32 +69,39 @@ def gate(airflow: None, db: Session, tmp_path: Path) -> Callable[..., tuple[dict
     """``gate(**rules)``: what ``GateOperator`` returned for a running round of a dataset with these rules."""
 
     def run(change: Callable[[Path], object] = lambda model: None, **rules: Any) -> tuple[dict[str, Any], Round]:
-        from airflow.sdk import DAG
-
-        from learnloop_airflow.operators.gate import GateOperator
-
-        dataset = Dataset(
-            name="pets",
-            task_type="image_classification",
-            loop={"classes": ["cat", "dog"], "gate": rules},
-            owner="ada",
-        )
-        db.add(dataset)
-        db.flush()
-        started = Round(dataset_id=dataset.id, number=1, state="running", metrics={"run_id": RUN}, owner="ada")
-        db.add(started)
-        db.commit()
-        model = tmp_path / "trained" / "model"
-        pipeline = make_pipeline(LogisticRegression()).fit([[0.0], [1.0]], ["cat", "dog"])
-        save(pipeline, model, ("cat", "dog"), np.zeros((1, 1), dtype=np.float32))
-        change(model)
-        trained = {"models_dir": str(model.parent), "result": {"labels": 30, "params": {}}}
-        pin = {"dataset": "pets", "version": "pets_v1.1", "round": 1, "round_id": started.id}
-        with DAG("incremental_training"):
-            made = GateOperator(task_id="gate", pin=pin, trained=trained, evaluated=EVALUATED)
-        return made.execute(context()), started
+        operator, started = gate_of(db, tmp_path, change, **rules)
+        return operator.execute(context()), started
 
     return run
+
+
+def gate_of(
+    db: Session, folder: Path, change: Callable[[Path], object] = lambda model: None, **rules: Any
+) -> tuple[Any, Round]:
+    """A gate of a running round, and that round."""
+    from airflow.sdk import DAG
+
+    from learnloop_airflow.operators.gate import GateOperator
+
+    dataset = Dataset(
+        name="pets",
+        task_type="image_classification",
+        loop={"classes": ["cat", "dog"], "gate": rules},
+        owner="ada",
+    )
+    db.add(dataset)
+    db.flush()
+    started = Round(dataset_id=dataset.id, number=1, state="running", metrics={"run_id": RUN}, owner="ada")
+    db.add(started)
+    db.commit()
+    model = folder / "trained" / "model"
+    pipeline = make_pipeline(LogisticRegression()).fit([[0.0], [1.0]], ["cat", "dog"])
+    save(pipeline, model, ("cat", "dog"), np.zeros((1, 1), dtype=np.float32))
+    change(model)
+    trained = {"models_dir": str(model.parent), "result": {"labels": 30, "params": {}}}
+    pin = {"dataset": "pets", "version": "pets_v1.1", "round": 1, "round_id": started.id}
+    with DAG("incremental_training"):
+        return GateOperator(task_id="gate", pin=pin, trained=trained, evaluated=EVALUATED), started
 
 
 def context() -> Any:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from dataset_folders import write_dataset
+from sqlalchemy.orm import Session
+from test_gate_operators import airflow, context, gate_of  # noqa: F401 - airflow is a fixture
 
 from learnloop import settings
 from learnloop.database.engine import engine
@@ -85,6 +87,16 @@ def test_versions_are_told_from_the_folder_to_what_is_trained_on(told: Any, tmp_
     train = TrainOperator(task_id="train", pin={**second, "parent_model_version": 3})
     train.build_spec(CONTEXT)
     assert told(train) == ({"learnloop datasets/lamps": second["version"], "learnloop models/lamps": "3"}, {})
+
+
+def test_a_gate_makes_a_version_of_the_model(told: Any, airflow: None, db: Session, tmp_path: Path) -> None:  # noqa: F811
+    gate, _ = gate_of(db, tmp_path)
+    gate.pin["parent_model_version"] = 4
+    gate.execute(context())
+    assert told(gate) == (
+        {"learnloop datasets/pets": "pets_v1.1", "learnloop models/pets": "4"},
+        {"learnloop models/pets": "1"},
+    )
 
 
 def test_a_task_that_did_nothing_tells_of_nothing(told: Any) -> None:
