@@ -43,7 +43,7 @@ QUIET = {
         "GPUs used of what was asked for", "GPU memory that jobs held",
     },
 }  # fmt: skip
-"""Panels that show nothing when all is well and nobody waits; test_dashboards_show.py fills them."""
+"""Panels that show nothing when all is well and nobody waits."""
 BUDGET = 20
 PAUSE = 0.3
 """Between two requests of each who asks all along, seconds: fewer than nginx lets one address send."""
