@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dataset_folders import write_dataset
+from merges import changed
 from platform_in_use import jobs_in_line, planned_mount, two_versions
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 from test_metrics_api import figures, scraper  # noqa: F401 - a fixture
 
-from learnloop.database import Dataset, JobProgress, MountPlan, session
+from learnloop.database import Dataset, JobProgress, MergeConflict, MountPlan, session
+from learnloop.datasets.merge.requests import answer_conflict, open_merge
+from learnloop.datasets.snapshot import snapshot
 from learnloop.datasets.store import Store
 from learnloop.events.progress import TaskName, report
 from learnloop.loop.decisions import record_decision
@@ -44,6 +48,20 @@ def told(scraper: Any) -> Told:  # noqa: F811 - fixture
 @pytest.fixture
 def place(app: Any) -> Store:
     return Store(settings().store)
+
+
+def test_conflicts_that_nobody_answered(told: Told, db: Session, place: Store, tmp_path: Path) -> None:
+    first = snapshot(db, place, write_dataset(tmp_path / "lamps", samples=6), owner="ada")
+    samples = ("s001", "s003", "s005")
+    changed(db, place, first, records={sample: {"label": "dark"} for sample in samples})
+    theirs = changed(db, place, first, records={sample: {"label": None} for sample in samples}, user="ada")
+    merge = open_merge(db, place, theirs, owner="ada")
+    conflicts = db.scalars(select(MergeConflict.id).where(MergeConflict.merge_id == merge.id)).all()
+    assert len(conflicts) == 3
+    answer_conflict(db, merge, conflicts[0], "ours", by="ada")
+    db.commit()
+    assert told("merges_open") == {("lamps",): 1}
+    assert told("merge_conflicts_unanswered") == {("lamps",): 2}
 
 
 def test_bytes_by_tier(told: Told, db: Session, place: Store, tmp_path: Path) -> None:

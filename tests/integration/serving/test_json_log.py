@@ -10,7 +10,12 @@ import sys
 from pathlib import Path
 
 import httpx
+import numpy as np
+import pytest
 from serving_support import free_port, wait_until
+
+from learnloop.errors import NotFound
+from learnloop.serving.client import ModelClient
 
 
 def answers(url: str) -> bool:
@@ -20,7 +25,9 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_every_line_is_json_and_a_requests_line_has_its_id(database_url: str, tmp_path: Path) -> None:
+def test_every_line_is_json_and_a_requests_line_has_its_id_and_its_run(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     port = free_port()
     environment = {
         **os.environ,
@@ -39,10 +46,15 @@ def test_every_line_is_json_and_a_requests_line_has_its_id(database_url: str, tm
         body = {"inputs": [{"name": "features", "datatype": "FP32", "shape": [1, 1], "data": [0]}]}
         headers = {"X-Request-ID": "round-7"}
         assert httpx.post(f"{url}/v2/models/nothing/infer", json=body, headers=headers).status_code == 404
+        monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "score-pets-1")  # as in a task that scores
+        with ModelClient(url) as client, pytest.raises(NotFound):
+            client.infer("nothing", np.zeros((1, 1)))
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(60)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert {line["component"] for line in lines} == {"model-server"}
-    (request,) = [line for line in lines if line["logger"] == "learnloop.serving.access"]
+    request, of_run = [line for line in lines if line["logger"] == "learnloop.serving.access"]
     assert (request["request_id"], request["status"], request["event"]) == ("round-7", 404, "inference")
+    assert "run_id" not in request
+    assert (of_run["run_id"], of_run["status"]) == ("score-pets-1", 404)
