@@ -167,8 +167,8 @@ def test_a_command_that_does_not_exist_is_named(runner: LocalRunner, tmp_path: P
 
 
 def test_timeout_kills_the_whole_family(runner: LocalRunner, tmp_path: Path) -> None:
-    with pytest.raises(JobFailed, match=r"timeout of 1 s.*\n  started"):
-        runner.run(spec(tmp_path, FAMILY, timeout_seconds=1), stage=stage, log=lambda line: None)
+    with pytest.raises(JobFailed, match=r"timeout of 4 s.*\n  started"):
+        runner.run(spec(tmp_path, FAMILY, timeout_seconds=4), stage=stage, log=lambda line: None)
     assert processes_naming(str(tmp_path)) == []
 
 
