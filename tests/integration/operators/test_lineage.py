@@ -9,18 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from dataset_folders import write_dataset, write_images
+from dataset_folders import write_dataset
 from sqlalchemy.orm import Session
 from test_gate_operators import airflow, context, gate_of  # noqa: F401 - airflow is a fixture
 
 from learnloop import settings
-from learnloop.annotation.answers import submit
-from learnloop.annotation.queue import claim
-from learnloop.database.engine import engine, session
-from learnloop.datasets.versions import get_dataset
+from learnloop.database.engine import engine
 from learnloop_airflow.operators.gate import GateOperator
-from learnloop_airflow.operators.rounds import MergeConfirmedOperator
-from learnloop_airflow.operators.scoring import ChooseOperator, PredictOperator, RegisterBatchOperator, ShardOperator
 from learnloop_airflow.operators.snapshot import PreprocessOperator, SnapshotOperator
 from learnloop_airflow.operators.train import TrainOperator
 
@@ -92,27 +87,6 @@ def test_versions_are_told_from_the_folder_to_what_is_trained_on(told: Any, tmp_
     train = TrainOperator(task_id="train", pin={**second, "parent_model_version": 3})
     train.build_spec(CONTEXT)
     assert told(train) == ({"learnloop datasets/lamps": second["version"], "learnloop models/lamps": "3"}, {})
-
-
-def test_the_merge_of_a_round_reads_a_version_and_makes_the_next(told: Any, tmp_path: Path) -> None:
-    SnapshotOperator(task_id="snapshot", path=str(write_dataset(tmp_path / "lamps", samples=6))).execute(CONTEXT)
-    base = PreprocessOperator(task_id="preprocess", version="lamps_v1.0").execute(CONTEXT)
-    write_images(tmp_path / "new", ["n1", "n2"], [10, 200])
-    pin = RegisterBatchOperator(task_id="register", dataset="lamps", path=str(tmp_path / "new")).execute(CONTEXT)
-    for shard in ShardOperator(task_id="shards", pin=pin, size=25).execute(CONTEXT):
-        PredictOperator(task_id="predict", shard=shard).execute(CONTEXT)
-    ChooseOperator(task_id="choose", pin=pin).execute(CONTEXT)
-    with session() as db:
-        dataset = get_dataset(db, "lamps")
-        while (task := claim(db, dataset.id, "ben", lease_seconds=60)) is not None:
-            submit(db, task.id, "ben", "dark")
-    merge = MergeConfirmedOperator(task_id="merge", round_run_id="by-hand", dataset="lamps")
-    merged = merge.execute({**CONTEXT, "run_id": "by-hand"})
-    assert merged["version"] != base["version"]
-    assert told(merge) == (
-        {"learnloop datasets/lamps": base["version"]},
-        {"learnloop datasets/lamps": merged["version"]},
-    )
 
 
 def test_a_gate_makes_a_version_of_the_model(told: Any, airflow: None, db: Session, tmp_path: Path) -> None:  # noqa: F811
