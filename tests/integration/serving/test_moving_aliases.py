@@ -29,7 +29,8 @@ def move(database_url: str, dataset_id: int, version: int, after: int | None = N
         with session(database_url) as db:
             yield db
 
-    move_aliases(sessions, dataset_id, "digits", ALIASES, version, by="ann", timeout=0.2)
+    timeout = 0.2 if after is None else 30  # who is interrupted must not have given up before, on a slow machine
+    move_aliases(sessions, dataset_id, "digits", ALIASES, version, by="ann", timeout=timeout)
 
 
 def rows(db: Session) -> dict[str, int]:

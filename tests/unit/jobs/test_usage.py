@@ -86,11 +86,11 @@ def test_use_of_gpus_is_asked_of_nvidias_program(tmp_path: Path, monkeypatch: py
     says("45")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    work = "import time; 'held on the gpu'; time.sleep(2)"
+    work = "import time; 'held on the gpu'; time.sleep(4)"
     used = used_by(work, tmp_path, gpu=True)
     assert used.gpu_memory_bytes == 300 * MIB
     assert used.gpus is not None
-    assert 0.8 < used.gpus <= 1.25  # of two; until it has begun, of none
+    assert 0.3 < used.gpus <= 1.25  # of two; until it has begun, which may take long on a busy machine, of none
     says("[N/A]")  # as of a GPU that is divided
     used = used_by(work, tmp_path, gpu=True)
     assert (used.gpu_memory_bytes, used.gpus) == (300 * MIB, None)
