@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,8 +20,8 @@ from learnloop.stack.supervisor import Supervisor
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    folder = Path("/tmp/ll-full-database")  # short: paths of sockets end at 107 bytes
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="ll-full-", dir="/tmp"))  # short: paths of sockets end at 107 bytes
+    folder.chmod(0o755)
     if not small_disk(folder, 256):
         folder.rmdir()
         pytest.skip("only root can mount a disk")
