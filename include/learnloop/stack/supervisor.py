@@ -149,9 +149,8 @@ class Supervisor:
             self._note("PostgreSQL has ended; starting it again")
             try:
                 postgres.start(self.places.postgres)
-            except (
-                subprocess.SubprocessError
-            ) as error:  # what the old one left is not gone yet, or it recovers for long
+            except (subprocess.SubprocessError, OSError) as error:
+                # What the old one left is not gone yet, it recovers for long, or its disk is full: the others are looked at.
                 self._note(f"PostgreSQL did not start ({error}); trying again")
         for name, child in list(self.children.items()):
             code = child.process.poll()
