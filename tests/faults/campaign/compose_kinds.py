@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from .compose import SERVICES, ComposeWorld
 from .disks import filled
-from .kinds import crash_one_of, frozen, set_for_a_while, slowed
+from .kinds import crash_one_of, frozen, s3_slow_for_a_while, set_for_a_while, store_full_for_a_while
 from .seen import Seen
 
 Fault = Callable[[ComposeWorld, Seen, random.Random], str]
@@ -97,13 +97,11 @@ def cut_the_network(world: ComposeWorld, seen: Seen, chance: random.Random) -> s
 
 
 def s3_slow(world: ComposeWorld, seen: Seen, chance: random.Random) -> str:
-    seconds = chance.uniform(15, 40)
-    return f"the S3 server ran for a twentieth of {slowed(world.inside('s3').pid, seconds)} s"
+    return s3_slow_for_a_while(world.inside("s3").pid, chance)
 
 
 def disk_full(world: ComposeWorld, seen: Seen, chance: random.Random) -> str:
-    seconds = chance.uniform(10, 30)
-    return f"the store's disk was full ({filled(world.store, seconds)} bytes left) for {seconds:.0f} s"
+    return store_full_for_a_while(world.store, chance)
 
 
 def s3_full(world: ComposeWorld, seen: Seen, chance: random.Random) -> str:

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -140,8 +141,7 @@ def stop_s3(world: World, seen: Seen, chance: random.Random) -> str:
 
 
 def s3_slow(world: World, seen: Seen, chance: random.Random) -> str:
-    seconds = chance.uniform(15, 40)
-    return f"the S3 server ran for a twentieth of {slowed(world.s3.process.pid, seconds)} s"
+    return s3_slow_for_a_while(world.s3.process.pid, chance)
 
 
 def s3_full(world: World, seen: Seen, chance: random.Random) -> str:
@@ -154,8 +154,7 @@ def s3_full(world: World, seen: Seen, chance: random.Random) -> str:
 
 
 def disk_full(world: World, seen: Seen, chance: random.Random) -> str:
-    seconds = chance.uniform(10, 30)
-    return f"the store's disk was full ({filled(world.store, seconds)} bytes left) for {seconds:.0f} s"
+    return store_full_for_a_while(world.store, chance)
 
 
 def clock_set(world: World, seen: Seen, chance: random.Random) -> str:
@@ -180,6 +179,16 @@ def set_for_a_while(clocks: list[Clock], seen: Seen, chance: random.Random, *, l
     finally:
         set_all(0.0)
     return f"the clock was set {away:+.0f} s, and right again after {seconds:.0f} s"
+
+
+def s3_slow_for_a_while(pid: int, chance: random.Random) -> str:
+    seconds = chance.uniform(15, 40)
+    return f"the S3 server ran for a twentieth of {slowed(pid, seconds)} s"
+
+
+def store_full_for_a_while(store: Path, chance: random.Random) -> str:
+    seconds = chance.uniform(10, 30)
+    return f"the store's disk was full ({filled(store, seconds)} bytes left) for {seconds:.0f} s"
 
 
 def slowed(pid: int, seconds: float) -> int:
